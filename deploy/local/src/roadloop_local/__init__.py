@@ -1,0 +1,1 @@
+"""The local stack: real servers, as ordinary processes, without root."""

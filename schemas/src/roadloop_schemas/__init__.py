@@ -1,0 +1,1 @@
+"""Event shapes and topics: all that the services share about each other."""

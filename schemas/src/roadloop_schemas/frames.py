@@ -1,0 +1,139 @@
+"""Frames: what ingest measured, and what screening decided."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from roadloop_schemas.fields import Condition, Count, Detection, EventBody, Id, Moment, Name, ObjectRef, Unit
+
+
+class IngestedFrame(EventBody):
+    """One picture that is whole, safe and new, with what ingest measured on a scaled decode.
+
+    `dhash` is the 64-bit difference hash in hex; `laplacian_variance` is taken at 320 pixels' width;
+    `brightness` is the mean grey value, 0..1.
+    """
+
+    frame_id: Id
+    object: ObjectRef
+    width_px: int = Field(gt=0, le=32768)
+    height_px: int = Field(gt=0, le=32768)
+    captured_at: Moment
+    camera: Name
+    condition: Condition = Condition.UNKNOWN
+    dhash: str = Field(pattern=r"^[0-9a-f]{16}$")
+    laplacian_variance: float = Field(ge=0)
+    brightness: Unit
+
+
+class FramesIngested(EventBody):
+    """One unit: 1 to 64 frames of one drive, in the order they were taken."""
+
+    unit_id: Id
+    upload_id: Id
+    vehicle: Id
+    drive: Id
+    received_at: Moment
+    frames: tuple[IngestedFrame, ...] = Field(min_length=1, max_length=64)
+
+
+class Verdict(StrEnum):
+    """The one fate of a frame in screening."""
+
+    KEPT = "kept"
+    DROPPED = "dropped"
+    QUARANTINED = "quarantined"
+
+
+class VerdictReason(StrEnum):
+    """Why. A kept frame may have several reasons; a dropped or quarantined one has exactly one."""
+
+    AUDIT = "audit"
+    SCORE = "score"
+    BELOW_THRESHOLD = "below_threshold"
+    BLURRED = "blurred"
+    BADLY_EXPOSED = "badly_exposed"
+    NEAR_DUPLICATE = "near_duplicate"
+    NOT_A_PICTURE = "not_a_picture"
+    OBJECT_MISSING = "object_missing"
+    OBJECT_CHANGED = "object_changed"
+    REFUSED_BY_MODEL = "refused_by_model"
+
+
+class ModelPair(EventBody):
+    """Which weights judged a frame. `second` is another architecture; its disagreement is a score part."""
+
+    name: Name
+    version: Count
+    second_name: Name | None = None
+    second_version: Count | None = None
+
+
+class SliceCounters(EventBody):
+    """Running counters of one slice in one partition, after this frame: views keep the maximum."""
+
+    seen: Count
+    kept: Count
+    dropped: Count
+    quarantined: Count
+
+
+class FrameScreened(EventBody):
+    """The verdict on one frame, with all it takes to decide it again.
+
+    `score` and `threshold` are 0..1. `slice` is condition/camera. `inclusion_probability` is the chance
+    that this frame's draw would have kept it whatever its score; 1 where the score kept it.
+    """
+
+    frame_id: Id
+    unit_id: Id
+    upload_id: Id
+    vehicle: Id
+    drive: Id
+    object: ObjectRef
+    captured_at: Moment
+    received_at: Moment
+    width_px: int = Field(gt=0)
+    height_px: int = Field(gt=0)
+    verdict: Verdict
+    reasons: tuple[VerdictReason, ...] = Field(min_length=1)
+    detail: str = ""
+    slice: str
+    condition: Condition = Condition.UNKNOWN
+    models: ModelPair | None = None
+    policy_version: Count
+    threshold: Unit
+    score: Unit | None = None
+    score_parts: dict[str, float] = Field(default_factory=dict)
+    audit: bool = False
+    inclusion_probability: Unit = 1.0
+    counters: SliceCounters
+    detections: tuple[Detection, ...] = ()
+
+
+class ScreenPolicy(EventBody):
+    """What screening is asked to do for one tenant; a new version replaces the old as a whole.
+
+    `weights` name score parts; `audit_share` of all frames is kept by hash before every rule.
+    A frame is blurred below `min_laplacian_variance`, badly exposed outside `brightness`, and a near duplicate
+    at `duplicate_distance` bits or fewer from a frame kept before on the same camera (negative: never).
+    """
+
+    version: Count
+    threshold: Unit
+    audit_share: Unit = 0.01
+    weights: dict[str, float] = Field(default_factory=dict)
+    keep_budget: Unit = 0.1
+    slice_budgets: dict[str, Unit] = Field(default_factory=dict)
+    min_laplacian_variance: float = Field(default=0, ge=0)
+    brightness: tuple[Unit, Unit] = (0, 1)
+    duplicate_distance: int = Field(default=-1, ge=-1, le=64)
+
+
+class ScreenMemory(EventBody):
+    """A changed entry of one partition's memory, internal to screening: rebuilt from the newest entry per key."""
+
+    slice: str | None = None
+    counters: SliceCounters | None = None
+    camera: str | None = None
+    kept_dhashes: tuple[str, ...] = ()

@@ -1,0 +1,135 @@
+"""Wire ingest: HTTP for vehicles, the loop that admits uploads, the loop that keeps their fates, the outbox."""
+
+import asyncio
+import sys
+from functools import partial
+
+import immutables
+
+from ingest import fate_table, fates, upload_table
+from ingest.handle import Memory, decide, observe
+from ingest.http import make_app
+from ingest.measure import measure
+from ingest.settings import Settings
+from roadloop_runtime import admin, logs, outbox, postgres, service
+from roadloop_runtime.decode import decoder
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.health import health_app, serve_http
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.loop import Loop
+from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.postgres import Pool
+from roadloop_runtime.process import Identity, identity
+from roadloop_runtime.records import Record
+from roadloop_runtime.settle_postgres import PostgresSettlement
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.labels import LabelCompleted
+from roadloop_schemas.models import TrainingChanged
+from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.uploads import UploadCompleted
+
+GROUP = "ingest"
+FATES_GROUP = "ingest-fates"
+GIVEN_UP = dead_letter_topic("screen", "frames.ingested.v1")
+TOPICS = (
+    "uploads.completed.v1",
+    "frames.ingested.v1",
+    "frames.screened.v1",
+    "labels.completed.v1",
+    "trainings.changed.v1",
+    "uploads.fate.v1",
+    "ingest.outbox.v1",
+    GIVEN_UP,
+)
+
+
+def no_policy() -> None:
+    """Admission has no policy of its own: its limits are settings."""
+
+
+async def nothing_to_remember(_partition: int) -> None:
+    """Fates have no memory: the tables are it."""
+
+
+async def new_memory(_partition: int) -> Memory:
+    """Start empty: what was accepted before the take-over is in the tables."""
+    return immutables.Map()
+
+
+def as_it_is(record: Record) -> Record:
+    return record
+
+
+def admission(settings: Settings, pool: Pool, store: ObjectStore) -> Handler:  # type: ignore[type-arg]
+    """Handle uploads.completed.v1."""
+    look = partial(
+        observe,
+        own_key=settings.signing_key.get_secret_value(),
+        bucket=settings.bucket,
+        max_file_bytes=settings.max_file_bytes,
+        look_up=partial(upload_table.look_up, pool),
+        fetch=store.fetch,
+        measure=lambda content: asyncio.to_thread(measure, content),
+    )
+    canaries = {"s3": partial(store.answers, settings.bucket)}
+    return Handler(decoder(UploadCompleted), decide, new_memory, no_policy, look, canaries=canaries)
+
+
+def fate_handlers() -> dict[str, Handler]:  # type: ignore[type-arg]
+    """Handle everything that tells what became of a frame."""
+    rest = (nothing_to_remember, no_policy)
+    return {
+        "frames.screened.v1": Handler(decoder(FrameScreened), fates.of_verdict, *rest),
+        "labels.completed.v1": Handler(decoder(LabelCompleted), fates.of_label, *rest),
+        "trainings.changed.v1": Handler(decoder(TrainingChanged), fates.of_training, *rest),
+        GIVEN_UP: Handler(as_it_is, fates.of_dead_letter, *rest),
+    }
+
+
+async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
+    """Run until told to stop."""
+    await admin.check_topics_of(settings.kafka_bootstrap, TOPICS)
+    dsn = settings.postgres_dsn.get_secret_value()
+    store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    async with await postgres.open_pool(dsn, name=me.member, size=12) as pool:
+        uploads = Kafka(settings.kafka_bootstrap, GROUP, me.client_id, me.member)
+        admitting = Loop(
+            me,
+            {"uploads.completed.v1": admission(settings, pool, store)},
+            kafka=uploads,
+            settlement=PostgresSettlement(uploads, pool, upload_table.store),
+        )
+        verdicts = Kafka(settings.kafka_bootstrap, FATES_GROUP, me.client_id, me.member)
+        settlement = PostgresSettlement(verdicts, pool, fate_table.store)
+        keeping = Loop(me, fate_handlers(), kafka=verdicts, settlement=settlement)
+        public = open_store(
+            settings.public_s3_endpoint or settings.s3_endpoint,
+            settings.s3_access_key,
+            settings.s3_secret_key.get_secret_value(),
+        )
+        app = make_app(
+            pool,
+            public,
+            bucket=settings.bucket,
+            own_key=settings.signing_key.get_secret_value(),
+            max_file_bytes=settings.max_file_bytes,
+        )
+        health = health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
+        await service.side_by_side(
+            stopping,
+            [
+                service.tell_fenced_apart(me, uploads, admitting.run(stopping)),
+                service.tell_fenced_apart(me, verdicts, keeping.run(stopping)),
+            ],
+            [
+                serve_http(app, settings.http_host, settings.http_port, stopping),
+                serve_http(health, settings.health_host, settings.health_port, stopping),
+                outbox.publish_for_ever(dsn, settings.kafka_bootstrap, "ingest", me.client_id),
+            ],
+        )
+
+
+if __name__ == "__main__":
+    read = Settings.read()
+    logs.configure("ingest", read.log_level)
+    sys.exit(service.run(partial(main, read, identity(read.member))))

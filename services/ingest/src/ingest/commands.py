@@ -1,0 +1,91 @@
+"""The commands of ingest: vehicles and the books."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import asyncpg
+import typer
+from rich import print as show
+
+from ingest import fate_table, vehicle_table
+from ingest.signature import make_key, make_token
+from roadloop_runtime.postgres import Connection
+from roadloop_schemas.fields import is_tenant
+
+T = TypeVar("T")
+Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="ingest's own role")]
+TenantOption = Annotated[str, typer.Option("--tenant", help="whose vehicle it is")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    vehicles = typer.Typer(help="Who may upload.", no_args_is_help=True)
+    vehicles.command("enrol")(enrol)
+    vehicles.command("revoke")(revoke)
+    vehicles.command("list")(list_vehicles)
+    vehicles.command("token")(token)
+    app.add_typer(vehicles, name="vehicles")
+    app.command("books")(books)
+
+
+def _with_connection(dsn: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run() -> T:
+        connection = await asyncpg.connect(dsn, timeout=10)
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def enrol(
+    vehicle: str, postgres: Postgres, tenant: TenantOption, key: Annotated[Path | None, typer.Option()] = None
+) -> None:
+    """Make a vehicle's key and enrol it. The private key is written once, to --key or VEHICLE.pem, and kept nowhere."""
+    if not is_tenant(tenant):
+        raise typer.BadParameter(f"tenant {tenant!r}: use lower-case letters, digits and hyphens")
+    path = key or Path(f"{vehicle}.pem")
+    private, public = make_key()
+    if not _with_connection(postgres, lambda c: vehicle_table.enrol(c, tenant, vehicle, public)):
+        raise typer.BadParameter(f"{tenant}/{vehicle} is enrolled already: revoke it first")
+    path.touch(mode=0o600)
+    path.write_text(private)
+    show(f"{tenant}/{vehicle} is enrolled, its key is in {path}")
+
+
+def revoke(vehicle: str, postgres: Postgres, tenant: TenantOption) -> None:
+    """Refuse a vehicle's key from now on."""
+    if not _with_connection(postgres, lambda c: vehicle_table.revoke(c, tenant, vehicle)):
+        raise typer.BadParameter(f"{tenant}/{vehicle} is not enrolled")
+    show(f"{tenant}/{vehicle} is revoked")
+
+
+def list_vehicles(postgres: Postgres, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the vehicles."""
+    rows = _with_connection(postgres, vehicle_table.list_all)
+    if as_json:
+        found = [{"tenant": v.tenant, "vehicle": v.vehicle, "revoked": v.revoked_at is not None} for v in rows]
+        typer.echo(json.dumps(found))
+        return
+    for v in rows:
+        show(f"{v.tenant}/{v.vehicle}  enrolled {v.enrolled_at:%Y-%m-%d}{'  revoked' if v.revoked_at else ''}")
+
+
+def token(vehicle: str, tenant: TenantOption, key: Annotated[Path | None, typer.Option()] = None) -> None:
+    """Print a bearer token by a vehicle's key, good for 12 hours."""
+    path = key or Path(f"{vehicle}.pem")
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no key in {path}: name it with --key, or enrol the vehicle")
+    typer.echo(make_token(tenant, vehicle, path.read_text(), datetime.now(UTC)))
+
+
+def books(postgres: Postgres, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Show both books; the exit code says whether they balance."""
+    found = _with_connection(postgres, fate_table.book_rows)
+    typer.echo(json.dumps(found)) if as_json else show(found["total"])
+    raise typer.Exit(0 if found["total"]["balanced"] else 1)

@@ -1,0 +1,168 @@
+"""The two books: what became of every file and every frame, per upload and in all."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ingest.fates import FrameFate, FramesTrained
+from roadloop_runtime import outbox
+from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.records import Event, event
+from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.uploads import UploadFate
+
+SET_FATE = """
+update frames set fate = $2, reason = $3
+where frame_id = $1 and fate in ('in_flight', 'dead_lettered') returning tenant, upload_id
+"""
+SET_UNIT_FATE = """
+update frames set fate = $2, reason = $3 where unit_id = $1 and fate = 'in_flight' returning tenant, upload_id
+"""
+SET_LABELLED = "update frames set labelled = true where frame_id = $1 and not labelled returning tenant, upload_id"
+SET_TRAINED = """
+update frames set trained = true where frame_id = any($1::text[]) and not trained returning tenant, upload_id
+"""
+NEXT_REVISION = """
+update uploads set revision = revision + 1 where tenant = $1 and upload_id = $2
+returning vehicle, revision, received_at, announced, admitted_at is not null as admitted
+"""
+FILES = "select fate, reason, count(*) from files where tenant = $1 and upload_id = $2 group by fate, reason"
+FRAMES = """
+select fate, count(*), count(*) filter (where labelled) as labelled, count(*) filter (where trained) as trained
+from frames where tenant = $1 and upload_id = $2 group by fate
+"""
+FILE_BOOK = """
+select u.tenant, u.vehicle, date_trunc('hour', u.received_at) as hour,
+       coalesce(f.fate, 'open') as fate, coalesce(f.reason, '') as reason,
+       sum(case when f.fate is null then u.announced else 1 end)::bigint as count
+from uploads u left join files f using (tenant, upload_id)
+group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+"""
+FRAME_BOOK = """
+select tenant, vehicle, date_trunc('hour', received_at) as hour, fate, reason, count(*),
+       count(*) filter (where labelled) as labelled, count(*) filter (where trained) as trained
+from frames group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+"""
+ANNOUNCED = "select coalesce(sum(announced), 0)::bigint from uploads"
+INGESTED = "select count(*) from files where fate = 'accepted'"
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Both books in all, and whether they balance."""
+
+    announced: int
+    files: dict[str, int]
+    ingested: int
+    frames: dict[str, int]
+    reasons: dict[str, int]
+    labelled: int
+    trained: int
+
+    @property
+    def balanced(self) -> bool:
+        """Files: announced = accepted + duplicate + rejected + abandoned + open. Frames: ingested = all their fates."""
+        return self.announced == sum(self.files.values()) and self.ingested == sum(self.frames.values())
+
+
+async def store(connection: Connection, changes: Sequence[FrameFate | FramesTrained]) -> None:
+    """Write what became of frames, and tell it, in the transaction of their settle."""
+    touched: dict[tuple[str, str], None] = {}
+    for change in changes:
+        for row in await _write(connection, change):
+            touched[row["tenant"], row["upload_id"]] = None
+    await publish(connection, touched)
+
+
+async def _write(connection: Connection, change: FrameFate | FramesTrained) -> list[Any]:
+    if isinstance(change, FramesTrained):
+        return await connection.fetch(SET_TRAINED, list(change.frame_ids))
+    if change.unit_id is not None:
+        return await connection.fetch(SET_UNIT_FATE, change.unit_id, change.fate, change.reason)
+    if change.fate == "labelled":
+        return await connection.fetch(SET_LABELLED, change.frame_id)
+    return await connection.fetch(SET_FATE, change.frame_id, change.fate, change.reason)
+
+
+async def publish(connection: Connection, uploads: Iterable[tuple[str, str]]) -> None:
+    """Put the newest counters of uploads into the outbox. Sorted, so that two settles never lock crosswise."""
+    await outbox.append(connection, [await _event(connection, *upload) for upload in sorted(uploads)])
+
+
+async def _event(connection: Connection, tenant: str, upload_id: str) -> Event:
+    fate = await _count(connection, tenant, upload_id)
+    return event(
+        "uploads.fate.v1",
+        fate,
+        id=derive_id("fate", tenant, upload_id, fate.revision),
+        source="/roadloop/ingest",
+        tenant=tenant,
+        key=f"{tenant}/{upload_id}",
+        time=fate.received_at,
+        subject=upload_id,
+    )
+
+
+async def _count(connection: Connection, tenant: str, upload_id: str) -> UploadFate:
+    upload = await connection.fetchrow(NEXT_REVISION, tenant, upload_id)
+    if upload is None:
+        raise LookupError(f"upload {tenant}/{upload_id} has frames but no row")
+    return await read(connection, tenant, upload_id, dict(upload))
+
+
+async def read(pool: Pool | Connection, tenant: str, upload_id: str, upload: dict[str, Any]) -> UploadFate:
+    """Count an upload's files and frames. `upload` has vehicle, revision, received_at, announced and admitted."""
+    files = await pool.fetch(FILES, tenant, upload_id)
+    frames = await pool.fetch(FRAMES, tenant, upload_id)
+    by_fate: dict[str, int] = {}
+    for row in files:
+        by_fate[row["fate"]] = by_fate.get(row["fate"], 0) + row["count"]
+    return UploadFate(
+        upload_id=upload_id,
+        vehicle=upload["vehicle"],
+        revision=upload["revision"],
+        received_at=upload["received_at"],
+        announced=upload["announced"],
+        **by_fate,
+        open=0 if upload["admitted"] else upload["announced"],
+        reasons={row["reason"]: row["count"] for row in files if row["reason"]},
+        ingested=by_fate.get("accepted", 0),
+        **{row["fate"]: row["count"] for row in frames},
+        labelled=sum(row["labelled"] for row in frames),
+        trained=sum(row["trained"] for row in frames),
+    )
+
+
+async def books(pool: Pool | Connection) -> Books:
+    """Sum both books. The announced and ingested figures come from other rows than their fates do."""
+    files = await pool.fetch(FILE_BOOK)
+    frames = await pool.fetch(FRAME_BOOK)
+    reasons: dict[str, int] = {}
+    for row in (*files, *frames):
+        if row["reason"]:
+            reasons[row["reason"]] = reasons.get(row["reason"], 0) + row["count"]
+    return Books(
+        announced=await pool.fetchval(ANNOUNCED),
+        files=_sum(files),
+        ingested=await pool.fetchval(INGESTED),
+        frames=_sum(frames),
+        reasons=reasons,
+        labelled=sum(row["labelled"] for row in frames),
+        trained=sum(row["trained"] for row in frames),
+    )
+
+
+def _sum(rows: Sequence[Any]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for row in rows:
+        total[row["fate"]] = total.get(row["fate"], 0) + row["count"]
+    return total
+
+
+async def book_rows(pool: Pool | Connection) -> dict[str, Any]:
+    """Return both books per vehicle and hour of arrival, ready for JSON."""
+    files, frames = await pool.fetch(FILE_BOOK), await pool.fetch(FRAME_BOOK)
+    rows = {"files": [dict(row) for row in files], "frames": [dict(row) for row in frames]}
+    total = await books(pool)
+    return {"total": asdict(total) | {"balanced": total.balanced}, **json.loads(json.dumps(rows, default=str))}

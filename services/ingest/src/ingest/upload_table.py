@@ -1,0 +1,102 @@
+"""Uploads and their files: announced, completed, admitted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ingest import fate_table, vehicle_table
+from ingest.handle import Admitted, Known
+from roadloop_runtime.postgres import Connection, Pool
+from roadloop_schemas.uploads import UploadCompleted
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What was announced, as the vehicle sent it."""
+
+    vehicle: str
+    drive: str
+    manifest_sha256: str | None
+    manifest: str | None
+    completed_at: datetime | None
+
+
+ANNOUNCE = """
+insert into uploads (tenant, upload_id, vehicle, drive, announced, manifest_sha256, manifest, received_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning upload_id
+"""
+FIND = """
+select vehicle, drive, manifest_sha256, manifest, completed_at from uploads
+where tenant = $1 and upload_id = $2
+"""
+COMPLETE = """
+update uploads set completed_at = $3 where tenant = $1 and upload_id = $2 and completed_at is null
+"""
+ADMITTED = "select admitted_at is not null from uploads where tenant = $1 and upload_id = $2"
+ACCEPTED = "select sha256 from frames where tenant = $1 and vehicle = $2 and sha256 = any($3::text[])"
+ADMIT = """
+insert into uploads (tenant, upload_id, vehicle, drive, announced, received_at, completed_at, admitted_at)
+values ($1, $2, $3, $4, $5, $6, $6, now())
+on conflict (tenant, upload_id) do update
+    set admitted_at = now(), announced = excluded.announced,
+        completed_at = coalesce(uploads.completed_at, excluded.completed_at)
+"""
+ADD_FILE = """
+insert into files (tenant, upload_id, number, sha256, fate, reason, detail) values ($1, $2, $3, $4, $5, $6, $7)
+on conflict do nothing
+"""
+ADD_FRAME = """
+insert into frames (frame_id, tenant, vehicle, upload_id, unit_id, sha256, received_at)
+values ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+
+async def announce(
+    connection: Connection, tenant: str, upload: Upload, upload_id: str, *, files: int, now: datetime
+) -> bool:
+    """Store an announcement; False where the id is taken."""
+    row = (tenant, upload_id, upload.vehicle, upload.drive, files, upload.manifest_sha256, upload.manifest, now)
+    return await connection.fetchval(ANNOUNCE, *row) is not None
+
+
+async def find(pool: Pool | Connection, tenant: str, upload_id: str) -> Upload | None:
+    row = await pool.fetchrow(FIND, tenant, upload_id)
+    return Upload(*row) if row else None
+
+
+async def complete(connection: Connection, tenant: str, upload_id: str, now: datetime) -> bool:
+    """Mark an upload complete; False where it was before."""
+    return await connection.execute(COMPLETE, tenant, upload_id, now) == "UPDATE 1"
+
+
+async def look_up(pool: Pool, tenant: str, upload: UploadCompleted) -> Known:
+    """Return what the tables say before an upload is decided."""
+    vehicle = await vehicle_table.find(pool, tenant, upload.vehicle)
+    announced = [file.object.sha256 for file in upload.files]
+    accepted = await pool.fetch(ACCEPTED, tenant, upload.vehicle, announced)
+    return Known(
+        public_key=vehicle.public_key if vehicle else None,
+        revoked=vehicle is not None and vehicle.revoked_at is not None,
+        admitted=bool(await pool.fetchval(ADMITTED, tenant, upload.upload_id)),
+        accepted_sha256=frozenset(row["sha256"] for row in accepted),
+    )
+
+
+async def store(connection: Connection, changes: Sequence[Admitted]) -> None:
+    """Write the fates of files and the new frames, in the transaction of their settle."""
+    for change in changes:
+        await _admit(connection, change)
+        await fate_table.publish(connection, [(change.tenant, change.upload_id)])
+
+
+async def _admit(connection: Connection, change: Admitted) -> None:
+    whose = (change.tenant, change.upload_id)
+    await connection.execute(ADMIT, *whose, change.vehicle, change.drive, len(change.files), change.received_at)
+    rows = [(*whose, f.number, f.sha256, f.fate.value, f.reason, f.detail) for f in change.files]
+    await connection.executemany(ADD_FILE, rows)
+    frames = [
+        (f.frame_id, change.tenant, change.vehicle, change.upload_id, f.unit_id, f.sha256, change.received_at)
+        for f in change.files
+        if f.frame_id
+    ]
+    await connection.executemany(ADD_FRAME, frames)

@@ -1,0 +1,100 @@
+"""Wires label-router: one loop, the outbox, and two ports."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from label_router import queue_table, task_table
+from label_router.completion import COMPLETED
+from label_router.handle import REQUESTED, Observation, Policy, decide, observe
+from label_router.http import Desk, make_app
+from label_router.problems import OUTAGES
+from label_router.settings import Settings
+from roadloop_runtime import logs, outbox, service
+from roadloop_runtime.admin import check_topics_of
+from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.health import health_app, serve_http
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.loop import Loop
+from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.outcome import Transient
+from roadloop_runtime.postgres import Pool, answers, open_pool
+from roadloop_runtime.process import identity
+from roadloop_runtime.settle_postgres import PostgresSettlement
+from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.topics import dead_letter_topic
+
+NAME = "label-router"
+SCREENED = "frames.screened.v1"
+TOPICS = (SCREENED, dead_letter_topic(NAME, SCREENED), REQUESTED, COMPLETED, outbox.position_topic(NAME))
+PICTURE_URL_LIVES = timedelta(minutes=15)
+LOOP_CONNECTIONS = 4
+
+
+async def main(settings: Settings, stopping: asyncio.Event) -> None:
+    """Run until told to stop. HTTP drains beside the loop; the outbox goes on until both have."""
+    me = identity(settings.member)
+    dsn = settings.postgres_dsn.get_secret_value()
+    await check_topics_of(settings.kafka_bootstrap, TOPICS)
+    # two pools: a crowd of annotators must not keep the loop from settling
+    async with (
+        await open_pool(dsn, name=me.member, size=LOOP_CONNECTIONS) as own,
+        await open_pool(dsn, name=f"{me.member}-http") as asked,
+    ):
+        kafka = Kafka(settings.kafka_bootstrap, NAME, me.client_id, me.member)
+        settlement = PostgresSettlement(kafka, own, task_table.store)
+        loop = Loop(me, {SCREENED: screened(own)}, kafka=kafka, settlement=settlement)
+        checks = {"postgres": partial(answers, own)}
+        http = make_app(desk(settings, asked))
+        await service.side_by_side(
+            stopping,
+            [
+                service.tell_fenced_apart(me, kafka, loop.run(stopping)),
+                serve_http(http, settings.http_host, settings.http_port, stopping),
+            ],
+            [
+                outbox.publish_for_ever(dsn, settings.kafka_bootstrap, NAME, me.client_id),
+                serve_http(health_app([loop], checks, stopping), settings.health_host, settings.health_port, stopping),
+            ],
+        )
+
+
+def screened(pool: Pool) -> Handler[Received[FrameScreened], Observation, None, Policy]:
+    """Say how verdicts are handled. There is no memory: the task table is the only state."""
+
+    async def classes_of(tenant: str) -> tuple[str, ...]:
+        try:
+            return await queue_table.classes_of(pool, tenant)
+        except OUTAGES as error:
+            raise Transient("postgres", f"{type(error).__name__}: {error}") from error
+
+    async def nothing(_partition: int) -> None:
+        return None
+
+    return Handler(
+        decode=decoder(FrameScreened),
+        observe=partial(observe, classes_of=classes_of),
+        decide=decide,
+        rebuild=nothing,
+        policy=Policy,
+        canaries={"postgres": partial(answers, pool)},
+    )
+
+
+def desk(settings: Settings, pool: Pool) -> Desk:
+    endpoint = settings.public_s3_endpoint or settings.s3_endpoint
+    store = open_store(endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    return Desk(pool, partial(datetime.now, UTC), partial(picture_url, store), settings.lease_s, Policy())
+
+
+def picture_url(store: ObjectStore, picture: ObjectRef) -> str:
+    return store.presign_get(picture.bucket, picture.key, PICTURE_URL_LIVES)
+
+
+if __name__ == "__main__":
+    settings = Settings.read()
+    logs.configure(NAME, settings.log_level)
+    sys.exit(service.run(partial(main, settings)))

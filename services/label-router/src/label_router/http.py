@@ -1,0 +1,169 @@
+"""What annotators ask over HTTP: the next task, hand it in, give it back, how much is left."""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from pydantic import BaseModel
+
+from label_router import annotator_table, label_table, queue_table, task_table
+from label_router.annotator_table import Annotator
+from label_router.handle import Policy, prelabels, queue_of
+from label_router.problems import answer_with_problems
+from label_router.refusal import MAX_BODY_BYTES, no_such_task, too_large, unauthorised
+from label_router.submission import read_lease, read_submission
+from label_router.task_table import Task
+from roadloop_runtime.postgres import Pool
+from roadloop_schemas.fields import Detection, ObjectRef
+
+TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+BEARER = re.compile(r"bearer +([\x21-\x7e]{1,200})", re.IGNORECASE)
+
+routes = APIRouter(prefix="/v1")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the routes need. `now` is asked once per request; `picture_url` signs a link that ends by itself."""
+
+    pool: Pool
+    now: Callable[[], datetime]
+    picture_url: Callable[[ObjectRef], str]
+    lease_s: float
+    policy: Policy
+
+
+class NextTask(BaseModel):
+    """A leased task. Nothing here tells an audit frame from another one without detections."""
+
+    task_id: str
+    lease_id: str
+    lease_expires_at: datetime
+    frame_id: str
+    picture_url: str
+    width_px: int
+    height_px: int
+    classes: tuple[str, ...]
+    prelabels: tuple[Detection, ...]
+
+
+class Saved(BaseModel):
+    """A label that is saved."""
+
+    task_id: str
+    label_version: int
+    completed_at: datetime
+
+
+class Queue(BaseModel):
+    """How much waits, is being labelled, and is done."""
+
+    queue: str
+    waiting: int
+    leased: int
+    done: int
+
+
+def make_app(desk: Desk) -> FastAPI:
+    """Make the app. Every answer that is no success is a problem of RFC 9457."""
+    app = FastAPI(title="Roadloop label-router", version="1", docs_url=None, redoc_url=None)
+    app.state.desk = desk
+    app.include_router(routes)
+    answer_with_problems(app)
+    return app
+
+
+async def at_desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(at_desk)]
+
+
+async def known(request: Request, desk: AtDesk) -> Annotator:
+    """Return whose token the request carries. Raises Refusal."""
+    header = BEARER.fullmatch(request.headers.get("authorization", ""))
+    annotator = await annotator_table.find(desk.pool, header[1]) if header else None
+    if annotator is None:
+        raise unauthorised()
+    return annotator
+
+
+Known = Annotated[Annotator, Depends(known)]
+
+
+async def body_of(request: Request, _: Known) -> bytes:
+    """Read the body of somebody known, never more than the limit. Raises Refusal."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise too_large()
+    return body
+
+
+Body = Annotated[bytes, Depends(body_of)]
+
+
+async def task_named(task_id: str) -> str:
+    """Return the task id of the path. Raises Refusal where no task can have it."""
+    if not TASK_ID.fullmatch(task_id):
+        raise no_such_task(task_id)
+    return task_id
+
+
+TaskId = Annotated[str, Depends(task_named)]
+
+
+@routes.post("/tasks/next", response_model=NextTask, responses={204: {"description": "Nothing waits."}})
+async def next_task(desk: AtDesk, annotator: Known) -> NextTask | Response:
+    """Lease the task that has waited longest. Who holds a live lease gets the same task again."""
+    task = await task_table.lease_next(
+        desk.pool, annotator, lease_id=secrets.token_hex(16), now=desk.now(), lease_s=desk.lease_s
+    )
+    if task is None:
+        return Response(status_code=204)
+    return show(task, await queue_table.classes_of(desk.pool, annotator.tenant), desk)
+
+
+def show(task: Task, classes: tuple[str, ...], desk: Desk) -> NextTask:
+    """Write a leased task as its annotator sees it."""
+    lease, verdict = task.lease, task.verdict
+    if lease is None:
+        raise LookupError(f"task {task.task_id} was leased and has no lease")
+    return NextTask(
+        task_id=task.task_id,
+        lease_id=lease.lease_id,
+        lease_expires_at=lease.expires_at,
+        frame_id=verdict.frame_id,
+        picture_url=desk.picture_url(verdict.object),
+        width_px=verdict.width_px,
+        height_px=verdict.height_px,
+        classes=classes,
+        prelabels=prelabels(verdict, classes, desk.policy),
+    )
+
+
+@routes.post("/tasks/{task_id}/submit")
+async def submit(task_id: TaskId, body: Body, desk: AtDesk, annotator: Known) -> Saved:
+    """Save `{lease_id, boxes: [{class_name, x1, y1, x2, y2}], lead_time_s}`; the same again gives the same answer."""
+    label = await label_table.submit(desk.pool, annotator, task_id, read_submission(body), now=desk.now())
+    return Saved(task_id=label.task_id, label_version=label.label_version, completed_at=label.completed_at)
+
+
+@routes.post("/tasks/{task_id}/return", status_code=204)
+async def give_back(task_id: TaskId, body: Body, desk: AtDesk, annotator: Known) -> None:
+    """Give a task back by `{lease_id}`; it waits again, behind the others."""
+    await task_table.give_back(desk.pool, annotator, task_id, lease_id=read_lease(body), now=desk.now())
+
+
+@routes.get("/queue")
+async def queue(desk: AtDesk, annotator: Known) -> Queue:
+    """Count the tasks of the annotator's tenant."""
+    found = await task_table.count(desk.pool, annotator.tenant, now=desk.now())
+    return Queue(queue=queue_of(annotator.tenant), waiting=found.waiting, leased=found.leased, done=found.done)

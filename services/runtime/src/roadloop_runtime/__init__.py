@@ -1,0 +1,1 @@
+"""The consume loop and the run-time code that all services share."""

@@ -1,0 +1,104 @@
+"""Topics are created from their files, never by auto-creation; a changed partition count is refused."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from roadloop_runtime.kafka import TopicMissing
+from roadloop_runtime.kafka_read import REQUEST_TIMEOUT_S
+from roadloop_schemas.topics import Topic, dead_letter_topic, topics
+
+DEAD_LETTER_RETENTION_HOURS = 24 * 28
+ALREADY_EXISTS = 36
+MAX_INPUT_BYTES = 1024 * 1024
+MAX_DEAD_LETTER_BYTES = 2 * 1024 * 1024
+
+
+def wanted_topics(replication: int = 1) -> Mapping[str, NewTopic]:
+    """Return every topic of the files, and the dead-letter topics of their groups."""
+    wanted: dict[str, NewTopic] = {}
+    for topic in topics().values():
+        wanted[topic.name] = _new(topic.name, topic.partitions, replication, _settings(topic))
+        for group in topic.groups:
+            name = dead_letter_topic(group, topic.name)
+            wanted[name] = _new(name, topic.partitions, replication, _dead_letter_settings())
+    return wanted
+
+
+def _new(name: str, partitions: int, replication: int, settings: dict[str, str]) -> NewTopic:
+    return NewTopic(name, partitions, replication, topic_configs=settings)
+
+
+def _settings(topic: Topic) -> dict[str, str]:
+    retention_ms = -1 if topic.retention_hours < 0 else topic.retention_hours * 3_600_000
+    return {
+        "cleanup.policy": topic.cleanup,
+        "retention.ms": str(retention_ms),
+        "max.message.bytes": str(MAX_INPUT_BYTES),
+    }
+
+
+def _dead_letter_settings() -> dict[str, str]:
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(DEAD_LETTER_RETENTION_HOURS * 3_600_000),
+        "max.message.bytes": str(MAX_DEAD_LETTER_BYTES),
+    }
+
+
+async def ensure_topics(bootstrap: str) -> None:
+    """Create what is missing. Raises TopicMissing where a topic has another partition count than its file says."""
+    await create(bootstrap, wanted_topics().values())
+
+
+async def create(bootstrap: str, wanted: Iterable[NewTopic]) -> None:
+    """Create topics that are missing and check the others' partition counts."""
+    wanted = list(wanted)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        await admin.start()
+        try:
+            answer = await admin.create_topics(wanted)
+            for name, code, message in answer.topic_errors:
+                if code not in (0, ALREADY_EXISTS):
+                    raise TopicMissing(f"{name} could not be created: {message} (error {code})")
+        finally:
+            await admin.close()
+    await check(bootstrap, {topic.name: topic.num_partitions for topic in wanted})
+
+
+async def check(bootstrap: str, partitions: Mapping[str, int]) -> None:
+    """Raise TopicMissing unless every topic is there with its partition count."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        await admin.start()
+        try:
+            found = await _partition_counts(admin, partitions)
+        finally:
+            await admin.close()
+    for name, count in partitions.items():
+        if name not in found:
+            raise TopicMissing(f"topic {name} is not there: run `roadloop topics create`")
+        if found[name] != count:
+            raise TopicMissing(
+                f"topic {name} has {found[name]} partitions, its file says {count}: a partition count never changes, "
+                "because keys would move; make a new topic version instead"
+            )
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Ask until the fresh topics show up everywhere."""
+    names = set(names)
+    while True:
+        described = await admin.describe_topics(sorted(names))
+        found = {t["topic"]: len(t["partitions"]) for t in described if t["error_code"] == 0}
+        if names <= found.keys() or all(t["error_code"] not in (0, 5) for t in described if t["topic"] not in found):
+            return found
+        await asyncio.sleep(0.1)
+
+
+async def check_topics_of(bootstrap: str, names: Iterable[str]) -> None:
+    """Check the topics a service uses, at its start: a send to a missing topic would wait for ever."""
+    wanted = wanted_topics()
+    await check(bootstrap, {name: wanted[name].num_partitions for name in names})

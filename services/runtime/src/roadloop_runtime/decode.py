@@ -1,0 +1,66 @@
+"""Read a record as the event its topic promises, or say what is wrong with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from roadloop_runtime.outcome import DeadLetter, LoopReason, Undecodable
+from roadloop_runtime.records import Record
+from roadloop_schemas.cloudevents import Attributes, NotACloudEvent, from_headers
+from roadloop_schemas.fields import EventBody
+
+B = TypeVar("B", bound=EventBody)
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[B]):
+    """One event with its envelope and where it was read. `written_at` is the record's timestamp."""
+
+    envelope: Attributes
+    body: B
+    partition: int
+    offset: int
+    written_at: datetime
+    record: Record
+
+
+def decoder(model: type[B]) -> Callable[[Record], Received[B]]:
+    """Make the decoder of one topic."""
+
+    def decode(record: Record) -> Received[B]:
+        try:
+            envelope = from_headers(record.headers)
+            body = model.model_validate_json(record.value or b"")
+        except NotACloudEvent as error:
+            raise Undecodable(_not_a_cloud_event(error)) from error
+        except ValidationError as error:
+            raise Undecodable(_invalid(model, error)) from error
+        written_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        return Received(envelope, body, record.partition, record.offset, written_at, record)
+
+    return decode
+
+
+def _not_a_cloud_event(error: NotACloudEvent) -> DeadLetter:
+    return DeadLetter(
+        LoopReason.NOT_A_CLOUD_EVENT,
+        detail=str(error),
+        field=error.field,
+        rule=error.rule,
+        remedy="send the event in CloudEvents 1.0 binary mode with a ce_tenant header, then replay",
+    )
+
+
+def _invalid(model: type[EventBody], error: ValidationError) -> DeadLetter:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = ".".join(map(str, first["loc"])) or "(whole value)"
+    return DeadLetter(
+        LoopReason.UNDECODABLE,
+        detail=f"{model.__name__}: {field}: {first['msg']} ({error.error_count()} in all)",
+        field=field,
+        rule=first["msg"],
+        remedy=f"send a value that fits the JSON Schema of {model.__name__}, then replay",
+    )

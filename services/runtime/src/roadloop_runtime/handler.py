@@ -1,0 +1,41 @@
+"""What a service tells the loop about one topic."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from roadloop_runtime.outcome import Outcome
+from roadloop_runtime.records import Event, Record
+
+Body = TypeVar("Body")
+Seen = TypeVar("Seen")
+Memory = TypeVar("Memory")
+Policy = TypeVar("Policy")
+Canary = Callable[[], Awaitable[bool]]
+
+
+def _nothing_changed(_partition: int, _old: object, _new: object) -> Iterable[Event]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Handler(Generic[Body, Seen, Memory, Policy]):
+    """Observe, decide and remember for one topic.
+
+    decode: record -> body; raises Undecodable. Runs in the loop's own thread: no I/O.
+    observe: all slow I/O, concurrent, no order; raises Transient. None where there is nothing to look up:
+        then `decide` gets the body itself.
+    decide: pure, in offset order; (memory, seen, policy) -> (memory, outcome).
+    policy: the policy in force, asked right before each decision.
+    rebuild: partition number -> memory, asked after the fence of a take-over.
+    remember: (partition, memory settled last, memory now) -> the events that carry the change.
+    canaries: dependency -> does it work at all? A Transient of it is retried for as long as it does not.
+    """
+
+    decode: Callable[[Record], Body]
+    decide: Callable[[Memory, Seen, Policy], tuple[Memory, Outcome]]
+    rebuild: Callable[[int], Awaitable[Memory]]
+    policy: Callable[[], Policy]
+    observe: Callable[[Body], Awaitable[Seen]] | None = None
+    remember: Callable[[int, Memory, Memory], Iterable[Event]] = _nothing_changed
+    canaries: Mapping[str, Canary] = field(default_factory=dict)

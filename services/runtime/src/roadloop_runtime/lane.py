@@ -1,0 +1,297 @@
+"""One owned partition: a FIFO of observations; the head decides, the rest waits; decided records settle together."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from roadloop_runtime import metrics
+from roadloop_runtime.deadletter import to_dead_letter
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.kafka import MAX_EVENT_BYTES, Aborted, Kafka, OffsetsExpired
+from roadloop_runtime.observe import handler_failed, observe
+from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Undecodable
+from roadloop_runtime.records import Event, Partition, Record
+from roadloop_runtime.settle import Batch, Settlement
+from roadloop_runtime.streak import Streak
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one worker. Records in flight per partition, observations at once, records per settle."""
+
+    in_flight: int = 2_000
+    observing: int = 16
+    batch: int = 1_000
+    settle_interval_s: float = 0.05
+    idle_s: float = 0.5
+    drain_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Pending:
+    """A record that waits for its turn. Where `task` is None, `seen` is there already."""
+
+    record: Record
+    seen: Any
+    task: asyncio.Task[Any] | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a former owner remembers: good only if the offset after the fence is the one it settled last."""
+
+    offset: int | None
+    memory: Any
+
+
+class Lane:
+    """The consume loop of one partition, from its take-over to its end."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        handler: Handler[Any, Any, Any, Any],
+        *,
+        kafka: Kafka,
+        settlement: Settlement,
+        limits: Limits,
+        seats: asyncio.Semaphore,
+        streak: Streak,
+        group: asyncio.TaskGroup,
+        kept: Kept | None,
+    ) -> None:
+        self.partition = partition
+        self.open = False
+        self._handler = handler
+        self._kafka = kafka
+        self._settlement = settlement
+        self._limits = limits
+        self._seats = seats
+        self._streak = streak
+        self._group = group
+        self._kept = kept
+        self._changed = asyncio.Event()
+        self._draining = False
+        self._paused = True
+        self._reset(None, None)
+
+    def _reset(self, settled: int | None, memory: Any) -> None:
+        self._fifo: deque[Pending] = deque()
+        self._events: list[Event] = []
+        self._changes: list[object] = []
+        self._outcomes: list[Outcome] = []
+        self._decided_since = 0.0
+        self._settled = settled
+        self._next = settled
+        self._memory = self._settled_memory = memory
+        self._quiet_since = time.monotonic()
+
+    # --- what the loop calls -----------------------------------------------------------------------------------
+
+    def feed(self, records: Sequence[Record]) -> None:
+        """Start the observations of freshly polled records. While a take-over runs they are ignored: it seeks."""
+        if not self.open:
+            return
+        now = time.monotonic()
+        self._fifo.extend([self._start(record, now) for record in records])
+        if len(self._fifo) >= self._limits.in_flight and not self._paused:
+            self._paused = True
+            self._kafka.pause((self.partition,))
+        self._changed.set()
+
+    def see_position(self, position: int) -> None:
+        """Take note of the offset behind transaction markers, where nothing is in flight."""
+        if self.open and not self._fifo and not self._outcomes and position > (self._next or 0):
+            self._next = position
+            self._changed.set()
+
+    def drain(self) -> None:
+        """Finish what is in flight, settle it, and end."""
+        self._draining = True
+        self._changed.set()
+
+    def keep(self) -> Kept:
+        """Return the memory as it was settled, for the case that this partition comes back."""
+        return Kept(self._settled, self._settled_memory)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._fifo) + len(self._outcomes)
+
+    @property
+    def settled(self) -> int | None:
+        return self._settled
+
+    @property
+    def oldest_s(self) -> float:
+        """Return the age of the oldest unfinished record in seconds; 0 where there is none."""
+        since = self._decided_since if self._outcomes else (self._fifo[0].since if self._fifo else time.monotonic())
+        return time.monotonic() - since
+
+    # --- the way of a record -----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take the partition over and work on it; after an aborted batch, take it over again."""
+        try:
+            while True:
+                await self._take_over()
+                try:
+                    return await self._work()
+                except Aborted as error:
+                    log.warning("settle_aborted", partition=self.partition, error=str(error))
+                    metrics.ABORTED.labels(self._kafka.group, self.partition.topic).inc()
+        finally:
+            self.open = False
+            self._cancel_observations()
+            await self._settlement.abandon(self.partition)
+
+    async def _take_over(self) -> None:
+        """Fence, read the committed offset, seek there, rebuild the memory, only then take records."""
+        self.open = False
+        self._pause()
+        self._cancel_observations()
+        offset = await self._settlement.take_over(self.partition)
+        start = await self._kafka.start_of(self.partition)
+        if offset is not None and offset < start:
+            lost = start - offset
+            raise OffsetsExpired(f"{self.partition}: {lost} records expired unread ({offset} to {start - 1})")
+        if self._kept is not None and self._kept.offset == offset:
+            memory = self._kept.memory
+        else:
+            memory = await self._handler.rebuild(self.partition.partition)
+        self._kept = None
+        self._reset(offset, memory)
+        self._kafka.seek(self.partition, start if offset is None else offset)
+        self.open = True
+        self._resume()
+        log.info("taken_over", topic=self.partition.topic, partition=self.partition.partition, offset=offset)
+
+    async def _work(self) -> None:
+        while True:
+            self._changed.clear()
+            self._decide_ready()
+            if self._is_due():
+                await self._settle()
+            elif self._draining and not self._fifo:
+                return
+            else:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        limit = self._limits.settle_interval_s if self._outcomes else self._limits.idle_s
+        try:
+            async with asyncio.timeout(limit):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _start(self, record: Record, now: float) -> Pending:
+        try:
+            body = self._handler.decode(record)
+        except Undecodable as error:
+            return Pending(record, error.letter, None, now)
+        if self._handler.observe is None:
+            return Pending(record, body, None, now)
+        task = self._group.create_task(self._observe(self._handler.observe, record, body))
+        task.add_done_callback(lambda _: self._changed.set())
+        return Pending(record, None, task, now)
+
+    async def _observe(self, look: Callable[[Any], Awaitable[Any]], record: Record, body: Any) -> Any:
+        async with self._seats:
+            return await observe(self._handler, look, record, body)
+
+    def _decide_ready(self) -> None:
+        """Decide from the head on, until a record that is still being observed or a full batch."""
+        fifo = self._fifo
+        room = self._limits.batch - len(self._outcomes)
+        while fifo and room > 0:
+            head = fifo[0]
+            if head.task is not None and not head.task.done():
+                break
+            fifo.popleft()
+            self._decide(head.record, head.seen if head.task is None else head.task.result())
+            room -= 1
+        if self._paused and len(fifo) <= self._limits.in_flight // 2:
+            self._resume()
+
+    def _decide(self, record: Record, seen: Any) -> None:
+        memory = self._memory
+        if isinstance(seen, DeadLetter):
+            outcome: Outcome = seen
+        else:
+            try:
+                memory, outcome = self._handler.decide(self._memory, seen, self._handler.policy())
+            except Exception as error:
+                log.exception("decide_failed", partition=self.partition, offset=record.offset)
+                outcome = handler_failed(error)
+        if isinstance(outcome, Emit) and (letter := _too_large(outcome.events)):
+            outcome = letter
+        if isinstance(outcome, DeadLetter):
+            memory = self._memory
+        self._memory = memory
+        self._take(record, outcome)
+
+    def _take(self, record: Record, outcome: Outcome) -> None:
+        if not self._outcomes:
+            self._decided_since = time.monotonic()
+        self._outcomes.append(outcome)
+        self._next = record.offset + 1
+        if isinstance(outcome, DeadLetter):
+            self._streak.add(record.key, outcome)
+            self._events.append(to_dead_letter(self._kafka.group, record, outcome))
+            return
+        self._streak.reset()
+        if isinstance(outcome, Emit):
+            self._events.extend(outcome.events)
+            self._changes.extend(outcome.changes)
+
+    def _is_due(self) -> bool:
+        if self._outcomes:
+            waited = time.monotonic() - self._decided_since >= self._limits.settle_interval_s
+            return waited or self._draining or len(self._outcomes) >= self._limits.batch
+        quiet = time.monotonic() - self._quiet_since >= self._limits.idle_s
+        return self._next != self._settled and (quiet or self._draining)
+
+    async def _settle(self) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        memory, offset = self._memory, self._next or 0
+        changed = self._handler.remember(self.partition.partition, self._settled_memory, memory)
+        batch = Batch(self.partition, self._settled, offset, (*self._events, *changed), tuple(self._changes))
+        self._events, self._changes = [], []
+        await self._settlement.settle(batch)
+        self._settled, self._settled_memory = offset, memory
+        self._quiet_since = time.monotonic()
+        metrics.count(self._kafka.group, self.partition.topic, outcomes)
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._kafka.pause((self.partition,))
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._kafka.resume((self.partition,))
+
+    def _cancel_observations(self) -> None:
+        for pending in self._fifo:
+            if pending.task is not None:
+                pending.task.cancel()
+
+
+def _too_large(events: Sequence[Event]) -> DeadLetter | None:
+    for item in events:
+        if item.value is not None and len(item.value) > MAX_EVENT_BYTES:
+            return DeadLetter(
+                LoopReason.OUTPUT_TOO_LARGE,
+                detail=f"an event for {item.topic} would have {len(item.value)} bytes",
+                rule=f"events have at most {MAX_EVENT_BYTES} bytes",
+                remedy="send smaller units",
+            )
+    return None

@@ -1,0 +1,123 @@
+"""The consume loop of one consumer group: observe, decide, settle.
+
+Read `lane.py` for the way of a record. Here: joining the group, handing partitions to lanes and taking them back.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from roadloop_runtime import metrics
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.lane import Kept, Lane, Limits
+from roadloop_runtime.process import Identity
+from roadloop_runtime.records import Partition
+from roadloop_runtime.settle import Settlement
+from roadloop_runtime.streak import Streak
+
+log = structlog.get_logger()
+POLL_RECORDS = 1_000
+POLL_S = 0.1
+
+
+class Loop:
+    """One member of one consumer group. `run` returns when `stopping` is set and all decided records are settled.
+
+    Raises what ends a process: Fenced, Superseded, OffsetsExpired, TooManyDeadLetters, a failed take-over, and
+    every fatal error of the client (in an ExceptionGroup).
+    """
+
+    def __init__(
+        self,
+        me: Identity,
+        handlers: Mapping[str, Handler[Any, Any, Any, Any]],
+        *,
+        kafka: Kafka,
+        settlement: Settlement,
+        limits: Limits | None = None,
+    ) -> None:
+        self._me = me
+        self._handlers = handlers
+        self._kafka = kafka
+        self._settlement = settlement
+        self._limits = limits or Limits()
+        self._seats = asyncio.Semaphore(self._limits.observing)
+        self._streak = Streak()
+        self._lanes: dict[Partition, tuple[Lane, asyncio.Task[None]]] = {}
+        self._kept: dict[Partition, Kept] = {}
+        self.turned_at = time.monotonic()
+        self.joined = False
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                await self._kafka.claim(self._me)
+                watch = group.create_task(self._kafka.watch_claims(self._me))
+                await self._kafka.join(self._handlers, self._revoked, self._assigned)
+                self.joined = True
+                while not stopping.is_set():
+                    await self._turn()
+                self._kafka.pause(self._lanes)
+                await self._end_lanes(frozenset(self._lanes))
+                watch.cancel()
+        finally:
+            await self._kafka.leave()
+
+    async def _turn(self) -> None:
+        """Poll once and hand out what came. A lane that is full has paused its partition: no buffer grows."""
+        found = await self._kafka.poll(POLL_RECORDS, POLL_S)
+        for partition, records in found.items():
+            if entry := self._lanes.get(Partition(*partition)):
+                entry[0].feed(records)
+        if not found:
+            await self._look_behind_markers()
+        self.turned_at = time.monotonic()
+        metrics.show_lanes(self._kafka.group, [lane for lane, _ in self._lanes.values()])
+
+    async def _look_behind_markers(self) -> None:
+        for partition, (lane, _) in list(self._lanes.items()):
+            if lane.open and lane.in_flight == 0:
+                lane.see_position(await self._kafka.position(partition))
+
+    async def _assigned(self, partitions: frozenset[Partition]) -> None:
+        """Pause and hand over, nothing else: the client would only log what is raised here."""
+        self._kafka.pause(partitions)
+        for partition in partitions - self._lanes.keys():
+            lane = Lane(
+                partition,
+                self._handlers[partition.topic],
+                kafka=self._kafka,
+                settlement=self._settlement,
+                limits=self._limits,
+                seats=self._seats,
+                streak=self._streak,
+                group=self._group,
+                kept=self._kept.pop(partition, None),
+            )
+            self._lanes[partition] = (lane, self._group.create_task(lane.run()))
+        metrics.REBALANCES.labels(self._kafka.group).inc()
+
+    async def _revoked(self, partitions: frozenset[Partition]) -> None:
+        """Pause, and wait a little for what is decided to settle."""
+        self._kafka.pause(partitions)
+        await self._end_lanes(partitions)
+
+    async def _end_lanes(self, partitions: frozenset[Partition]) -> None:
+        ending = {partition: self._lanes[partition] for partition in partitions if partition in self._lanes}
+        for lane, _ in ending.values():
+            lane.drain()
+        tasks = [task for _, task in ending.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._limits.drain_s)
+        for partition, (lane, task) in ending.items():
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):  # a failed lane ends the process through its group
+                await asyncio.wait([task], timeout=self._limits.drain_s)
+            self._kept[partition] = lane.keep()
+            del self._lanes[partition]

@@ -1,0 +1,75 @@
+"""Observe one record until there is an observation, or a reason why there never will be."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import stamina
+import structlog
+
+from roadloop_runtime.handler import Canary, Handler
+from roadloop_runtime.outcome import DeadLetter, LoopReason, Transient
+from roadloop_runtime.records import Record
+
+log = structlog.get_logger()
+FAILURES_WITH_PASSING_CANARY = 3
+
+
+async def observe(
+    handler: Handler[Any, Any, Any, Any], look: Callable[[Any], Awaitable[Any]], record: Record, body: Any
+) -> Any:
+    """Return what `look` saw, or a DeadLetter.
+
+    A Transient is retried without end while its dependency's canary fails: an outage is not the record's fault.
+    Where the canary passes and this record still fails three times, the record is at fault.
+    """
+    failures = 0
+
+    async def again(error: Transient) -> bool:
+        nonlocal failures
+        if await _passes(handler.canaries, error.dependency):
+            failures += 1
+        return failures < FAILURES_WITH_PASSING_CANARY
+
+    attempts = stamina.retry_context(
+        on=_Again, attempts=None, timeout=None, wait_initial=timedelta(seconds=0.1), wait_max=timedelta(seconds=5)
+    )
+    try:
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    return await look(body)
+                except Transient as error:
+                    if await again(error):
+                        raise _Again(str(error)) from error
+                    return _still_failing(error)
+    except Exception as error:
+        log.exception("observe_failed", topic=record.topic, partition=record.partition, offset=record.offset)
+        return handler_failed(error)
+
+
+class _Again(Exception):
+    """Retry this observation."""
+
+
+async def _passes(canaries: Mapping[str, Canary], dependency: str) -> bool:
+    canary = canaries.get(dependency)
+    return canary is None or await canary()
+
+
+def _still_failing(error: Transient) -> DeadLetter:
+    return DeadLetter(
+        LoopReason.STILL_FAILING,
+        detail=str(error),
+        rule=f"{error.dependency} works for others, but failed {FAILURES_WITH_PASSING_CANARY} times for this record",
+        remedy=f"look into {error.dependency}'s log at this time, then replay",
+    )
+
+
+def handler_failed(error: Exception) -> DeadLetter:
+    """Say that our own code broke on a record."""
+    return DeadLetter(
+        LoopReason.HANDLER_FAILED,
+        detail=f"{type(error).__name__}: {error}",
+        remedy="this is a bug of the consumer: mend it, deploy, then replay",
+    )

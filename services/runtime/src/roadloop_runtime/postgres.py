@@ -1,0 +1,30 @@
+"""Postgres access: one pool per process, every statement with a time limit."""
+
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+STATEMENT_TIMEOUT_S = 30.0
+
+
+async def open_pool(dsn: str, *, name: str, size: int = 8) -> Pool:
+    """Open the pool. The application name shows in pg_stat_activity."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        timeout=10,
+        command_timeout=STATEMENT_TIMEOUT_S,
+        server_settings={"application_name": name, "idle_in_transaction_session_timeout": "10000"},
+    )
+
+
+async def answers(pool: Pool) -> bool:
+    """Say whether Postgres answers now: the canary and the readiness check."""
+    try:
+        return bool(await pool.fetchval("select true", timeout=2))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False

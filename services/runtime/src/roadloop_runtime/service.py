@@ -1,0 +1,84 @@
+"""Run a service: its loops and tasks side by side, one orderly stop, one honest exit code."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from roadloop_runtime.kafka import Fenced, Kafka
+from roadloop_runtime.process import EXIT_RESTART, EXIT_STAY_ENDED, Identity, Superseded
+
+log = structlog.get_logger()
+Part = Coroutine[Any, Any, None]
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Run `main` until SIGTERM or SIGINT sets its event; return the exit code.
+
+    0 after an orderly stop; 78 where a younger process has this member id (do not restart); 1 for the rest.
+    """
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_with_signals(main))
+    except BaseExceptionGroup as group:
+        return _exit_code(group)
+    except Exception:
+        log.exception("ended")
+        return EXIT_RESTART
+    return 0
+
+
+def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
+    superseded = group.subgroup(Superseded) is not None
+    for error in _leaves(group):
+        log.error("ended", error=f"{type(error).__name__}: {error}", exc_info=None if superseded else error)
+    return EXIT_STAY_ENDED if superseded else EXIT_RESTART
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+async def _with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await main(stopping)
+
+
+async def side_by_side(stopping: asyncio.Event, loops: list[Part], others: list[Part]) -> None:
+    """Run loops and other parts; when the loops have drained after `stopping`, end the others.
+
+    One part that fails ends all: half a service is worse than a restarted one.
+    """
+    async with asyncio.TaskGroup() as everything:
+        beside = [everything.create_task(part) for part in others]
+        async with asyncio.TaskGroup() as turning:
+            for loop in loops:
+                turning.create_task(loop)
+            turning.create_task(_until(stopping))
+        for task in beside:
+            task.cancel()
+
+
+async def _until(stopping: asyncio.Event) -> None:
+    await stopping.wait()
+
+
+async def tell_fenced_apart(me: Identity, kafka: Kafka, loop: Part) -> None:
+    """Run a loop; where it was fenced by a younger process with its member id, say so instead.
+
+    A zombie that woke up after its partition moved on is restarted; the older of two twins is not.
+    """
+    try:
+        await loop
+    except* Fenced as group:
+        if await kafka.is_superseded(me):
+            raise Superseded(f"fenced by a younger process with my member id {me.member}") from group
+        raise

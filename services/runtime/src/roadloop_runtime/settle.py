@@ -1,0 +1,30 @@
+"""Settle: outcomes and the input offset become durable at once, or not at all."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from roadloop_runtime.records import Event, Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was decided since the last settle. `old_offset` is None where nothing was ever settled."""
+
+    partition: Partition
+    old_offset: int | None
+    next_offset: int
+    events: tuple[Event, ...] = ()
+    changes: tuple[object, ...] = ()
+
+
+class Settlement(Protocol):
+    """Two real ones: Kafka to Kafka, and Kafka to Postgres."""
+
+    async def take_over(self, partition: Partition) -> int | None:
+        """Fence every older owner, then return the next offset to read; None where nothing was ever settled."""
+
+    async def settle(self, batch: Batch) -> None:
+        """Make a batch durable. Raises Fenced or Aborted."""
+
+    async def abandon(self, partition: Partition) -> None:
+        """Let go of a partition. Nothing is settled for it before the next take-over."""

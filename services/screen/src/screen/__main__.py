@@ -1,0 +1,96 @@
+"""Wire the screening worker: follow policies and serving models, then screen what comes."""
+
+import asyncio
+import sys
+from functools import partial
+
+from roadloop_runtime import admin, logs, service
+from roadloop_runtime.decode import decoder
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.health import health_app, serve_http
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.lane import Limits
+from roadloop_runtime.loop import Loop
+from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.outcome import Transient
+from roadloop_runtime.process import Identity, identity
+from roadloop_runtime.records import Partition
+from roadloop_runtime.settle_kafka import KafkaSettlement
+from roadloop_schemas.frames import FramesIngested
+from screen import canary, memory
+from screen.follow import Followed
+from screen.handle import RefusedByModel, decide, observe
+from screen.memory import Memory
+from screen.settings import Settings
+from screen.triton import Triton
+
+GROUP = "screen"
+SOURCE = "frames.ingested.v1"
+TOPICS = (SOURCE, "frames.screened.v1", memory.TOPIC, "screen.policy.v1", "models.serving.v1")
+
+
+async def rebuild(bootstrap: str, partition: int) -> Memory:
+    return memory.rebuild(await read_partition(bootstrap, Partition(memory.TOPIC, partition)))
+
+
+async def triton_works(triton: Triton, followed: Followed) -> bool:
+    """Ask every serving model with a real picture."""
+    try:
+        for said in list(followed.serving.values()):
+            await triton.detect(said.model, said.version, canary.PICTURE)
+    except (Transient, RefusedByModel):
+        return False
+    return True
+
+
+def screening(settings: Settings, followed: Followed, store: ObjectStore, triton: Triton) -> Handler:  # type: ignore[type-arg]
+    """Handle frames.ingested.v1."""
+    look = partial(observe, serving=followed.serving_for, fetch=store.fetch, detect=triton.detect)
+    return Handler(
+        decoder(FramesIngested),
+        decide,
+        partial(rebuild, settings.kafka_bootstrap),
+        followed.policies_now,
+        look,
+        memory.remember,
+        canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
+    )
+
+
+async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
+    """Run until told to stop."""
+    await admin.check_topics_of(settings.kafka_bootstrap, TOPICS)
+    store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    followed = Followed(settings.kafka_bootstrap)
+    triton = Triton(settings.triton_grpc, followed.classes)
+    kafka = Kafka(settings.kafka_bootstrap, GROUP, me.client_id, me.member)
+    loop = Loop(
+        me,
+        {SOURCE: screening(settings, followed, store, triton)},
+        kafka=kafka,
+        settlement=KafkaSettlement(kafka),
+        limits=Limits(in_flight=settings.units_in_flight, observing=settings.observing),
+    )
+
+    async def screen_once_caught_up() -> None:
+        await followed.policy_follower.caught_up.wait()
+        await followed.serving_follower.caught_up.wait()
+        await loop.run(stopping)
+
+    await service.side_by_side(
+        stopping,
+        [service.tell_fenced_apart(me, kafka, screen_once_caught_up())],
+        [
+            followed.policy_follower.run(),
+            followed.serving_follower.run(),
+            serve_http(health_app([loop], {}, stopping), settings.health_host, settings.health_port, stopping),
+        ],
+    )
+    await triton.close()
+
+
+if __name__ == "__main__":
+    read = Settings.read()
+    logs.configure("screen", read.log_level)
+    sys.exit(service.run(partial(main, read, identity(read.member))))

@@ -1,0 +1,61 @@
+"""The commands of screening: policies."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from roadloop_runtime.commands import Bootstrap
+from roadloop_runtime.kafka import abandon, fence, transact
+from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.records import Partition, event
+from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.frames import ScreenPolicy
+
+TOPIC = "screen.policy.v1"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    policies = typer.Typer(help="What screening is asked to do.", no_args_is_help=True)
+    policies.command("set")(set_policy)
+    app.add_typer(policies, name="policies")
+
+
+def set_policy(
+    kafka: Bootstrap,
+    tenant: Annotated[str, typer.Option("--tenant")],
+    policy: Annotated[str, typer.Argument(help='JSON of ScreenPolicy without its version, such as {"threshold": 0.4}')],
+) -> None:
+    """Give a tenant a new policy; workers follow within a second."""
+    version = asyncio.run(publish(kafka, tenant, policy))
+    typer.echo(f"{tenant} has policy version {version}")
+
+
+async def publish(bootstrap: str, tenant: str, policy: str) -> int:
+    """Write the next version of a tenant's policy and return it."""
+    producer = await fence(bootstrap, "roadloop", TOPIC)
+    try:
+        records = await read_partition(bootstrap, Partition(TOPIC, 0))
+        mine = [ScreenPolicy.model_validate_json(r.value or b"{}") for r in records if r.key == tenant.encode()]
+        version = max((known.version for known in mine), default=0) + 1
+        body = ScreenPolicy.model_validate_json(_with_version(policy, version))
+        said = event(
+            TOPIC,
+            body,
+            id=derive_id("policy", tenant, version),
+            source="/roadloop/screen",
+            tenant=tenant,
+            key=tenant,
+            time=datetime.now(UTC),
+        )
+        await transact(producer, [said], {}, "")
+    finally:
+        await abandon(producer)
+    return version
+
+
+def _with_version(policy: str, version: int) -> str:
+    return json.dumps(json.loads(policy) | {"version": version})

@@ -1,0 +1,190 @@
+"""The story of a unit: fetch its pictures, ask the models, then one verdict per frame, in order."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from roadloop_runtime.decode import Received
+from roadloop_runtime.objects import ObjectChanged, ObjectMissing
+from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
+from roadloop_runtime.records import Event, event
+from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.fields import Detection, ObjectRef
+from roadloop_schemas.frames import (
+    FrameScreened,
+    FramesIngested,
+    IngestedFrame,
+    ModelPair,
+    ScreenPolicy,
+    Verdict,
+    VerdictReason,
+)
+from roadloop_schemas.models import ModelServing
+from screen.detections import Box
+from screen.memory import Memory
+from screen.reasons import UnitReason
+from screen.verdict import Judged, Ruling, Unjudged, rule
+
+DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
+PRELABELS_AT_MOST = 100
+PRELABEL_FLOOR = 0.05
+
+Policies = Mapping[str, ScreenPolicy]
+Fetch = Callable[[ObjectRef], Awaitable[bytes]]
+# (model, version, picture) -> boxes; raises RefusedByModel or Transient
+Detect = Callable[[str, int, bytes], Awaitable[tuple[Box, ...]]]
+
+
+class RefusedByModel(Exception):
+    """The model server says that this picture never will work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A unit with what the models saw; `serving` is None where the tenant has no model."""
+
+    unit: Received[FramesIngested]
+    serving: ModelServing | None
+    frames: tuple[Judged | Unjudged, ...] = ()
+
+
+async def observe(
+    unit: Received[FramesIngested],
+    *,
+    serving: Callable[[str], ModelServing | None],
+    fetch: Fetch,
+    detect: Detect,
+) -> Seen:
+    """Look at every frame of a unit with the versions that serve now: they stay pinned for the whole unit."""
+    model = serving(unit.envelope.tenant)
+    if model is None:
+        return Seen(unit, None)
+    frames = [await _look_at(frame, model, fetch, detect) for frame in unit.body.frames]
+    return Seen(unit, model, tuple(frames))
+
+
+async def _look_at(frame: IngestedFrame, model: ModelServing, fetch: Fetch, detect: Detect) -> Judged | Unjudged:
+    try:
+        picture = await fetch(frame.object)
+        boxes = await detect(model.model, model.version, picture)
+        if model.second_model is None or model.second_version is None:
+            return Judged(boxes)
+        return Judged(boxes, await detect(model.second_model, model.second_version, picture))
+    except ObjectMissing as error:
+        return Unjudged(VerdictReason.OBJECT_MISSING, str(error))
+    except ObjectChanged as error:
+        return Unjudged(VerdictReason.OBJECT_CHANGED, str(error))
+    except RefusedByModel as error:
+        return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
+
+
+def decide(memory: Memory, seen: Seen, policies: Policies) -> tuple[Memory, Outcome]:
+    """One verdict per frame, in the unit's order: each frame sees what the frame before it left in memory."""
+    if seen.serving is None:
+        return memory, _no_model(seen.unit.envelope.tenant)
+    policy = policies.get(seen.unit.envelope.tenant, DEFAULT_POLICY)
+    events: list[Event] = []
+    for frame, found in zip(seen.unit.body.frames, seen.frames, strict=True):
+        memory, said = _screen(memory, seen, frame, found, policy)
+        events.append(said)
+    return memory, Emit(tuple(events))
+
+
+def _no_model(tenant: str) -> DeadLetter:
+    return DeadLetter(
+        UnitReason.NO_MODEL,
+        detail=f"tenant {tenant} has no serving model",
+        field="ce_tenant",
+        rule="a tenant has a released model before its vehicles upload",
+        remedy=f"release a model named detector.{tenant} (roadloop models seed), then replay",
+    )
+
+
+def _screen(
+    memory: Memory, seen: Seen, frame: IngestedFrame, found: Judged | Unjudged, policy: ScreenPolicy
+) -> tuple[Memory, Event]:
+    tenant, vehicle = seen.unit.envelope.tenant, seen.unit.body.vehicle
+    slice_key = f"{tenant}/{frame.condition}/{frame.camera}"
+    camera_key = f"{tenant}/{vehicle}/{frame.camera}"
+    ruling = rule(frame, found, policy, nearest_kept=memory.nearest_kept(camera_key, frame.dhash))
+    memory = memory.count(slice_key, ruling.verdict)
+    if ruling.verdict is Verdict.KEPT:
+        memory = memory.keep(camera_key, frame.dhash)
+    boxes = found.boxes if isinstance(found, Judged) else ()
+    body = _describe(seen, frame, ruling, policy, boxes, memory.slices[slice_key])
+    return memory, _event(seen, frame, body)
+
+
+def _describe(  # noqa: PLR0917
+    seen: Seen, frame: IngestedFrame, ruling: Ruling, policy: ScreenPolicy, boxes: tuple[Box, ...], counters: object
+) -> FrameScreened:
+    unit = seen.unit.body
+    return FrameScreened.model_validate(
+        {
+            "frame_id": frame.frame_id,
+            "unit_id": unit.unit_id,
+            "upload_id": unit.upload_id,
+            "vehicle": unit.vehicle,
+            "drive": unit.drive,
+            "object": frame.object,
+            "captured_at": frame.captured_at,
+            "received_at": unit.received_at,
+            "width_px": frame.width_px,
+            "height_px": frame.height_px,
+            "verdict": ruling.verdict,
+            "reasons": ruling.reasons,
+            "detail": ruling.detail,
+            "slice": f"{frame.condition}/{frame.camera}",
+            "condition": frame.condition,
+            "models": pair(seen.serving),
+            "policy_version": policy.version,
+            "threshold": policy.threshold,
+            "score": ruling.score,
+            "score_parts": dict(ruling.parts),
+            "audit": ruling.audit,
+            "inclusion_probability": policy.audit_share if ruling.reasons == (VerdictReason.AUDIT,) else 1.0,
+            "counters": counters,
+            "detections": _shown(boxes) if ruling.verdict is Verdict.KEPT else (),
+        }
+    )
+
+
+def pair(serving: ModelServing | None) -> ModelPair | None:
+    if serving is None:
+        return None
+    return ModelPair(
+        name=serving.model,
+        version=serving.version,
+        second_name=serving.second_model if serving.second_version is not None else None,
+        second_version=serving.second_version,
+    )
+
+
+def _shown(boxes: tuple[Box, ...]) -> tuple[Detection, ...]:
+    """Return what travels with a kept frame: the best boxes, well-formed and inside the picture."""
+    best = sorted((box for box in boxes if box.score >= PRELABEL_FLOOR), key=lambda box: -box.score)
+    clipped = [(box, *_inside(box)) for box in best[:PRELABELS_AT_MOST]]
+    return tuple(
+        Detection(x1=x1, y1=y1, x2=x2, y2=y2, class_name=box.class_name, score=round(box.score, 4))
+        for box, x1, y1, x2, y2 in clipped
+        if x2 > x1 and y2 > y1
+    )
+
+
+def _inside(box: Box) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (round(min(1.0, max(0.0, edge)), 5) for edge in (box.x1, box.y1, box.x2, box.y2))
+    return x1, y1, x2, y2
+
+
+def _event(seen: Seen, frame: IngestedFrame, body: FrameScreened) -> Event:
+    envelope = seen.unit.envelope
+    return event(
+        "frames.screened.v1",
+        body,
+        id=derive_id(envelope.source, envelope.id, frame.frame_id),
+        source="/roadloop/screen",
+        tenant=envelope.tenant,
+        key=seen.unit.body.vehicle,
+        time=frame.captured_at,
+        subject=frame.frame_id,
+        partition=seen.unit.partition,
+    )

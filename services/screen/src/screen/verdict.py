@@ -1,0 +1,74 @@
+"""Keep, drop or quarantine a frame, and why. Pure: facts and a policy in, a value out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, Verdict, VerdictReason
+from screen import score
+from screen.detections import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the models saw in a frame. `second` is None where no second model serves."""
+
+    boxes: tuple[Box, ...]
+    second: tuple[Box, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """Why no model could judge a frame."""
+
+    reason: VerdictReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The verdict on one frame with all that led to it. `score` is None where the frame was not judged."""
+
+    verdict: Verdict
+    reasons: tuple[VerdictReason, ...]
+    score: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    audit: bool = False
+    detail: str = ""
+
+
+def draw(frame_id: str) -> float:
+    """Return a frame's lot, uniform in [0, 1): from its id, so that a replay draws the same."""
+    return int.from_bytes(blake2b(b"audit/" + frame_id.encode(), digest_size=7).digest(), "big") / 2**56
+
+
+def rule(frame: IngestedFrame, seen: Judged | Unjudged, policy: ScreenPolicy, *, nearest_kept: int | None) -> Ruling:
+    """Say whether a frame goes to labelling.
+
+    Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - blur and
+    exposure - near duplicate of a kept frame - score against the threshold. `nearest_kept` is in bits of 64.
+    """
+    if isinstance(seen, Unjudged):
+        return Ruling(Verdict.QUARANTINED, (seen.reason,), detail=seen.detail)
+    found = score.parts(seen.boxes, seen.second)
+    total = score.combine(found, policy.weights)
+    audit = draw(frame.frame_id) < policy.audit_share
+    if dropped := _useless(frame, policy, nearest_kept):
+        reasons: Sequence[VerdictReason] = (VerdictReason.AUDIT,) if audit else (dropped,)
+    elif total >= policy.threshold:
+        reasons = (VerdictReason.AUDIT, VerdictReason.SCORE) if audit else (VerdictReason.SCORE,)
+    else:
+        reasons = (VerdictReason.AUDIT,) if audit else (VerdictReason.BELOW_THRESHOLD,)
+    kept = audit or VerdictReason.SCORE in reasons
+    return Ruling(Verdict.KEPT if kept else Verdict.DROPPED, tuple(reasons), total, found, audit)
+
+
+def _useless(frame: IngestedFrame, policy: ScreenPolicy, nearest_kept: int | None) -> VerdictReason | None:
+    darkest, brightest = policy.brightness
+    if not darkest <= frame.brightness <= brightest:
+        return VerdictReason.BADLY_EXPOSED
+    if frame.laplacian_variance < policy.min_laplacian_variance:
+        return VerdictReason.BLURRED
+    if nearest_kept is not None and nearest_kept <= policy.duplicate_distance:
+        return VerdictReason.NEAR_DUPLICATE
+    return None

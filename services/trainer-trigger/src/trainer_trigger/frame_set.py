@@ -1,0 +1,153 @@
+"""Base and validation sets: zip files with `classes.json`, a split's lines, and pictures in `images/`."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+MAX_ZIP_BYTES = 512 * 1024 * 1024
+MAX_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
+MAX_ENTRIES = 200_000
+
+
+class Fault(StrEnum):
+    """What can be wrong with a set."""
+
+    NO_ZIP = "no_zip"
+    TOO_LARGE = "too_large"
+    FOREIGN_PATH = "foreign_path"
+    NO_CLASSES = "no_classes"
+    NO_LINES = "no_lines"
+    BAD_LINE = "bad_line"
+    NO_PICTURE = "no_picture"
+
+
+class BadSet(Exception):
+    """A set cannot be used: `fault` names it, the text says what, where and what to do."""
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One labelled frame of a split. Boxes are (class name, x1, y1, x2, y2), corners in 0..1."""
+
+    image: str
+    boxes: tuple[tuple[str, float, float, float, float], ...]
+    condition: str
+    group: str  # frames of one group were taken together: a drive where the line names one, else the frame alone
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSet:
+    """A split as its files say it."""
+
+    classes: tuple[str, ...]
+    lines: tuple[Line, ...]
+    pictures: frozenset[str]  # sha256
+
+
+def inspect(content: bytes, split: str) -> FrameSet:
+    """Read and check a whole zip without writing a file; raises BadSet."""
+    with _opened(content) as archive:
+        names = {item.filename for item in archive.infolist()}
+        for name in ("classes.json", f"{split}.jsonl"):
+            if name not in names:
+                fault = Fault.NO_CLASSES if name == "classes.json" else Fault.NO_LINES
+                raise BadSet(fault, f"{name} is not in the zip; put it at the top, not in a folder")
+        classes = _classes(archive.read("classes.json"))
+        lines = parse_lines(archive.read(f"{split}.jsonl").decode(errors="replace"), split, classes)
+        for number, line in enumerate(lines, 1):
+            if line.image not in names:
+                raise BadSet(Fault.NO_PICTURE, f"{split}.jsonl:{number}: {line.image} is not in the zip; add it")
+        digests = (hashlib.sha256(archive.read(line.image)).hexdigest() for line in lines)
+        return FrameSet(classes, lines, frozenset(digests))
+
+
+def unpack(content: bytes, folder: Path) -> None:
+    """Unpack a set into a folder, all of it or nothing; a folder that is there is kept."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=folder.parent))
+    try:
+        with _opened(content) as archive:
+            archive.extractall(partial)
+        os.rename(partial, folder)  # noqa: PTH104 raises where another process was first
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_classes(folder: Path) -> tuple[str, ...]:
+    return _classes((folder / "classes.json").read_bytes())
+
+
+def parse_lines(text: str, split: str, classes: tuple[str, ...]) -> tuple[Line, ...]:
+    """Read a split's lines; raises BadSet."""
+    lines = tuple(
+        _line(line, f"{split}.jsonl:{number}", classes)
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip()
+    )
+    if not lines:
+        raise BadSet(Fault.NO_LINES, f"{split}.jsonl has no lines; put at least one labelled frame into it")
+    return lines
+
+
+def _opened(content: bytes) -> zipfile.ZipFile:
+    """Open a zip whose names stay inside and whose announced sizes are bearable (the module checks them as it reads)."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except zipfile.BadZipFile as error:
+        raise BadSet(Fault.NO_ZIP, f"the object is no zip file ({error}); zip the dataset folder") from error
+    items = archive.infolist()
+    size = sum(item.file_size for item in items)
+    if len(items) > MAX_ENTRIES or size > MAX_UNPACKED_BYTES:
+        limits = f"at most {MAX_ENTRIES} and {MAX_UNPACKED_BYTES} are allowed"
+        raise BadSet(Fault.TOO_LARGE, f"the zip has {len(items)} files with {size} bytes; {limits}")
+    for item in items:
+        path = Path(item.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in item.filename:
+            raise BadSet(Fault.FOREIGN_PATH, f"{item.filename!r} leads out of the set; use relative names")
+    return archive
+
+
+def _classes(content: bytes) -> tuple[str, ...]:
+    try:
+        names = json.loads(content)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise BadSet(Fault.NO_CLASSES, 'classes.json is no list of names; write for example ["car", "bus"]')
+    return tuple(names)
+
+
+def _line(text: str, place: str, classes: tuple[str, ...]) -> Line:
+    try:
+        fields: Mapping[str, Any] = json.loads(text)
+        image = str(fields["image"])
+        boxes = tuple((str(b["class"]), *(float(b[e]) for e in ("x1", "y1", "x2", "y2"))) for b in fields["boxes"])
+        condition = str(fields.get("condition") or Path(image).name.partition("-")[0])
+        group = str(fields.get("group") or fields.get("drive") or image)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        wanted = 'write {"image": ..., "boxes": [...]}'
+        raise BadSet(Fault.BAD_LINE, f"{place} is no labelled frame ({error!r}); {wanted}") from error
+    for name, x1, y1, x2, y2 in boxes:
+        if name not in classes:
+            raise BadSet(Fault.BAD_LINE, f"{place}: class {name!r} is not in classes.json; add it or relabel the box")
+        if not (0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1):
+            raise BadSet(Fault.BAD_LINE, f"{place}: box {x1:g}, {y1:g}, {x2:g}, {y2:g} is not in 0..1 with an area")
+    return Line(image, boxes, condition, group)  # type: ignore[arg-type]

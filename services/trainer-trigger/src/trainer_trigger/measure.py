@@ -1,0 +1,72 @@
+"""Measure a candidate beside what serves, on the same fixed validation set."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadloop_schemas.models import ModelReleased
+from trainer_trigger import evaluate, frame_set, training
+from trainer_trigger.bootstrap import confidence
+from trainer_trigger.candidate import Workshop
+from trainer_trigger.gate import Report
+from trainer_trigger.release import offered_folder
+from trainer_trigger.run_table import Run
+
+SPLIT = "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Both reports, and how sure the difference is."""
+
+    serving: Report
+    candidate: Report
+    confidence: float
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures under the names that events and the API use."""
+        gain = self.candidate.mean - self.serving.mean
+        return {
+            **_named("map50", self.candidate),
+            **_named("serving.map50", self.serving),
+            "gain": round(gain, 6),
+            "confidence": self.confidence,
+        }
+
+
+def _named(name: str, report: Report) -> Mapping[str, float]:
+    per_condition = {f"{name}.{condition}": round(score, 6) for condition, score in report.conditions.items()}
+    return {name: round(report.mean, 6), **per_condition}
+
+
+async def measure(workshop: Workshop, run: Run, serving: ModelReleased, folder: Path) -> Measured:
+    """Let both models predict, then compare them. Raises TrainerFailed or BadSet."""
+    validation = await workshop.unpacked(run.spec.validation_set)
+    candidate_out = workshop.folder_of(run.run_id) / "candidate.jsonl"
+    await training.predict(workshop.trainer, folder, validation, SPLIT, out=candidate_out)
+    serving_out = await _predict_serving(workshop, run, serving, validation)
+    return await asyncio.to_thread(_compare, validation, serving_out, candidate_out, run.spec.seed)
+
+
+async def _predict_serving(workshop: Workshop, run: Run, serving: ModelReleased, validation: Path) -> Path:
+    """Predict once per version and validation set: neither ever changes."""
+    out = workshop.folder / "predictions" / run.spec.validation_set.sha256 / f"{serving.weights.sha256}.jsonl"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    files = {"model.onnx": await workshop.cache.get(serving.weights)}
+    model = offered_folder(workshop.folder_of(run.run_id) / "serving", serving.card, files)
+    await training.predict(workshop.trainer, model, validation, SPLIT, out=out)
+    return out
+
+
+def _compare(validation: Path, serving_out: Path, candidate_out: Path, seed: int) -> Measured:
+    classes = frame_set.read_classes(validation)
+    text = (validation / f"{SPLIT}.jsonl").read_text()
+    lines = frame_set.parse_lines(text, SPLIT, classes)
+    serving, candidate = evaluate.read_found(serving_out), evaluate.read_found(candidate_out)
+    return Measured(
+        evaluate.report(lines, serving, classes),
+        evaluate.report(lines, candidate, classes),
+        confidence(lines, serving, candidate, classes, seed=seed),
+    )

@@ -1,0 +1,94 @@
+"""The releases of each model. A version number is given once and never again."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from roadloop_runtime import outbox
+from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.records import event
+from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.models import ModelReleased
+from trainer_trigger.wake import wake
+
+SOURCE = "/roadloop/trainer-trigger"
+RELEASED = "models.released.v1"
+
+INSERT = "insert into releases (model, version, tenant, body, released_at) values ($1, $2, $3, $4, $5)"
+ONE = "select body from releases where model = $1 and version = $2"
+NEWEST = "select body from releases where model = $1 order by version desc limit 1"
+LAST_VERSION = "select coalesce(max(version), 0) from releases where model = $1"
+# What was measured of a version at its release, or else when it was last compared with a candidate.
+LISTED = """
+select body, version, released_at, s.version = r.version as serves, s.serving_since, coalesce(
+    (r.body #>> '{metrics,map50}')::float,
+    (select (metrics ->> 'serving.map50')::float from runs
+     where runs.model = r.model and base_version = r.version and metrics ? 'serving.map50'
+     order by changed_at desc limit 1)) as map50
+from releases r left join serving s using (model)
+where ($1::text is null or r.tenant = $1) and ($2::text is null or model = $2)
+order by model, r.version
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One version of a model, what was measured of it, and since when it serves, if it does."""
+
+    release: ModelReleased
+    map50: float | None
+    serving_since: datetime | None
+
+
+def tenant_of(model: str) -> str:
+    """Return whose a model is: its name ends with a dot and the tenant, as in `detector.acme`."""
+    return model.rpartition(".")[2]
+
+
+async def insert(connection: Connection, release: ModelReleased) -> None:
+    """Store a release and tell the world, in the caller's transaction.
+
+    Raises asyncpg.UniqueViolationError where the version is taken.
+    """
+    tenant = tenant_of(release.model)
+    row = (release.model, release.version, tenant, release.model_dump_json(), release.released_at)
+    await connection.execute(INSERT, *row)
+    released = event(
+        RELEASED,
+        release,
+        id=derive_id("release", release.release_id),
+        source=SOURCE,
+        tenant=tenant,
+        key=release.model,
+        time=release.released_at,
+        subject=f"{release.model}/{release.version}",
+    )
+    await outbox.append(connection, [released])
+    await wake(connection)
+
+
+async def get(pool: Pool, model: str, version: int) -> ModelReleased | None:
+    body = await pool.fetchval(ONE, model, version)
+    return ModelReleased.model_validate_json(body) if body else None
+
+
+async def newest(pool: Pool, model: str) -> ModelReleased | None:
+    body = await pool.fetchval(NEWEST, model)
+    return ModelReleased.model_validate_json(body) if body else None
+
+
+async def last_version(connection: Connection | Pool, model: str) -> int:
+    return int(await connection.fetchval(LAST_VERSION, model))
+
+
+async def listed(pool: Pool, *, tenant: str | None = None, model: str | None = None) -> list[Listed]:
+    """Return all versions, oldest first, of one tenant or model or of all."""
+    rows = await pool.fetch(LISTED, tenant, model)
+    return [
+        Listed(
+            ModelReleased.model_validate(json.loads(row["body"])),
+            row["map50"],
+            row["serving_since"] if row["serves"] else None,
+        )
+        for row in rows
+    ]

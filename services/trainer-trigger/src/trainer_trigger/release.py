@@ -1,0 +1,130 @@
+"""Make a release: the files under a key of their own, then the row, the run and the events in one transaction."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import asyncpg
+
+from roadloop_runtime.objects import ObjectStore
+from roadloop_runtime.postgres import Pool
+from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.models import DetectorCard, ModelReleased, TrainingState
+from trainer_trigger import model_table, run_table
+from trainer_trigger.run_table import Run
+
+BINARY = "application/octet-stream"
+
+
+class BadFolder(Exception):
+    """A model folder cannot be used: the text says what is missing."""
+
+
+class AlreadyReleased(Exception):
+    """A model has a version already, so the next one must pass the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A model's files where they will stay."""
+
+    weights: ObjectRef
+    checkpoint: ObjectRef | None
+    card: DetectorCard
+
+
+def read_card(folder: Path) -> DetectorCard:
+    """Read a model folder's card; raises BadFolder where the folder is no model."""
+    for name in ("model.onnx", "detector.json"):
+        if not (folder / name).is_file():
+            raise BadFolder(
+                f"{folder / name} is not there: a model folder has model.onnx, detector.json, checkpoint.npz"
+            )
+    try:
+        return DetectorCard.model_validate_json((folder / "detector.json").read_bytes())
+    except ValueError as error:
+        raise BadFolder(f"{folder / 'detector.json'} is no detector card: {error}") from error
+
+
+async def upload(store: ObjectStore, bucket: str, place: str, folder: Path) -> Files:
+    """Write a model folder under `place`; the key holds the content's digest, so it never means anything else."""
+    card = read_card(folder)
+    weights = await _put(store, bucket, place, folder / "model.onnx")
+    checkpoint = folder / "checkpoint.npz"
+    return Files(weights, await _put(store, bucket, place, checkpoint) if checkpoint.is_file() else None, card)
+
+
+async def _put(store: ObjectStore, bucket: str, place: str, path: Path) -> ObjectRef:
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return await store.put(bucket, f"{place}/{digest}/{path.name}", content, BINARY)
+
+
+async def seed(
+    pool: Pool, store: ObjectStore, bucket: str, *, model: str, folder: Path, second_model: str | None, now: datetime
+) -> ModelReleased:
+    """Release version 1 without a gate: there is nothing to compare it with. Raises AlreadyReleased or BadFolder."""
+    refused = f"{model} has a version already: offer the folder instead, it must pass the gate (roadloop models offer)"
+    if await model_table.last_version(pool, model):
+        raise AlreadyReleased(refused)
+    files = await upload(store, bucket, _place(model, 1), folder)
+    release = ModelReleased(
+        release_id=derive_id("release", model, 1),
+        model=model,
+        version=1,
+        weights=files.weights,
+        checkpoint=files.checkpoint,
+        card=files.card,
+        second_model=second_model,
+        released_at=now,
+    )
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            await model_table.insert(connection, release)
+    except asyncpg.UniqueViolationError as error:
+        raise AlreadyReleased(refused) from error
+    return release
+
+
+async def release(
+    pool: Pool, store: ObjectStore, bucket: str, *, run: Run, serving: ModelReleased, folder: Path, now: datetime
+) -> Run:
+    """Release a run's candidate in place of what serves; pre-label policy and second model stay."""
+    version = run.candidate_version or 0
+    files = await upload(store, bucket, _place(run.model, version), folder)
+    released = ModelReleased(
+        release_id=derive_id("release", run.model, version),
+        model=run.model,
+        version=version,
+        previous_version=serving.version,
+        weights=files.weights,
+        checkpoint=files.checkpoint,
+        card=files.card,
+        prelabels=serving.prelabels,
+        second_model=serving.second_model,
+        run_id=run.run_id,
+        metrics=dict(run.metrics),
+        released_at=now,
+    )
+    async with pool.acquire() as connection, connection.transaction():
+        await model_table.insert(connection, released)
+        ended = replace(run, state=TrainingState.RELEASED, changed_at=now, detail=f"version {version}")
+        return await run_table.change(connection, run, ended)
+
+
+def _place(model: str, version: int) -> str:
+    return f"{model_table.tenant_of(model)}/{model}/{version}"
+
+
+def offered_folder(folder: Path, card: DetectorCard, files: Mapping[str, Path]) -> Path:
+    """Lay an offered model's files out as a model folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in files.items():
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(path.resolve())
+    (folder / "detector.json").write_text(json.dumps(card.model_dump()))
+    return folder

@@ -1,0 +1,232 @@
+"""The way of a run: is it time, train, measure, gate, release. One runner works at a time.
+
+Everything here can be done again: a run that was cut off by a crash is taken up as the same run, and what its work
+folder has whole is kept.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import asyncpg
+import structlog
+
+from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectStore
+from roadloop_runtime.outcome import Transient
+from roadloop_runtime.postgres import Connection, Pool
+from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.models import ModelReleased, TrainingState
+from trainer_trigger import candidate, dataset, label_table, model_table, run_table, serving_table, spec_table
+from trainer_trigger.candidate import Workshop
+from trainer_trigger.frame_set import BadSet
+from trainer_trigger.gate import Pass, Refuse, gate
+from trainer_trigger.measure import Measured, measure
+from trainer_trigger.model_table import tenant_of
+from trainer_trigger.release import BadFolder, release
+from trainer_trigger.run_table import Kind, Run
+from trainer_trigger.spec import Spec
+from trainer_trigger.training import TrainerFailed
+from trainer_trigger.trigger import Facts, StartRun, Wait, attempt_of, is_time
+from trainer_trigger.wake import channel
+
+log = structlog.get_logger()
+LOCK = "select pg_try_advisory_lock(hashtext('runner'), hashtext(current_schema()))"
+LOOK_S = 15.0  # cooldowns end without anybody saying so
+STAND_BY_S = 1.0
+AFTER_TRANSIENT_S = 5.0
+
+
+class LockLost(Exception):
+    """The connection that held the runner's lock is gone: another runner may be there. End."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """What the runner works with."""
+
+    pool: Pool
+    store: ObjectStore
+    models_bucket: str
+    workshop: Workshop
+    now: Callable[[], datetime]
+
+
+async def run_for_ever(runner: Runner, dsn: str) -> None:
+    """Wait for the lock, then work until cancelled. Raises LockLost or RunMoved: the process ends."""
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
+    try:
+        while not await connection.fetchval(LOCK):
+            await asyncio.sleep(STAND_BY_S)
+        woken = asyncio.Event()
+        await connection.add_listener(await channel(connection), lambda *_: woken.set())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_hold(connection))
+            group.create_task(_work(runner, woken))
+    finally:
+        with suppress(Exception):
+            await connection.close(timeout=2)
+
+
+async def _hold(connection: Connection) -> None:
+    """Notice that the lock is lost, even while a training runs."""
+    while True:
+        await asyncio.sleep(STAND_BY_S)
+        try:
+            await connection.fetchval("select 1", timeout=10)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            raise LockLost(str(error)) from error
+
+
+async def _work(runner: Runner, woken: asyncio.Event) -> None:
+    while True:
+        woken.clear()
+        try:
+            if await turn(runner):
+                continue
+        except Transient as error:
+            log.warning("waiting_for_dependency", error=str(error))
+            await asyncio.sleep(AFTER_TRANSIENT_S)
+            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await woken.wait()
+
+
+async def turn(runner: Runner) -> bool:
+    """Bring the oldest run that can go on to its end, or open runs that are due; False where there is neither."""
+    for run in await run_table.open_runs(runner.pool):
+        if await _unanswered(runner.pool, run.model) is None:
+            await execute(runner, run)
+            return True
+    opened = [await consider(runner, model, spec) for model, spec in (await spec_table.everything(runner.pool)).items()]
+    return any(opened)
+
+
+async def consider(runner: Runner, model: str, spec: Spec) -> bool:
+    """Open a training run if it is time; return whether one was opened."""
+    serving = await _serving(runner.pool, model)
+    if serving is None:
+        return False
+    facts = await gather_facts(runner, model, serving)
+    match is_time(facts, spec):
+        case Wait(reason, detail):
+            log.debug("no_run_yet", model=model, reason=reason, detail=detail)
+            return False
+        case StartRun(base_version):
+            return await _open(runner, model, spec, serving=serving, base_version=base_version)
+
+
+async def gather_facts(runner: Runner, model: str, serving: ModelReleased) -> Facts:
+    pool, tenant = runner.pool, tenant_of(model)
+    since = await run_table.last_good(pool, model)
+    return Facts(
+        now=runner.now(),
+        serving_version=serving.version,
+        unanswered_release=await _unanswered(pool, model),
+        open_run=await run_table.open_training(pool, model),
+        new_labels=await label_table.count_new(pool, tenant, serving.card.classes, since),
+        last_ended_at=await run_table.last_ended_at(pool, model),
+    )
+
+
+async def _open(runner: Runner, model: str, spec: Spec, *, serving: ModelReleased, base_version: int) -> bool:
+    labels = await label_table.take(runner.pool, tenant_of(model), serving.card.classes)
+    digest = dataset.dataset_id(labels, spec.base_set.sha256)
+    attempt = attempt_of(await run_table.failed_on(runner.pool, model, digest))
+    if attempt is None:
+        log.warning("dataset_given_up", model=model, dataset_id=digest)
+        return False
+    now = runner.now()
+    run = Run(
+        run_id=derive_id("run", model, digest, *([attempt] if attempt else [])),
+        tenant=tenant_of(model),
+        model=model,
+        kind=Kind.TRAINING,
+        dataset_id=digest,
+        base_version=base_version,
+        labels=len(labels),
+        spec=spec,
+        queued_at=now,
+        changed_at=now,
+    )
+    return await run_table.open_run(runner.pool, run, labels)
+
+
+async def execute(runner: Runner, run: Run) -> Run:
+    """Bring one run to its end. Raises Transient where it has to wait, RunMoved where another runner has it."""
+    with structlog.contextvars.bound_contextvars(run_id=run.run_id, model=run.model):
+        log.info("run_taken_up", state=run.state, labels=run.labels)
+        if run.state is TrainingState.QUEUED:
+            run = await _change(runner, run, state=TrainingState.RUNNING)
+        try:
+            ended = await _execute(runner, run)
+        except (TrainerFailed, BadSet, BadFolder, ObjectMissing, ObjectChanged) as error:
+            now = await run_table.get(runner.pool, run.run_id) or run
+            ended = await _change(runner, now, state=TrainingState.FAILED, detail=str(error))
+        shutil.rmtree(runner.workshop.folder_of(run.run_id), ignore_errors=True)
+        log.info("run_ended", state=ended.state, detail=ended.detail)
+        return ended
+
+
+async def _execute(runner: Runner, run: Run) -> Run:
+    serving = await _serving(runner.pool, run.model)
+    if serving is None:
+        raise TrainerFailed(f"nothing serves as {run.model} any more")
+    folder = await _candidate(runner, run, serving)
+    measured = await measure(runner.workshop, run, serving, folder)
+    version = await model_table.last_version(runner.pool, run.model) + 1
+    run = await _change(
+        runner, run, state=TrainingState.EVALUATED, metrics=measured.metrics, candidate_version=version, detail=""
+    )
+    return await _decide(runner, run, measured, serving=serving, folder=folder)
+
+
+async def _decide(runner: Runner, run: Run, measured: Measured, *, serving: ModelReleased, folder: Path) -> Run:
+    verdict = gate(measured.serving, measured.candidate, run.spec.gate, confidence=measured.confidence)
+    match verdict:
+        case Refuse():
+            return await _change(runner, run, state=TrainingState.REFUSED, detail=str(verdict))
+        case Pass():
+            bucket, now = runner.models_bucket, runner.now()
+            return await release(runner.pool, runner.store, bucket, run=run, serving=serving, folder=folder, now=now)
+
+
+async def _candidate(runner: Runner, run: Run, serving: ModelReleased) -> Path:
+    if run.offer is not None:
+        return await candidate.fetch_offer(runner.workshop, run.run_id, run.offer)
+    labels = await label_table.of_run(runner.pool, run.tenant, run.run_id)
+    pictures, missing = await dataset.collect(labels, runner.workshop.cache)
+    if missing:
+        await _set_aside(runner, run, labels, missing)
+    base = await model_table.get(runner.pool, run.model, run.base_version) or serving
+    return await candidate.train(runner.workshop, run, base, labels=labels, pictures=pictures)
+
+
+async def _set_aside(runner: Runner, run: Run, labels: list[label_table.Label], missing: dict[str, str]) -> None:
+    """Keep labels without a picture out of the next dataset, and fail this run: its dataset is what its id says."""
+    async with runner.pool.acquire() as connection, connection.transaction():
+        for label in labels:
+            if label.frame_id in missing:
+                await label_table.set_unusable(connection, run.tenant, label, missing[label.frame_id])
+    frame_id, why = next(iter(missing.items()))
+    raise TrainerFailed(f"{len(missing)} pictures cannot be had, they are left out from now on: {frame_id}: {why}")
+
+
+async def _change(runner: Runner, run: Run, **new: object) -> Run:
+    async with runner.pool.acquire() as connection, connection.transaction():
+        return await run_table.change(connection, run, replace(run, changed_at=runner.now(), **new))  # type: ignore[arg-type]
+
+
+async def _serving(pool: Pool, model: str) -> ModelReleased | None:
+    version = (await serving_table.of_model(pool, model)).version
+    return await model_table.get(pool, model, version) if version else None
+
+
+async def _unanswered(pool: Pool, model: str) -> int | None:
+    """Return the newest release if screening has not said yet what came of it."""
+    newest = await model_table.last_version(pool, model)
+    return newest if newest > (await serving_table.of_model(pool, model)).answered_version else None

@@ -1,0 +1,71 @@
+"""Which version of each model screening uses, as it says on models.serving.v1."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.outcome import Undecodable
+from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.records import Record
+from roadloop_schemas.models import ModelServing, ServingState
+from trainer_trigger.model_table import tenant_of
+from trainer_trigger.wake import wake
+
+log = structlog.get_logger()
+SERVING = "models.serving.v1"
+decode = decoder(ModelServing)
+
+SERVES = """
+insert into serving (model, version, serving_since, answered_version) values ($1, $2, $3, $2)
+on conflict (model) do update set version = excluded.version, serving_since = excluded.serving_since,
+    answered_version = greatest(serving.answered_version, excluded.answered_version), refused_detail = ''
+"""
+# The version before it goes on serving; where this table is new, the event says which that is.
+REFUSED = """
+insert into serving (model, version, serving_since, answered_version, refused_detail) values ($1, $2, $3, $4, $5)
+on conflict (model) do update set version = coalesce(serving.version, excluded.version),
+    answered_version = greatest(serving.answered_version, excluded.answered_version),
+    refused_detail = excluded.refused_detail
+"""
+ONE = "select version, answered_version from serving where model = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """`version` serves; releases up to `answered_version` have been answered, by serving or refusing them."""
+
+    version: int | None
+    answered_version: int
+
+
+NOTHING = Serving(None, 0)
+
+
+async def take(pool: Pool, record: Record) -> None:
+    """Keep what one record says. What is no event, or speaks of another tenant's model, is logged and left."""
+    try:
+        seen = decode(record)
+    except Undecodable as error:
+        log.error("serving_undecodable", offset=record.offset, detail=error.letter.detail)
+        return
+    if seen.envelope.tenant != tenant_of(seen.body.model):
+        log.error("serving_of_another_tenant", model=seen.body.model, tenant=seen.envelope.tenant)
+        return
+    async with pool.acquire() as connection, connection.transaction():
+        await _set(connection, seen)
+        await wake(connection)
+
+
+async def _set(connection: Connection, seen: Received[ModelServing]) -> None:
+    body = seen.body
+    if body.state is ServingState.SERVING:
+        await connection.execute(SERVES, body.model, body.version, body.serving_since)
+    else:
+        before = body.previous_version
+        await connection.execute(REFUSED, body.model, before, body.serving_since, body.version, body.detail)
+
+
+async def of_model(pool: Pool, model: str) -> Serving:
+    row = await pool.fetchrow(ONE, model)
+    return Serving(row["version"], row["answered_version"]) if row else NOTHING

@@ -1,0 +1,79 @@
+"""Train the detectors that Roadloop starts with, and measure them. Run it with the root environment's Python.
+
+Usage: `.venv/bin/python services/trainer-trigger/trainer/make_detectors.py` (about 4 minutes on 2 cores).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadloop_world.datasets import base_training_set, validation_set, write_split
+
+ROOT = Path(__file__).parents[3]
+TRAINER_PYTHON = ROOT / ".venvs/trainer/bin/python"
+DETECTORS = Path(__file__).parents[1] / "detectors"
+KEPT = ("model.onnx", "checkpoint.npz", "detector.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one detector is made from the base training set."""
+
+    name: str
+    seed: int
+    steps: int
+    architecture: str
+
+
+RECIPES = (
+    Recipe("v0", seed=1, steps=45, architecture="plain"),
+    Recipe("v1", seed=1, steps=800, architecture="plain"),
+    Recipe("second", seed=7, steps=800, architecture="patchify"),
+)
+
+
+def main() -> None:
+    """Make all detectors and print their mean average precision per condition."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = Path(folder) / "dataset"
+        write_split(dataset, "train", base_training_set())
+        write_split(dataset, "validation", validation_set())
+        for recipe in RECIPES:
+            made = Path(folder) / recipe.name
+            _train(recipe, dataset, made)
+            print(recipe.name, json.dumps(_scores(dataset, made)))
+            _keep(made, DETECTORS / recipe.name)
+
+
+def _train(recipe: Recipe, dataset: Path, out: Path) -> None:
+    size = ("--seed", str(recipe.seed), "--steps", str(recipe.steps), "--architecture", recipe.architecture)
+    _trainer("train", "--dataset", str(dataset), "--init", "none", "--out", str(out), *size)
+
+
+def _scores(dataset: Path, made: Path) -> dict[str, float]:
+    predictions = made / "predictions.jsonl"
+    _trainer("predict", "--dataset", str(dataset), "--model", str(made), "--out", str(predictions))
+    scores: dict[str, float] = json.loads(
+        _trainer("score", "--dataset", str(dataset), "--predictions", str(predictions))
+    )
+    return scores
+
+
+def _trainer(*arguments: str) -> str:
+    command = [str(TRAINER_PYTHON), "-m", "roadloop_trainer", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603
+
+
+def _keep(made: Path, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copyfile(made / name, home / name)
+
+
+if __name__ == "__main__":
+    main()

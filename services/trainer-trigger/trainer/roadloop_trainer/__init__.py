@@ -1,0 +1,1 @@
+"""Train small detectors on dataset folders and run them."""

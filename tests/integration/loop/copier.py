@@ -1,0 +1,106 @@
+"""A service small enough to see through: copies a topic and counts per key, settled to Kafka or to Postgres.
+
+Run as a process of its own, so that it can be killed: `python copier.py kafka|postgres`, settings from COPY_*.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import immutables
+
+from roadloop_runtime import logs, outbox, service
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.loop import Loop
+from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Skip, Undecodable
+from roadloop_runtime.postgres import Connection, open_pool
+from roadloop_runtime.process import identity
+from roadloop_runtime.records import Event, Partition, Record
+from roadloop_runtime.settle_kafka import KafkaSettlement
+from roadloop_runtime.settle_postgres import PostgresSettlement
+
+Counts = immutables.Map[bytes, int]
+COUNT = """
+insert into counters (partition, key, count) values ($1, $2, $3)
+on conflict (partition, key) do update set count = excluded.count
+"""
+
+
+def decode(record: Record) -> Record:
+    if record.value == b"poison":
+        raise Undecodable(DeadLetter(LoopReason.UNDECODABLE, "poison", "value", "must not be poison", "send JSON"))
+    return record
+
+
+async def observe(record: Record) -> Record:
+    await asyncio.sleep(0.001 * (record.offset % 7))  # later records are often ready before the head
+    return record
+
+
+def decide(counts: Counts, record: Record, settings: dict[str, str]) -> tuple[Counts, Outcome]:
+    key = record.key or b""
+    if record.value == b"skip":
+        return counts, Skip(LoopReason.UNDECODABLE)
+    count = counts.get(key, 0) + 1
+    value = json.dumps({"id": json.loads(record.value or b"0"), "count": count}).encode()
+    copied = Event(settings["OUT"], key, value, tuple(record.headers), record.partition)
+    return counts.set(key, count), Emit((copied,), ((record.partition, key, count),) if settings["DSN"] else ())
+
+
+def remember(topic: str) -> Any:
+    def changed(partition: int, old: Counts, new: Counts) -> Iterable[Event]:
+        return [
+            Event(topic, key, str(count).encode(), (), partition) for key, count in new.items() if old.get(key) != count
+        ]
+
+    return changed
+
+
+async def store(connection: Connection, changes: Sequence[Any]) -> None:
+    await connection.executemany(COUNT, changes)
+
+
+async def main(stopping: asyncio.Event) -> None:
+    env = {
+        name: os.environ.get(f"COPY_{name}", "") for name in ("KAFKA", "DSN", "GROUP", "IN", "OUT", "MEMORY", "MEMBER")
+    }
+    me = identity(env["MEMBER"])
+    kafka = Kafka(env["KAFKA"], env["GROUP"], me.client_id, me.member, members_topic=env["GROUP"] + ".members.v1")
+    if sys.argv[1] == "kafka":
+        await _copy_to_kafka(env, me, kafka, stopping)
+    else:
+        await _copy_to_postgres(env, me, kafka, stopping)
+
+
+async def _copy_to_kafka(env: dict[str, str], me: Any, kafka: Kafka, stopping: asyncio.Event) -> None:
+    async def rebuild(partition: int) -> Counts:
+        records = await read_partition(env["KAFKA"], Partition(env["MEMORY"], partition))
+        return immutables.Map({r.key or b"": int(r.value or 0) for r in records})
+
+    handler = Handler(decode, decide, rebuild, lambda: env, observe, remember(env["MEMORY"]))
+    loop = Loop(me, {env["IN"]: handler}, kafka=kafka, settlement=KafkaSettlement(kafka))
+    await service.side_by_side(stopping, [service.tell_fenced_apart(me, kafka, loop.run(stopping))], [])
+
+
+async def _copy_to_postgres(env: dict[str, str], me: Any, kafka: Kafka, stopping: asyncio.Event) -> None:
+    pool = await open_pool(env["DSN"], name=me.member)
+
+    async def rebuild(partition: int) -> Counts:
+        rows = await pool.fetch("select key, count from counters where partition = $1", partition)
+        return immutables.Map({row["key"]: row["count"] for row in rows})
+
+    handler = Handler(decode, decide, rebuild, lambda: env, observe)
+    loop = Loop(me, {env["IN"]: handler}, kafka=kafka, settlement=PostgresSettlement(kafka, pool, store))
+    publish = outbox.publish_for_ever(env["DSN"], env["KAFKA"], env["GROUP"], me.client_id)
+    await service.side_by_side(stopping, [service.tell_fenced_apart(me, kafka, loop.run(stopping))], [publish])
+    await pool.close()
+
+
+if __name__ == "__main__":
+    logs.configure("copier", "INFO")
+    sys.exit(service.run(main))

@@ -1,0 +1,200 @@
+"""The local stack brings real servers up, keeps services apart, survives kills and leaves nothing behind."""
+
+import io
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import numpy as np
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from minio.error import S3Error
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+
+from roadloop_local import leftovers, ports, s3, supervise, supervisor_files
+from roadloop_local import stack as local
+from roadloop_local.addresses import Stack
+from roadloop_local.errors import StackError
+from roadloop_local.health import refuse_taken_ports
+from roadloop_local.layout import Layout, settle_layout
+
+pytestmark = pytest.mark.integration
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    """Wait until a condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.05)
+
+
+async def test_kafka_shows_a_committed_record_and_hides_an_aborted_one(stack: Stack) -> None:
+    topic = f"smoke-{uuid4().hex}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, transactional_id=topic)
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=stack.kafka_bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
+    async with producer, consumer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"aborted")
+        await producer.abort_transaction()
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"committed")
+        record = await consumer.getone()
+    assert record.value == b"committed"
+
+
+async def test_a_role_owns_its_schema_and_may_not_read_another(stack: Stack) -> None:
+    table = f"smoke_{uuid4().hex}"
+    router = await asyncpg.connect(stack.postgres_dsn("label_router"))
+    ingest = await asyncpg.connect(stack.postgres_dsn("ingest"))
+    try:
+        await router.execute(f"create table {table} (id int)")
+        assert await router.fetchval(f"select count(*) from label_router.{table}") == 0
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await ingest.fetchval(f"select count(*) from label_router.{table}")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await ingest.execute(f"create table public.{table} (id int)")
+        await router.execute(f"drop table {table}")
+    finally:
+        await router.close()
+        await ingest.close()
+
+
+async def test_a_wrong_password_is_refused(stack: Stack) -> None:
+    dsn = stack.postgres_dsn("ingest").replace("ingest:", "ingest:x")
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(dsn)
+
+
+def test_an_object_comes_back_as_it_was_put(stack: Stack) -> None:
+    with s3.client(stack.layout, "ingest") as ingest, s3.client(stack.layout, "screen") as screen:
+        ingest.put_object(bucket_name="uploads", object_name="smoke", data=io.BytesIO(b"picture"), length=7)
+        answer = screen.get_object(bucket_name="uploads", object_name="smoke")
+        assert answer.read() == b"picture"
+        answer.close()
+        answer.release_conn()
+
+
+@pytest.mark.parametrize(
+    ("identity", "bucket"),
+    [
+        pytest.param("screen", "uploads", id="screen-reads-uploads-only"),
+        pytest.param("label-router", "uploads", id="label-router-reads-uploads-only"),
+        pytest.param("ingest", "models", id="ingest-has-no-models"),
+        pytest.param("trainer-trigger", "uploads", id="trainer-trigger-reads-uploads-only"),
+    ],
+)
+def test_a_foreign_bucket_is_refused(stack: Stack, identity: str, bucket: str) -> None:
+    with s3.client(stack.layout, identity) as client, pytest.raises(S3Error) as refused:
+        client.put_object(bucket_name=bucket, object_name="foreign", data=io.BytesIO(b"x"), length=1)
+    assert refused.value.code == "AccessDenied"
+
+
+DOUBLER = """
+import numpy as np
+import triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [pb.InferenceResponse([pb.Tensor("Y", pb.get_input_tensor_by_name(r, "X").as_numpy() * 2),
+            pb.Tensor("NUMPY", np.array([int(np.__version__.split(".")[0])], np.int32))]) for r in requests]
+"""
+DOUBLER_CONFIG = """
+backend: "python"
+input [{ name: "X" data_type: TYPE_UINT8 dims: [-1] }]
+output [{ name: "Y" data_type: TYPE_UINT8 dims: [-1] }, { name: "NUMPY" data_type: TYPE_INT32 dims: [1] }]
+instance_group [{ count: 1 kind: KIND_CPU }]
+"""
+
+
+async def test_triton_loads_a_python_model_that_sees_the_bytes_it_was_sent(stack: Stack) -> None:
+    name = f"doubler-{uuid4().hex}"
+    folder = stack.model_repository / name
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "model.py").write_text(DOUBLER)
+    (folder / "config.pbtxt").write_text(DOUBLER_CONFIG)
+    async with InferenceServerClient(stack.triton_grpc) as client:
+        assert await client.is_server_live()
+        await client.load_model(name)
+        numbers = InferInput("X", [100], "UINT8")
+        numbers.set_data_from_numpy(np.arange(100, dtype=np.uint8))
+        answer = await client.infer(name, [numbers])
+        await client.unload_model(name)
+    assert answer.as_numpy("Y").tolist() == list(range(0, 200, 2))
+    assert answer.as_numpy("NUMPY").tolist() == [1]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack to be cruel to, beside the shared one."""
+    data = tmp_path_factory.mktemp("own")
+    try:
+        yield local.up(data, ["postgres", "s3", "triton"])
+    finally:
+        local.down(data, purge=True)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("program", ["postgres", "s3", "triton"])
+def test_a_killed_server_is_started_again(own: Stack, program: str) -> None:
+    killed = local.kill(own.data, program)
+    wait_for(lambda: supervise.read_states(own.layout)[program].pid not in (None, killed))
+    local.start(own.data, program)
+    assert local.pid_of(own.data, program) != killed
+
+
+@pytest.mark.crash
+def test_up_is_idempotent(own: Stack) -> None:
+    before = local.pid_of(own.data, "postgres")
+    local.up(own.data, ["postgres", "s3", "triton"])
+    assert local.pid_of(own.data, "postgres") == before
+
+
+@pytest.mark.crash
+def test_servers_die_with_their_supervisor_and_data_survives_it(own: Stack) -> None:
+    with s3.client(own.layout, "admin") as admin:
+        admin.put_object(bucket_name="datasets", object_name="kept", data=io.BytesIO(b"kept"), length=4)
+    os.kill(int(supervisor_files.pidfile(own.layout).read_text()), signal.SIGKILL)
+    wait_for(lambda: leftovers.find_processes(own.data) == [], timeout_s=60)
+    local.up(own.data, ["postgres", "s3", "triton"])
+    with s3.client(own.layout, "admin") as admin:
+        assert admin.stat_object(bucket_name="datasets", object_name="kept").size == 4
+
+
+@pytest.mark.crash
+def test_down_leaves_no_process_no_socket_and_no_shared_memory(own: Stack) -> None:
+    assert leftovers.find_processes(own.data) != []
+    assert list(leftovers.find_files(own.layout)) != []
+    local.down(own.data)
+    assert leftovers.find_processes(own.data) == []
+    assert list(leftovers.find_files(own.layout)) == []
+    assert all(ports.is_free(port) for port in own.layout.ports.values())
+
+
+def test_a_taken_port_is_named_with_what_to_do(tmp_path: Path) -> None:
+    layout = settle_layout(tmp_path, ["postgres"], [])
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", layout.ports["postgres"]))
+        stranger.listen()
+        with pytest.raises(StackError, match=r"taken by another program: stop that program"):
+            refuse_taken_ports(layout, ["postgres"])
+
+
+def test_what_was_settled_stays(tmp_path: Path) -> None:
+    first = settle_layout(tmp_path, ["a"], ["b"])
+    second = settle_layout(tmp_path, ["a", "c"], ["b"])
+    assert second == Layout(tmp_path, first.tag, {**first.ports, "c": second.ports["c"]}, first.secrets)
+    assert (tmp_path / "stack.json").stat().st_mode & 0o777 == 0o600

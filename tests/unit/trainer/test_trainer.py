@@ -1,0 +1,93 @@
+"""The trainer: what it refuses, what it suppresses, how it scores. Training itself needs its own environment."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+TRAINER = Path(__file__).parents[3] / "services/trainer-trigger/trainer"
+CAR = {"class": "car", "x1": 0.1, "y1": 0.1, "x2": 0.5, "y2": 0.5}
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that imports one of the trainer's modules."""
+    monkeypatch.syspath_prepend(str(TRAINER))
+    return lambda name: importlib.import_module(f"roadloop_trainer.{name}")
+
+
+def _dataset(folder: Path, *lines: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "classes.json").write_text('["car", "bus"]')
+    (folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        pytest.param([], "train.jsonl: has no lines", id="an empty split"),
+        pytest.param([{"image": "a.jpg", "boxes": [CAR | {"class": "dog"}]}], "unknown class 'dog'", id="a new class"),
+        pytest.param([{"image": "a.jpg", "boxes": [CAR | {"x2": 1.2}]}], "not inside the picture", id="outside"),
+        pytest.param([{"image": "a.jpg", "boxes": [CAR | {"x1": float("nan")}]}], "not inside", id="not a number"),
+        pytest.param([{"image": "a.jpg", "boxes": [CAR | {"x2": 0.1}]}], "not inside", id="no width"),
+        pytest.param([{"image": "a.jpg", "boxes": [], "weight": 0}], "weight 0.0", id="no weight"),
+        pytest.param([{"image": "a.jpg"}], "train.jsonl:1: is no frame", id="no boxes"),
+        pytest.param([["a.jpg"]], "train.jsonl:1: is no frame", id="a list"),
+    ],
+)
+def test_bad_lines_are_refused(trainer: Any, tmp_path: Path, lines: list[object], says: str) -> None:
+    dataset = trainer("dataset")
+    folder = _dataset(tmp_path / "set", *lines)
+    with pytest.raises(dataset.BadDatasetError, match=says):
+        dataset.read_rows(folder, "train", dataset.read_classes(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        pytest.param("missing.jpg", "no readable picture", id="missing"),
+        pytest.param("text.jpg", "no readable picture", id="no picture"),
+        pytest.param("../text.jpg", "outside the dataset folder", id="outside the folder"),
+    ],
+)
+def test_unreadable_pictures_are_refused(trainer: Any, tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    dataset = trainer("dataset")
+    with pytest.raises(dataset.BadDatasetError, match=says):
+        dataset.read_picture(tmp_path, name)
+
+
+def test_a_picture_of_another_size_is_stretched(trainer: Any, tmp_path: Path) -> None:
+    dataset = trainer("dataset")
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((320, 512, 3), (255, 0, 0), np.uint8))
+    picture = dataset.read_picture(tmp_path, "a.png")
+    assert picture.shape == (160, 256, 3)
+    assert picture[0, 0].tolist() == [0, 0, 255]
+
+
+def test_suppression_keeps_the_best_of_each_class(trainer: Any) -> None:
+    rows = np.array([[0, 0, 1, 1, 0.5, 0], [0, 0, 1, 0.9, 0.9, 0], [0, 0, 1, 1, 0.3, 1]], np.float32)
+    assert trainer("predict").suppress(rows)[:, 4].tolist() == pytest.approx([0.9, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("detections", "expected"),
+    [
+        pytest.param([[0.1, 0.1, 0.5, 0.5, 0.9, 0]], 1.0, id="found"),
+        pytest.param([], 0.0, id="missed"),
+        pytest.param([[0.1, 0.1, 0.5, 0.5, 0.9, 1]], 0.0, id="taken for another class"),
+        pytest.param([[0.6, 0.6, 0.9, 0.9, 0.95, 0], [0.1, 0.1, 0.5, 0.5, 0.9, 0]], 0.5, id="a better-scored error"),
+        pytest.param([[0.1, 0.1, 0.5, 0.5, 0.9, 0], [0.1, 0.1, 0.5, 0.5, 0.8, 0]], 1.0, id="found twice"),
+    ],
+)
+def test_average_precision(trainer: Any, tmp_path: Path, detections: list[list[float]], expected: float) -> None:
+    folder = _dataset(tmp_path / "set", {"image": "a.jpg", "boxes": [CAR], "condition": "rain"})
+    predictions = tmp_path / "predictions.jsonl"
+    predictions.write_text(json.dumps({"image": "a.jpg", "detections": detections}) + "\n")
+    scores = trainer("average_precision").score(folder, "train", predictions)
+    assert scores == pytest.approx({"rain": expected, "mean": expected})
