@@ -26,6 +26,7 @@ class Binaries:
     weed: Path
     triton_venv: Path
     trainer_python: Path
+    trainer: Path
     cache: Path
 
 
@@ -39,6 +40,7 @@ def find_binaries(environment: Mapping[str, str] = os.environ) -> Binaries:
         weed=python.with_name("weed"),
         triton_venv=REPOSITORY / ".venvs" / "triton",
         trainer_python=REPOSITORY / ".venvs" / "trainer" / "bin" / "python",
+        trainer=REPOSITORY / "services" / "trainer-trigger" / "trainer",
         cache=Path(environment.get("ROADLOOP_CACHE") or platformdirs.user_cache_path("roadloop")),
     )
 

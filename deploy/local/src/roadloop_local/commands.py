@@ -1,8 +1,9 @@
-"""The commands `roadloop up`, `down`, `status` and `logs`."""
+"""The commands `roadloop up`, `down`, `status`, `logs` and `env`."""
 
 import asyncio
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from roadloop_local import stack
+from roadloop_local.binaries import find_binaries
 from roadloop_local.errors import StackError
 from roadloop_local.layout import read_layout
+from roadloop_local.services import SERVICES, environment
 from roadloop_local.status import ProgramStatus, read_status
 
 Data = Annotated[Path, typer.Option("--data", envvar="ROADLOOP_DATA", help="The stack's folder.")]
@@ -25,7 +28,7 @@ DATA = Path(".roadloop")
 
 def register(app: typer.Typer) -> None:
     """Add the commands of the local stack to the root command."""
-    for command in (up, down, status, logs):
+    for command in (up, down, status, logs, env):
         app.command()(command)
 
 
@@ -135,3 +138,16 @@ def read_log(path: Path, follow: bool) -> Iterator[str]:
         if not follow:
             return
         time.sleep(0.3)
+
+
+def env(
+    service: Annotated[str, typer.Argument(help="ingest, screen, label-router or trainer-trigger")],
+    data: Data = DATA,
+) -> None:
+    """Print a service's settings for a shell: eval "$(roadloop env ingest)"."""
+    with explain():
+        layout = read_layout(data.resolve())
+        if service not in SERVICES:
+            raise StackError(f"there is no service {service}: choose one of {', '.join(SERVICES)}")
+        for name, value in environment(service, layout, find_binaries()).items():
+            typer.echo(f"export {name}={shlex.quote(value)}")

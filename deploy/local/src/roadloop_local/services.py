@@ -27,6 +27,7 @@ class Service:
 SIGNING_KEY = ("ROADLOOP_SIGNING_KEY", lambda layout, _: layout.secrets["ingest.signing_key"])
 REPOSITORY = ("ROADLOOP_MODEL_REPOSITORY", lambda layout, _: str(model_repository(layout)))
 TRAINER = ("ROADLOOP_TRAINER_PYTHON", lambda _, binaries: str(binaries.trainer_python))
+TRAINER_PATH = ("ROADLOOP_TRAINER_PATH", lambda _, binaries: str(binaries.trainer))
 
 SERVICES = {
     "ingest": Service("ingest", "ingest", "ingest", True, (SIGNING_KEY,)),
@@ -34,7 +35,7 @@ SERVICES = {
     "screen-rollout": Service("screen.rollout", "screen", "screen", False, (REPOSITORY,)),
     "screen-view": Service("screen.view", "screen", "screen"),
     "label-router": Service("label_router", "label-router", "label_router", True),
-    "trainer-trigger": Service("trainer_trigger", "trainer-trigger", "trainer_trigger", True, (TRAINER,)),
+    "trainer-trigger": Service("trainer_trigger", "trainer-trigger", "trainer_trigger", True, (TRAINER, TRAINER_PATH)),
 }
 MIGRATED = {"ingest": "ingest", "label_router": "label_router", "trainer_trigger": "trainer_trigger"}
 SECRETS = ("ingest.signing_key",)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ingest.fates import FrameFate, FramesTrained
 from roadloop_runtime import outbox
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.postgres import Connection, Reader
 from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.uploads import UploadFate
@@ -111,7 +111,7 @@ async def _count(connection: Connection, tenant: str, upload_id: str) -> UploadF
     return await read(connection, tenant, upload_id, dict(upload))
 
 
-async def read(pool: Pool | Connection, tenant: str, upload_id: str, upload: dict[str, Any]) -> UploadFate:
+async def read(pool: Reader, tenant: str, upload_id: str, upload: dict[str, Any]) -> UploadFate:
     """Count an upload's files and frames. `upload` has vehicle, revision, received_at, announced and admitted."""
     files = await pool.fetch(FILES, tenant, upload_id)
     frames = await pool.fetch(FRAMES, tenant, upload_id)
@@ -134,7 +134,7 @@ async def read(pool: Pool | Connection, tenant: str, upload_id: str, upload: dic
     )
 
 
-async def books(pool: Pool | Connection) -> Books:
+async def books(pool: Reader) -> Books:
     """Sum both books. The announced and ingested figures come from other rows than their fates do."""
     files = await pool.fetch(FILE_BOOK)
     frames = await pool.fetch(FRAME_BOOK)
@@ -160,7 +160,7 @@ def _sum(rows: Sequence[Any]) -> dict[str, int]:
     return total
 
 
-async def book_rows(pool: Pool | Connection) -> dict[str, Any]:
+async def book_rows(pool: Reader) -> dict[str, Any]:
     """Return both books per vehicle and hour of arrival, ready for JSON."""
     files, frames = await pool.fetch(FILE_BOOK), await pool.fetch(FRAME_BOOK)
     rows = {"files": [dict(row) for row in files], "frames": [dict(row) for row in frames]}

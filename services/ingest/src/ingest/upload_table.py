@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ingest import fate_table, vehicle_table
 from ingest.handle import Admitted, Known
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.postgres import Connection, Pool, Reader
 from roadloop_schemas.uploads import UploadCompleted
 
 
@@ -59,7 +59,7 @@ async def announce(
     return await connection.fetchval(ANNOUNCE, *row) is not None
 
 
-async def find(pool: Pool | Connection, tenant: str, upload_id: str) -> Upload | None:
+async def find(pool: Reader, tenant: str, upload_id: str) -> Upload | None:
     row = await pool.fetchrow(FIND, tenant, upload_id)
     return Upload(*row) if row else None
 

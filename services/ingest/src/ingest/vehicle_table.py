@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.postgres import Connection, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ async def revoke(connection: Connection, tenant: str, vehicle: str) -> bool:
     return await connection.execute(REVOKE, tenant, vehicle) == "UPDATE 1"
 
 
-async def find(pool: Pool | Connection, tenant: str, vehicle: str) -> Vehicle | None:
+async def find(pool: Reader, tenant: str, vehicle: str) -> Vehicle | None:
     row = await pool.fetchrow(FIND, tenant, vehicle)
     return Vehicle(*row) if row else None
 

@@ -87,5 +87,4 @@ def completed_event(task: Task, label: Label) -> Event:
         tenant=task.tenant,
         key=verdict.frame_id,
         time=label.completed_at,
-        subject=verdict.frame_id,
     )

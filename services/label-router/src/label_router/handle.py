@@ -126,7 +126,6 @@ def _request(task: NewTask, seen: Observation, policy: Policy) -> Event:
         tenant=task.tenant,
         key=task.task_id,
         time=task.requested_at,
-        subject=verdict.frame_id,
     )
 
 

@@ -2,12 +2,13 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from label_router import annotator_table, label_table, queue_table, task_table
@@ -15,13 +16,13 @@ from label_router.annotator_table import Annotator
 from label_router.handle import Policy, prelabels, queue_of
 from label_router.problems import answer_with_problems
 from label_router.refusal import MAX_BODY_BYTES, no_such_task, too_large, unauthorised
-from label_router.submission import read_lease, read_submission
+from label_router.submission import LEASE_SCHEMA, SUBMISSION_SCHEMA, read_lease, read_submission
 from label_router.task_table import Task
 from roadloop_runtime.postgres import Pool
 from roadloop_schemas.fields import Detection, ObjectRef
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-BEARER = re.compile(r"bearer +([\x21-\x7e]{1,200})", re.IGNORECASE)
+bearer = HTTPBearer(auto_error=False, description="The token that `roadloop annotators enrol` printed.")
 
 routes = APIRouter(prefix="/v1")
 
@@ -77,6 +78,11 @@ def make_app(desk: Desk) -> FastAPI:
     return app
 
 
+def takes(schema: Mapping[str, object]) -> dict[str, object]:
+    """Describe a body that a route reads by itself, so that it can say which box breaks which rule."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 async def at_desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
@@ -85,10 +91,9 @@ async def at_desk(request: Request) -> Desk:
 AtDesk = Annotated[Desk, Depends(at_desk)]
 
 
-async def known(request: Request, desk: AtDesk) -> Annotator:
+async def known(desk: AtDesk, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Annotator:
     """Return whose token the request carries. Raises Refusal."""
-    header = BEARER.fullmatch(request.headers.get("authorization", ""))
-    annotator = await annotator_table.find(desk.pool, header[1]) if header else None
+    annotator = await annotator_table.find(desk.pool, sent.credentials) if sent else None
     if annotator is None:
         raise unauthorised()
     return annotator
@@ -149,14 +154,14 @@ def show(task: Task, classes: tuple[str, ...], desk: Desk) -> NextTask:
     )
 
 
-@routes.post("/tasks/{task_id}/submit")
+@routes.post("/tasks/{task_id}/submit", openapi_extra=takes(SUBMISSION_SCHEMA))
 async def submit(task_id: TaskId, body: Body, desk: AtDesk, annotator: Known) -> Saved:
     """Save `{lease_id, boxes: [{class_name, x1, y1, x2, y2}], lead_time_s}`; the same again gives the same answer."""
     label = await label_table.submit(desk.pool, annotator, task_id, read_submission(body), now=desk.now())
     return Saved(task_id=label.task_id, label_version=label.label_version, completed_at=label.completed_at)
 
 
-@routes.post("/tasks/{task_id}/return", status_code=204)
+@routes.post("/tasks/{task_id}/return", status_code=204, openapi_extra=takes(LEASE_SCHEMA))
 async def give_back(task_id: TaskId, body: Body, desk: AtDesk, annotator: Known) -> None:
     """Give a task back by `{lease_id}`; it waits again, behind the others."""
     await task_table.give_back(desk.pool, annotator, task_id, lease_id=read_lease(body), now=desk.now())

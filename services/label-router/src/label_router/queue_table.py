@@ -1,11 +1,11 @@
 """Which classes a tenant asks for. A tenant without a row takes every class."""
 
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.postgres import Connection, Reader
 
 CLASSES = "select classes from queues where tenant = $1"
 
 
-async def classes_of(source: "Connection | Pool", tenant: str) -> tuple[str, ...]:
+async def classes_of(source: Reader, tenant: str) -> tuple[str, ...]:
     return tuple(await source.fetchval(CLASSES, tenant) or ())
 
 

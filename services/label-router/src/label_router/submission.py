@@ -14,6 +14,25 @@ CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
 LEASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 EDGES = ("x1", "y1", "x2", "y2")
 
+_LEASE = {"type": "string", "description": "The lease_id that POST /v1/tasks/next gave."}
+_EDGE = {"type": "number", "minimum": 0, "maximum": 1, "description": "In parts of the picture, origin top left."}
+_BOX = {
+    "type": "object",
+    "required": ["class_name", *EDGES],
+    "properties": {"class_name": {"type": "string", "pattern": f"^{CLASS_NAME.pattern}$"}}
+    | dict.fromkeys(EDGES, _EDGE),
+}
+LEASE_SCHEMA = {"type": "object", "required": ["lease_id"], "properties": {"lease_id": _LEASE}}
+SUBMISSION_SCHEMA = {
+    "type": "object",
+    "required": ["lease_id", "boxes", "lead_time_s"],
+    "properties": {
+        "lease_id": _LEASE,
+        "boxes": {"type": "array", "maxItems": MAX_BOXES, "items": _BOX},
+        "lead_time_s": {"type": "number", "minimum": 0, "maximum": MAX_LEAD_TIME_S},
+    },
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:

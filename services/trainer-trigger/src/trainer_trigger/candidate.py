@@ -1,9 +1,10 @@
 """Make a run's candidate: train it from the base version, or fetch what was offered."""
 
-from collections.abc import Mapping
+import asyncio
+import shutil
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -13,10 +14,11 @@ from trainer_trigger import dataset, frame_set, training
 from trainer_trigger.dataset import Cache
 from trainer_trigger.label_table import Label
 from trainer_trigger.release import offered_folder
-from trainer_trigger.run_table import Offer, Run
+from trainer_trigger.run import Offer, Run
 from trainer_trigger.training import Order, Trainer, TrainerFailed
 
 log = structlog.get_logger()
+KEEP_OBJECTS_FOR = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,22 @@ class Workshop:
     def folder_of(self, run_id: str) -> Path:
         return self.folder / "runs" / run_id
 
+    def tidy(self, run_id: str, now: datetime) -> None:
+        """Remove a run's folder, and cached objects that nobody asked for in a long time."""
+        shutil.rmtree(self.folder_of(run_id), ignore_errors=True)
+        self.cache.forget(now - KEEP_OBJECTS_FOR)
+
     async def unpacked(self, reference: ObjectRef) -> Path:
         """Return the folder of a base or validation set, unpacked once."""
         folder = self.folder / "sets" / reference.sha256
-        if not folder.is_dir():
-            frame_set.unpack((await self.cache.get(reference)).read_bytes(), folder)
+        if not _is_there(folder):
+            path = await self.cache.get(reference)
+            await asyncio.to_thread(frame_set.unpack, path, folder)
         return folder
+
+
+def _is_there(folder: Path) -> bool:
+    return folder.is_dir()
 
 
 async def train(
@@ -46,7 +58,8 @@ async def train(
         raise TrainerFailed(f"version {base.version} has no checkpoint to start from: offer a model that has one")
     folder = workshop.folder_of(run.run_id)
     base_set = await workshop.unpacked(run.spec.base_set)
-    dataset.write(folder / "dataset", base_set, labels, pictures, run.spec.label_weight)
+    written = (folder / "dataset", base_set, labels, pictures, run.spec.label_weight)
+    await asyncio.to_thread(dataset.write, *written)
     order = Order(
         dataset=folder / "dataset",
         init=await workshop.cache.get(base.checkpoint),
@@ -60,8 +73,9 @@ async def train(
     return order.out
 
 
-def _tell(progress: Mapping[str, Any]) -> None:
-    log.info("training_progress", **{f"at_{name}": value for name, value in progress.items()})
+def _tell(line: str) -> None:
+    """Log a progress line as the trainer wrote it."""
+    log.info("training_progress", progress=line)
 
 
 async def fetch_offer(workshop: Workshop, run_id: str, offer: Offer) -> Path:

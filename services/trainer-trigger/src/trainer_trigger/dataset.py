@@ -3,12 +3,16 @@
 import asyncio
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing
+from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import ObjectRef
 from trainer_trigger.label_table import Label
 
@@ -32,20 +36,43 @@ class Cache:
     async def get(self, reference: ObjectRef) -> Path:
         """Return the file with an object's bytes, fetched and checked once."""
         path = self.folder / reference.sha256[:2] / reference.sha256
-        if not path.exists():
-            content = await self.fetch(reference)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".part")
-            partial.write_bytes(content)
-            partial.replace(path)
+        if not _touched(path):
+            await asyncio.to_thread(_keep, path, await self.fetch(reference))
         return path
+
+    def forget(self, before: datetime) -> None:
+        """Remove objects that were last asked for before a moment."""
+        for path in self.folder.glob("*/*"):
+            if path.stat().st_mtime < before.timestamp():
+                path.unlink()
+
+
+def _touched(path: Path) -> bool:
+    """Say whether a file is there, and note that it is still wanted."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; two at once write the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix="partial-", delete=False) as partial:
+        partial.write(content)
+    Path(partial.name).replace(path)
 
 
 async def collect(labels: Sequence[Label], cache: Cache) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the picture of each frame, and what is wrong with those that cannot be had, by frame id."""
+    """Return the picture of each frame, and what is wrong with those that cannot be had, by frame id.
+
+    Raises Transient where S3 does not answer.
+    """
     seats = asyncio.Semaphore(AT_ONCE)
     pictures: dict[str, Path] = {}
     missing: dict[str, str] = {}
+    unanswered: list[Transient] = []
 
     async def get(label: Label) -> None:
         async with seats:
@@ -53,10 +80,14 @@ async def collect(labels: Sequence[Label], cache: Cache) -> tuple[dict[str, Path
                 pictures[label.frame_id] = await cache.get(label.picture)
             except (ObjectMissing, ObjectChanged) as error:
                 missing[label.frame_id] = str(error)
+            except Transient as error:
+                unanswered.append(error)
 
     async with asyncio.TaskGroup() as group:
         for label in labels:
             group.create_task(get(label))
+    if unanswered:
+        raise unanswered[0]
     return pictures, missing
 
 

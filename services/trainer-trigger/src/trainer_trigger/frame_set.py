@@ -7,7 +7,9 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -59,7 +61,7 @@ class FrameSet:
 
 def inspect(content: bytes, split: str) -> FrameSet:
     """Read and check a whole zip without writing a file; raises BadSet."""
-    with _opened(content) as archive:
+    with _reading(content) as archive:
         names = {item.filename for item in archive.infolist()}
         for name in ("classes.json", f"{split}.jsonl"):
             if name not in names:
@@ -74,14 +76,14 @@ def inspect(content: bytes, split: str) -> FrameSet:
         return FrameSet(classes, lines, frozenset(digests))
 
 
-def unpack(content: bytes, folder: Path) -> None:
+def unpack(zipped: Path, folder: Path) -> None:
     """Unpack a set into a folder, all of it or nothing; a folder that is there is kept."""
     if folder.is_dir():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=folder.parent))
     try:
-        with _opened(content) as archive:
+        with _reading(zipped.read_bytes()) as archive:
             archive.extractall(partial)
         os.rename(partial, folder)  # noqa: PTH104 raises where another process was first
     except OSError:
@@ -107,8 +109,18 @@ def parse_lines(text: str, split: str, classes: tuple[str, ...]) -> tuple[Line, 
     return lines
 
 
+@contextmanager
+def _reading(content: bytes) -> Iterator[zipfile.ZipFile]:
+    """Open a zip; what is broken, encrypted or larger than announced inside is a BadSet too."""
+    try:
+        with _opened(content) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise BadSet(Fault.NO_ZIP, f"the zip cannot be read ({error}); zip the dataset folder anew") from error
+
+
 def _opened(content: bytes) -> zipfile.ZipFile:
-    """Open a zip whose names stay inside and whose announced sizes are bearable (the module checks them as it reads)."""
+    """Open a zip whose names stay inside and whose announced sizes are bearable; reading checks the sizes."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except zipfile.BadZipFile as error:
@@ -139,7 +151,7 @@ def _line(text: str, place: str, classes: tuple[str, ...]) -> Line:
     try:
         fields: Mapping[str, Any] = json.loads(text)
         image = str(fields["image"])
-        boxes = tuple((str(b["class"]), *(float(b[e]) for e in ("x1", "y1", "x2", "y2"))) for b in fields["boxes"])
+        boxes = tuple(_box(box) for box in fields["boxes"])
         condition = str(fields.get("condition") or Path(image).name.partition("-")[0])
         group = str(fields.get("group") or fields.get("drive") or image)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -150,4 +162,8 @@ def _line(text: str, place: str, classes: tuple[str, ...]) -> Line:
             raise BadSet(Fault.BAD_LINE, f"{place}: class {name!r} is not in classes.json; add it or relabel the box")
         if not (0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1):
             raise BadSet(Fault.BAD_LINE, f"{place}: box {x1:g}, {y1:g}, {x2:g}, {y2:g} is not in 0..1 with an area")
-    return Line(image, boxes, condition, group)  # type: ignore[arg-type]
+    return Line(image, boxes, condition, group)
+
+
+def _box(box: Mapping[str, Any]) -> tuple[str, float, float, float, float]:
+    return str(box["class"]), float(box["x1"]), float(box["y1"]), float(box["x2"]), float(box["y2"])

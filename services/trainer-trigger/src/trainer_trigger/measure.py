@@ -10,8 +10,9 @@ from trainer_trigger import evaluate, frame_set, training
 from trainer_trigger.bootstrap import confidence
 from trainer_trigger.candidate import Workshop
 from trainer_trigger.gate import Report
-from trainer_trigger.release import offered_folder
-from trainer_trigger.run_table import Run
+from trainer_trigger.release import offered_folder, read_card
+from trainer_trigger.run import Run
+from trainer_trigger.training import TrainerFailed
 
 SPLIT = "validation"
 
@@ -43,6 +44,9 @@ def _named(name: str, report: Report) -> Mapping[str, float]:
 
 async def measure(workshop: Workshop, run: Run, serving: ModelReleased, folder: Path) -> Measured:
     """Let both models predict, then compare them. Raises TrainerFailed or BadSet."""
+    card = read_card(folder)
+    if card.classes != serving.card.classes:
+        raise TrainerFailed(f"the candidate has the classes {', '.join(card.classes)}, which are not the model's")
     validation = await workshop.unpacked(run.spec.validation_set)
     candidate_out = workshop.folder_of(run.run_id) / "candidate.jsonl"
     await training.predict(workshop.trainer, folder, validation, SPLIT, out=candidate_out)
@@ -64,7 +68,10 @@ def _compare(validation: Path, serving_out: Path, candidate_out: Path, seed: int
     classes = frame_set.read_classes(validation)
     text = (validation / f"{SPLIT}.jsonl").read_text()
     lines = frame_set.parse_lines(text, SPLIT, classes)
-    serving, candidate = evaluate.read_found(serving_out), evaluate.read_found(candidate_out)
+    try:
+        serving, candidate = evaluate.read_found(serving_out), evaluate.read_found(candidate_out)
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainerFailed(f"what the trainer predicted cannot be read: {error!r}") from error
     return Measured(
         evaluate.report(lines, serving, classes),
         evaluate.report(lines, candidate, classes),

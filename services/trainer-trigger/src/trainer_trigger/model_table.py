@@ -20,14 +20,14 @@ NEWEST = "select body from releases where model = $1 order by version desc limit
 LAST_VERSION = "select coalesce(max(version), 0) from releases where model = $1"
 # What was measured of a version at its release, or else when it was last compared with a candidate.
 LISTED = """
-select body, version, released_at, s.version = r.version as serves, s.serving_since, coalesce(
+select r.body, s.version = r.version as serves, s.serving_since, coalesce(
     (r.body #>> '{metrics,map50}')::float,
     (select (metrics ->> 'serving.map50')::float from runs
      where runs.model = r.model and base_version = r.version and metrics ? 'serving.map50'
      order by changed_at desc limit 1)) as map50
-from releases r left join serving s using (model)
-where ($1::text is null or r.tenant = $1) and ($2::text is null or model = $2)
-order by model, r.version
+from releases r left join serving s on s.model = r.model
+where ($1::text is null or r.tenant = $1) and ($2::text is null or r.model = $2)
+order by r.model, r.version
 """
 
 
@@ -77,8 +77,8 @@ async def newest(pool: Pool, model: str) -> ModelReleased | None:
     return ModelReleased.model_validate_json(body) if body else None
 
 
-async def last_version(connection: Connection | Pool, model: str) -> int:
-    return int(await connection.fetchval(LAST_VERSION, model))
+async def last_version(pool: Pool, model: str) -> int:
+    return int(await pool.fetchval(LAST_VERSION, model))
 
 
 async def listed(pool: Pool, *, tenant: str | None = None, model: str | None = None) -> list[Listed]:

@@ -1,5 +1,6 @@
 """Make a release: the files under a key of their own, then the row, the run and the events in one transaction."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased, TrainingState
 from trainer_trigger import model_table, run_table
-from trainer_trigger.run_table import Run
+from trainer_trigger.run import Run
 
 BINARY = "application/octet-stream"
 
@@ -59,7 +60,7 @@ async def upload(store: ObjectStore, bucket: str, place: str, folder: Path) -> F
 
 
 async def _put(store: ObjectStore, bucket: str, place: str, path: Path) -> ObjectRef:
-    content = path.read_bytes()
+    content = await asyncio.to_thread(path.read_bytes)
     digest = hashlib.sha256(content).hexdigest()[:16]
     return await store.put(bucket, f"{place}/{digest}/{path.name}", content, BINARY)
 
@@ -94,7 +95,7 @@ async def release(
     pool: Pool, store: ObjectStore, bucket: str, *, run: Run, serving: ModelReleased, folder: Path, now: datetime
 ) -> Run:
     """Release a run's candidate in place of what serves; pre-label policy and second model stay."""
-    version = run.candidate_version or 0
+    version = await model_table.last_version(pool, run.model) + 1
     files = await upload(store, bucket, _place(run.model, version), folder)
     released = ModelReleased(
         release_id=derive_id("release", run.model, version),
@@ -112,7 +113,7 @@ async def release(
     )
     async with pool.acquire() as connection, connection.transaction():
         await model_table.insert(connection, released)
-        ended = replace(run, state=TrainingState.RELEASED, changed_at=now, detail=f"version {version}")
+        ended = replace(run, state=TrainingState.RELEASED, candidate_version=version, changed_at=now)
         return await run_table.change(connection, run, ended)
 
 

@@ -1,32 +1,29 @@
 """The runs. Every change is one transaction: the row and its event on trainings.changed.v1."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 
 import asyncpg
-from pydantic import BaseModel, ConfigDict
 
 from roadloop_runtime import outbox
 from roadloop_runtime.postgres import Connection, Pool
 from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
-from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.models import DetectorCard, TrainingChanged, TrainingState
+from roadloop_schemas.models import TrainingChanged, TrainingState
 from trainer_trigger.label_table import Label
 from trainer_trigger.model_table import SOURCE
+from trainer_trigger.run import Kind, Offer, Run
 from trainer_trigger.spec import Spec
 from trainer_trigger.wake import wake
 
 CHANGED = "trainings.changed.v1"
 FRAMES_PER_EVENT = 5_000  # ids of 128 characters fit into an event
-FINAL = frozenset({TrainingState.RELEASED, TrainingState.REFUSED, TrainingState.FAILED})
 
 INSERT = """
-insert into runs (run_id, tenant, model, kind, dataset_id, base_version, labels, spec, offer, state, revision, queued_at,
-                  changed_at)
+insert into runs (run_id, tenant, model, kind, dataset_id, base_version, labels, spec, offer, state, revision,
+                  queued_at, changed_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $11) on conflict do nothing
 """
 INSERT_FRAME = "insert into run_frames (run_id, frame_id, label_version) values ($1, $2, $3)"
@@ -54,45 +51,6 @@ FAILED = "select count(*) from runs where model = $1 and kind = 'training' and d
 
 class RunMoved(Exception):
     """Somebody else changed this run: another runner is there, and this one must end."""
-
-
-class Kind(StrEnum):
-    """Where a candidate comes from."""
-
-    TRAINING = "training"
-    OFFER = "offer"
-
-
-class Offer(BaseModel):
-    """A model that somebody made elsewhere. `checkpoint` is what later trainings start from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    weights: ObjectRef
-    checkpoint: ObjectRef | None = None
-    card: DetectorCard
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One way of one candidate from the queue to its end. `spec` is the one that held when it was queued."""
-
-    run_id: str
-    tenant: str
-    model: str
-    kind: Kind
-    dataset_id: str
-    base_version: int
-    labels: int
-    spec: Spec
-    queued_at: datetime
-    changed_at: datetime
-    offer: Offer | None = None
-    state: TrainingState = TrainingState.QUEUED
-    revision: int = 0
-    candidate_version: int | None = None
-    detail: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 async def open_run(pool: Pool, run: Run, labels: Sequence[Label] = ()) -> bool:

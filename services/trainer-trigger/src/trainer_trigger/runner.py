@@ -5,7 +5,6 @@ folder has whole is kept.
 """
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,29 +13,29 @@ from pathlib import Path
 
 import asyncpg
 import structlog
+from prometheus_client import Counter
 
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectStore
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.postgres import Connection, Pool
-from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased, TrainingState
-from trainer_trigger import candidate, dataset, label_table, model_table, run_table, serving_table, spec_table
+from trainer_trigger import candidate, dataset, label_table, model_table, run_table, spec_table
 from trainer_trigger.candidate import Workshop
 from trainer_trigger.frame_set import BadSet
 from trainer_trigger.gate import Pass, Refuse, gate
 from trainer_trigger.measure import Measured, measure
-from trainer_trigger.model_table import tenant_of
+from trainer_trigger.opening import consider, serving_release, unanswered_release
 from trainer_trigger.release import BadFolder, release
-from trainer_trigger.run_table import Kind, Run
-from trainer_trigger.spec import Spec
+from trainer_trigger.run import Run
 from trainer_trigger.training import TrainerFailed
-from trainer_trigger.trigger import Facts, StartRun, Wait, attempt_of, is_time
 from trainer_trigger.wake import channel
 
 log = structlog.get_logger()
+RUNS = Counter("roadloop_training_runs", "Runs that ended, by kind and final state.", ["kind", "state"])
 LOCK = "select pg_try_advisory_lock(hashtext('runner'), hashtext(current_schema()))"
 LOOK_S = 15.0  # cooldowns end without anybody saying so
 STAND_BY_S = 1.0
+PAUSE_S = 0.5  # labels come in bursts; counting them once is enough
 AFTER_TRANSIENT_S = 5.0
 
 
@@ -59,7 +58,7 @@ async def run_for_ever(runner: Runner, dsn: str) -> None:
     """Wait for the lock, then work until cancelled. Raises LockLost or RunMoved: the process ends."""
     connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
     try:
-        while not await connection.fetchval(LOCK):
+        while not await connection.fetchval(LOCK):  # noqa: ASYNC110 another process holds it
             await asyncio.sleep(STAND_BY_S)
         woken = asyncio.Event()
         await connection.add_listener(await channel(connection), lambda *_: woken.set())
@@ -91,6 +90,7 @@ async def _work(runner: Runner, woken: asyncio.Event) -> None:
             log.warning("waiting_for_dependency", error=str(error))
             await asyncio.sleep(AFTER_TRANSIENT_S)
             continue
+        await asyncio.sleep(PAUSE_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await woken.wait()
@@ -99,61 +99,12 @@ async def _work(runner: Runner, woken: asyncio.Event) -> None:
 async def turn(runner: Runner) -> bool:
     """Bring the oldest run that can go on to its end, or open runs that are due; False where there is neither."""
     for run in await run_table.open_runs(runner.pool):
-        if await _unanswered(runner.pool, run.model) is None:
+        if await unanswered_release(runner.pool, run.model) is None:
             await execute(runner, run)
             return True
-    opened = [await consider(runner, model, spec) for model, spec in (await spec_table.everything(runner.pool)).items()]
+    specs = await spec_table.everything(runner.pool)
+    opened = [await consider(runner.pool, model, spec, now=runner.now()) for model, spec in specs.items()]
     return any(opened)
-
-
-async def consider(runner: Runner, model: str, spec: Spec) -> bool:
-    """Open a training run if it is time; return whether one was opened."""
-    serving = await _serving(runner.pool, model)
-    if serving is None:
-        return False
-    facts = await gather_facts(runner, model, serving)
-    match is_time(facts, spec):
-        case Wait(reason, detail):
-            log.debug("no_run_yet", model=model, reason=reason, detail=detail)
-            return False
-        case StartRun(base_version):
-            return await _open(runner, model, spec, serving=serving, base_version=base_version)
-
-
-async def gather_facts(runner: Runner, model: str, serving: ModelReleased) -> Facts:
-    pool, tenant = runner.pool, tenant_of(model)
-    since = await run_table.last_good(pool, model)
-    return Facts(
-        now=runner.now(),
-        serving_version=serving.version,
-        unanswered_release=await _unanswered(pool, model),
-        open_run=await run_table.open_training(pool, model),
-        new_labels=await label_table.count_new(pool, tenant, serving.card.classes, since),
-        last_ended_at=await run_table.last_ended_at(pool, model),
-    )
-
-
-async def _open(runner: Runner, model: str, spec: Spec, *, serving: ModelReleased, base_version: int) -> bool:
-    labels = await label_table.take(runner.pool, tenant_of(model), serving.card.classes)
-    digest = dataset.dataset_id(labels, spec.base_set.sha256)
-    attempt = attempt_of(await run_table.failed_on(runner.pool, model, digest))
-    if attempt is None:
-        log.warning("dataset_given_up", model=model, dataset_id=digest)
-        return False
-    now = runner.now()
-    run = Run(
-        run_id=derive_id("run", model, digest, *([attempt] if attempt else [])),
-        tenant=tenant_of(model),
-        model=model,
-        kind=Kind.TRAINING,
-        dataset_id=digest,
-        base_version=base_version,
-        labels=len(labels),
-        spec=spec,
-        queued_at=now,
-        changed_at=now,
-    )
-    return await run_table.open_run(runner.pool, run, labels)
 
 
 async def execute(runner: Runner, run: Run) -> Run:
@@ -167,21 +118,19 @@ async def execute(runner: Runner, run: Run) -> Run:
         except (TrainerFailed, BadSet, BadFolder, ObjectMissing, ObjectChanged) as error:
             now = await run_table.get(runner.pool, run.run_id) or run
             ended = await _change(runner, now, state=TrainingState.FAILED, detail=str(error))
-        shutil.rmtree(runner.workshop.folder_of(run.run_id), ignore_errors=True)
+        await asyncio.to_thread(runner.workshop.tidy, run.run_id, runner.now())
+        RUNS.labels(ended.kind.value, ended.state.value).inc()
         log.info("run_ended", state=ended.state, detail=ended.detail)
         return ended
 
 
 async def _execute(runner: Runner, run: Run) -> Run:
-    serving = await _serving(runner.pool, run.model)
+    serving = await serving_release(runner.pool, run.model)
     if serving is None:
         raise TrainerFailed(f"nothing serves as {run.model} any more")
     folder = await _candidate(runner, run, serving)
     measured = await measure(runner.workshop, run, serving, folder)
-    version = await model_table.last_version(runner.pool, run.model) + 1
-    run = await _change(
-        runner, run, state=TrainingState.EVALUATED, metrics=measured.metrics, candidate_version=version, detail=""
-    )
+    run = await _change(runner, run, state=TrainingState.EVALUATED, metrics=measured.metrics)
     return await _decide(runner, run, measured, serving=serving, folder=folder)
 
 
@@ -219,14 +168,3 @@ async def _set_aside(runner: Runner, run: Run, labels: list[label_table.Label], 
 async def _change(runner: Runner, run: Run, **new: object) -> Run:
     async with runner.pool.acquire() as connection, connection.transaction():
         return await run_table.change(connection, run, replace(run, changed_at=runner.now(), **new))  # type: ignore[arg-type]
-
-
-async def _serving(pool: Pool, model: str) -> ModelReleased | None:
-    version = (await serving_table.of_model(pool, model)).version
-    return await model_table.get(pool, model, version) if version else None
-
-
-async def _unanswered(pool: Pool, model: str) -> int | None:
-    """Return the newest release if screening has not said yet what came of it."""
-    newest = await model_table.last_version(pool, model)
-    return newest if newest > (await serving_table.of_model(pool, model)).answered_version else None

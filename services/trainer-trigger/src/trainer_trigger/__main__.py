@@ -1,0 +1,76 @@
+"""Wire trainer-trigger: labels in, runs and releases out, and what researchers ask for."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+
+from roadloop_runtime import admin, health, logs, outbox, postgres, service
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.kafka_read import Follower
+from roadloop_runtime.loop import Loop
+from roadloop_runtime.objects import open_store
+from roadloop_runtime.process import identity
+from roadloop_runtime.records import Record
+from roadloop_runtime.settle_postgres import PostgresSettlement
+from roadloop_schemas.topics import dead_letter_topic
+from trainer_trigger import handle, http, label_table, runner, serving_table
+from trainer_trigger.candidate import Workshop
+from trainer_trigger.dataset import Cache
+from trainer_trigger.model_table import RELEASED
+from trainer_trigger.run_table import CHANGED
+from trainer_trigger.runner import Runner
+from trainer_trigger.serving_table import SERVING
+from trainer_trigger.settings import Settings
+from trainer_trigger.training import Trainer
+
+SERVICE = "trainer-trigger"
+DEAD_LETTERS = dead_letter_topic(handle.GROUP, handle.LABELS)
+TOPICS = (handle.LABELS, DEAD_LETTERS, SERVING, CHANGED, RELEASED, outbox.position_topic(SERVICE))
+
+
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """Run the loop, and beside it the runner, the follower, the outbox and both ports."""
+    bootstrap, dsn, me = settings.kafka_bootstrap, settings.postgres_dsn.get_secret_value(), identity(settings.member)
+    await admin.check_topics_of(bootstrap, TOPICS)
+    pool = await postgres.open_pool(dsn, name=me.member)
+    store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    trainer = Trainer(settings.trainer_python, settings.trainer_path, settings.trainer_environment)
+    workshop = Workshop(settings.state_dir, Cache(settings.state_dir / "objects", store.fetch), trainer)
+    works = Runner(pool, store, settings.models_bucket, workshop, lambda: datetime.now(UTC))
+    kafka = Kafka(bootstrap, handle.GROUP, me.client_id, me.member)
+    settlement = PostgresSettlement(kafka, pool, label_table.store)
+    loop = Loop(me, {handle.LABELS: handle.handler(settings.uploads_bucket)}, kafka=kafka, settlement=settlement)
+
+    async def take_serving(record: Record) -> None:
+        await serving_table.take(pool, record)
+
+    checks = {
+        "postgres": lambda: postgres.answers(pool),
+        "s3": lambda: store.answers(settings.models_bucket),
+    }
+    app = http.http_app(pool, store, datasets_bucket=settings.datasets_bucket, models_bucket=settings.models_bucket)
+    health_app = health.health_app([loop], checks, stopping)
+    try:
+        await service.side_by_side(
+            stopping,
+            [service.tell_fenced_apart(me, kafka, loop.run(stopping))],
+            [
+                outbox.publish_for_ever(dsn, bootstrap, SERVICE, me.client_id),
+                Follower(bootstrap, SERVING, take_serving).run(),
+                runner.run_for_ever(works, dsn),
+                health.serve_http(app, settings.http_host, settings.http_port, stopping),
+                health.serve_http(health_app, settings.health_host, settings.health_port, stopping),
+            ],
+        )
+    finally:
+        pool.terminate()
+
+
+def main() -> int:
+    settings = Settings.read()
+    logs.configure(SERVICE, settings.log_level)
+    return service.run(lambda stopping: run(settings, stopping))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

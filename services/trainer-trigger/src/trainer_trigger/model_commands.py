@@ -1,0 +1,99 @@
+"""Commands about models: what serves, the first version, offers."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from roadloop_runtime.objects import open_store
+from roadloop_runtime.postgres import Pool
+from trainer_trigger import model_table, offers, release
+from trainer_trigger.run import Offer
+from trainer_trigger.shown import described, described_version
+from trainer_trigger.terminal import (
+    AccessKey,
+    AsJson,
+    Endpoint,
+    Folder,
+    Model,
+    Postgres,
+    SecretKey,
+    Tenant,
+    check_names,
+    moment,
+    print_json,
+    print_table,
+    with_pool,
+)
+
+
+def list_models(postgres: Postgres, tenant: str | None = None, all: bool = False, as_json: AsJson = False) -> None:
+    """Show what serves now: version, since when, mAP. With --all every version."""
+    versions = with_pool(postgres, lambda pool: model_table.listed(pool, tenant=tenant))
+    shown = [item for item in versions if all or item.serving_since]
+    if as_json:
+        print_json([{"model": item.release.model, **described_version(item)} for item in shown])
+        return
+    print_table(
+        ("model", "version", "serving since", "mAP50", "released"),
+        [
+            (
+                *(item.release.model, str(item.release.version), moment(item.serving_since)),
+                *("" if item.map50 is None else f"{item.map50:.3f}", moment(item.release.released_at)),
+            )
+            for item in shown
+        ],
+    )
+
+
+def seed_model(
+    *,
+    postgres: Postgres,
+    s3_endpoint: Endpoint,
+    s3_access_key: AccessKey,
+    s3_secret_key: SecretKey,
+    tenant: Tenant,
+    model: Model,
+    folder: Folder,
+    second_model: Annotated[str | None, typer.Option(help="the fixed other model")] = None,
+    bucket: str = "models",
+) -> None:
+    """Release a model's first version, without a gate."""
+    check_names(tenant, model)
+    store = open_store(s3_endpoint, s3_access_key, s3_secret_key)
+
+    async def seed(pool: Pool) -> None:
+        released = await release.seed(
+            pool, store, bucket, model=model, folder=folder, second_model=second_model, now=datetime.now(UTC)
+        )
+        typer.echo(f"released {model} version {released.version}")
+
+    with_pool(postgres, seed)
+
+
+def offer_model(
+    *,
+    postgres: Postgres,
+    s3_endpoint: Endpoint,
+    s3_access_key: AccessKey,
+    s3_secret_key: SecretKey,
+    tenant: Tenant,
+    model: Model,
+    folder: Folder,
+    bucket: str = "models",
+    as_json: AsJson = False,
+) -> None:
+    """Offer a ready model: it is measured beside what serves, and goes live only through the gate."""
+    check_names(tenant, model)
+    store = open_store(s3_endpoint, s3_access_key, s3_secret_key)
+
+    async def offer(pool: Pool) -> None:
+        files = await release.upload(store, bucket, f"{tenant}/{model}/offers", folder)
+        offered = Offer(weights=files.weights, checkpoint=files.checkpoint, card=files.card)
+        run, is_new = await offers.queue_offer(pool, store, bucket, model=model, offer=offered, now=datetime.now(UTC))
+        if as_json:
+            print_json(described(run))
+            return
+        typer.echo(f"{'queued' if is_new else 'known already'}: run {run.run_id}, {run.state} {run.detail}".rstrip())
+
+    with_pool(postgres, offer)

@@ -1,0 +1,74 @@
+"""What the commands share: their options, the database, and how they print and refuse."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from roadloop_runtime.postgres import Pool, open_pool
+from roadloop_schemas.fields import is_tenant
+from trainer_trigger import model_table
+from trainer_trigger.check_spec import Unfit
+from trainer_trigger.release import AlreadyReleased, BadFolder
+
+T = TypeVar("T")
+Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="trainer_trigger's DSN")]
+Endpoint = Annotated[str, typer.Option("--s3-endpoint", envvar="ROADLOOP_S3_ENDPOINT", help="http(s)://host:port")]
+AccessKey = Annotated[str, typer.Option("--s3-access-key", envvar="ROADLOOP_S3_ACCESS_KEY")]
+SecretKey = Annotated[str, typer.Option("--s3-secret-key", envvar="ROADLOOP_S3_SECRET_KEY")]
+Tenant = Annotated[str, typer.Option("--tenant")]
+Model = Annotated[str, typer.Option("--model", help="ends with a dot and the tenant, as in detector.acme")]
+AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
+Folder = Annotated[Path, typer.Option("--folder", help="with model.onnx, detector.json, checkpoint.npz")]
+Zip = Annotated[Path, typer.Option(exists=True, dir_okay=False)]
+
+
+def with_pool(dsn: str, work: Callable[[Pool], Awaitable[T]]) -> T:
+    """Run `work` with a pool; what it refuses ends the command with one line."""
+
+    async def run() -> T:
+        pool = await open_pool(dsn, name="roadloop", size=2)
+        try:
+            return await work(pool)
+        finally:
+            await pool.close()
+
+    try:
+        return asyncio.run(run())
+    except ValidationError as error:
+        first = error.errors()[0]
+        refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    except Unfit as error:
+        refuse(f"{error.field}: {error} ({error.reason})")
+    except (AlreadyReleased, BadFolder) as error:
+        refuse(str(error))
+
+
+def check_names(tenant: str, model: str) -> None:
+    if not is_tenant(tenant) or model_table.tenant_of(model) != tenant or "." not in model:
+        refuse(f"{model} is no model of {tenant}: it must end with .{tenant}, as in detector.{tenant}")
+
+
+def refuse(line: str) -> NoReturn:
+    typer.echo(line, err=True)
+    raise typer.Exit(1)
+
+
+def moment(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if moment else ""
+
+
+def print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, default=str, indent=2))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

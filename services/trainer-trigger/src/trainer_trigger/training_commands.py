@@ -1,0 +1,106 @@
+"""Commands about trainings: specs and runs."""
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.postgres import Pool
+from roadloop_schemas.fields import ObjectRef
+from trainer_trigger import model_table, run_table, spec_table
+from trainer_trigger.check_spec import check_spec
+from trainer_trigger.shown import described
+from trainer_trigger.spec import GatePolicy, Spec
+from trainer_trigger.terminal import (
+    AccessKey,
+    AsJson,
+    Endpoint,
+    Model,
+    Postgres,
+    SecretKey,
+    Tenant,
+    Zip,
+    check_names,
+    moment,
+    print_json,
+    print_table,
+    with_pool,
+)
+
+
+def set_spec(
+    *,
+    postgres: Postgres,
+    s3_endpoint: Endpoint,
+    s3_access_key: AccessKey,
+    s3_secret_key: SecretKey,
+    tenant: Tenant,
+    model: Model,
+    min_labels: Annotated[int, typer.Option()],
+    base_set: Zip,
+    validation_set: Zip,
+    steps: Annotated[int, typer.Option()],
+    max_seconds: Annotated[float, typer.Option()],
+    seed: int = 1,
+    label_weight: float = 3.0,
+    cooldown_s: float = 60.0,
+    min_gain: float = GatePolicy().min_gain,
+    max_condition_loss: float = GatePolicy().max_condition_loss,
+    min_confidence: float = GatePolicy().min_confidence,
+    bucket: str = "datasets",
+) -> None:
+    """Upload both sets and store the spec; it is checked as the HTTP interface checks it."""
+    check_names(tenant, model)
+    store = open_store(s3_endpoint, s3_access_key, s3_secret_key)
+
+    async def put(pool: Pool) -> None:
+        spec = Spec(
+            min_labels=min_labels,
+            base_set=await _put_zip(store, bucket, tenant, base_set),
+            validation_set=await _put_zip(store, bucket, tenant, validation_set),
+            steps=steps,
+            max_seconds=max_seconds,
+            seed=seed,
+            label_weight=label_weight,
+            cooldown_s=cooldown_s,
+            gate=GatePolicy(min_gain=min_gain, max_condition_loss=max_condition_loss, min_confidence=min_confidence),
+        )
+        newest = await model_table.newest(pool, model)
+        card = newest.card if newest else None
+        await check_spec(spec, tenant=tenant, bucket=bucket, card=card, store=store)
+        await spec_table.put(pool, model, spec, by="admin", now=datetime.now(UTC))
+        typer.echo(f"{model} trains from {min_labels} new labels on")
+
+    with_pool(postgres, put)
+
+
+def list_runs(
+    postgres: Postgres, tenant: str | None = None, model: str | None = None, limit: int = 20, as_json: AsJson = False
+) -> None:
+    """Show runs, the youngest first."""
+    runs = with_pool(postgres, lambda pool: run_table.listed(pool, tenant=tenant, model=model, limit=limit))
+    if as_json:
+        print_json([described(run) for run in runs])
+        return
+    print_table(
+        ("run", "model", "kind", "state", "labels", "version", "gain", "changed", "detail"),
+        [
+            (
+                *(run.run_id, run.model, run.kind.value, run.state.value, str(run.labels)),
+                str(run.candidate_version or ""),
+                f"{run.metrics['gain']:+.3f}" if "gain" in run.metrics else "",
+                *(moment(run.changed_at), run.detail),
+            )
+            for run in runs
+        ],
+    )
+
+
+async def _put_zip(store: ObjectStore, bucket: str, tenant: str, path: Path) -> ObjectRef:
+    content = await asyncio.to_thread(path.read_bytes)
+    digest = hashlib.sha256(content).hexdigest()
+    return await store.put(bucket, f"{tenant}/sets/{digest}.zip", content, "application/zip")
