@@ -411,7 +411,7 @@ async def test_a_database_that_is_away_is_said_to_be_away(office: Office) -> Non
     await office.pool.close()
     answer = await ann.post("/v1/tasks/next")
     refused(answer, 503, "unavailable")
-    assert answer.headers["retry-after"] == "2"
+    assert answer.headers["retry-after"] == "3"
 
 
 # --- any schedule ----------------------------------------------------------------------------------------------

@@ -513,7 +513,7 @@ async def test_a_researcher_puts_a_spec_and_is_told_what_is_wrong_with_it(bench:
         revoke = ("researchers", "revoke", "--tenant", bench.tenant, "--name", "ann")
         assert "revoked" in await asyncio.to_thread(command, bench, *revoke)
         refused = await client.get("/v1/runs")
-        assert (refused.status_code, refused.json()["type"]) == (401, "urn:roadloop:problem:unauthenticated")
+        assert (refused.status_code, refused.json()["type"]) == (401, "/problems/unauthenticated")
 
 
 async def _check_specs(bench: Bench, client: httpx.AsyncClient) -> None:
@@ -521,7 +521,7 @@ async def _check_specs(bench: Bench, client: httpx.AsyncClient) -> None:
     base = good["base_set"]
     other = await put_set(bench.runner.store, bench.tenant, b"no zip")
     cases = [
-        ({"steps": 0}, "invalid"),
+        ({"steps": 0}, "invalid-request"),
         ({"base_set": base | {"sha256": "0" * 64}}, "object_changed"),
         ({"base_set": base | {"uri": f"s3://datasets/{bench.tenant}/nothing.zip"}}, "object_missing"),
         ({"base_set": base | {"uri": "s3://datasets/other/base.zip"}}, "foreign_object"),
@@ -530,7 +530,9 @@ async def _check_specs(bench: Bench, client: httpx.AsyncClient) -> None:
     ]
     for change, reason in cases:
         answer = await client.put(f"/v1/specs/{bench.model}", json=good | change)
-        assert (answer.status_code, answer.json()["type"]) == (422, f"urn:roadloop:problem:{reason}"), answer.text
+        assert (answer.status_code, answer.json()["type"]) == (422, f"/problems/{reason.replace('_', '-')}"), (
+            answer.text
+        )
         assert answer.headers["content-type"] == "application/problem+json"
     assert (await client.put("/v1/specs/detector.other", json=good)).status_code == 404
     assert (await client.get(f"/v1/specs/{bench.model}")).status_code == 404

@@ -13,6 +13,7 @@ Header = tuple[str, bytes]
 _CONTENT_TYPE: Header = ("content-type", b"application/json")
 _VERSION: Header = ("ce_specversion", b"1.0")
 REQUIRED = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_tenant")
+_READ = (*REQUIRED, "ce_time", "ce_subject")
 
 
 class NotACloudEvent(ValueError):
@@ -54,13 +55,13 @@ def to_headers(attributes: Attributes) -> tuple[Header, ...]:
 
 
 def from_headers(headers: Iterable[Header]) -> Attributes:
-    """Read the envelope; of a header given twice the last counts.
+    """Read the envelope; of a header given twice the last counts, and one without a value is not there.
 
     Raises NotACloudEvent where a required attribute is missing or not UTF-8, or the version is not 1.0.
     """
-    found = dict(headers)
+    found = {name: value for name, value in headers if value}
     for name in REQUIRED:
-        if not found.get(name):
+        if name not in found:
             raise NotACloudEvent(name, "this header is required (CloudEvents 1.0, binary mode)")
     if found["ce_specversion"] != b"1.0":
         raise NotACloudEvent("ce_specversion", "must be 1.0")
@@ -74,7 +75,8 @@ def from_headers(headers: Iterable[Header]) -> Attributes:
             subject=found.get("ce_subject", b"").decode(),
         )
     except UnicodeDecodeError as error:
-        raise NotACloudEvent("ce_*", "headers must be UTF-8") from error
+        wrong = next(name for name, value in found.items() if name in _READ and value == error.object)
+        raise NotACloudEvent(wrong, "must be UTF-8") from error
 
 
 def rfc3339(moment: datetime) -> str:

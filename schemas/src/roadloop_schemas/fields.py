@@ -18,7 +18,10 @@ class EventBody(BaseModel):
 
 
 def _as_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie in the years 1 to 9999, in UTC") from error
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from label_router.annotator_table import Annotator
 from label_router.completion import Label, require_repeat
-from label_router.refusal import Refusal
 from label_router.submission import Submission, check_classes, read_lease, read_submission
+from roadloop_runtime.problems import Problem
 from roadloop_schemas.fields import LabelBox
 
 BOX: dict[str, Any] = {"class_name": "car", "x1": 0.1, "y1": 0.2, "x2": 0.3, "y2": 0.4}
@@ -75,7 +75,7 @@ def test_what_is_read(sent: bytes, expected: tuple[LabelBox, ...]) -> None:
     ],
 )
 def test_what_is_refused_is_named(sent: bytes, box: int | None, field: str) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Problem) as caught:
         read_submission(sent)
     refusal = caught.value
     assert (refusal.status, refusal.kind) == (422, "invalid-submission")
@@ -88,7 +88,7 @@ def test_what_is_refused_is_named(sent: bytes, box: int | None, field: str) -> N
 def test_a_class_the_queue_does_not_ask_for_is_named() -> None:
     check_classes((CAR,), ())
     check_classes((CAR,), ("bus", "car"))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Problem) as caught:
         check_classes((CAR,), ("bus", "truck"))
     assert caught.value.detail == ("box 1, class_name: 'car' is not a class of this queue; use one of: bus, truck.")
 
@@ -114,7 +114,7 @@ def test_whatever_comes_is_read_or_refused(sent: bytes) -> None:
     for read in (read_submission, read_lease):
         try:
             read(sent)
-        except Refusal as refusal:
+        except Problem as refusal:
             said = json.dumps(refusal.more, ensure_ascii=False).encode() + refusal.detail.encode()
             assert len(said) < 1_000
 
@@ -125,7 +125,7 @@ def test_whatever_is_read_is_a_label(edges: list[tuple[float, float, float, floa
     valid = all(a < c and b < d for a, b, c, d in edges)
     try:
         read = read_submission(body(*boxes))
-    except Refusal:
+    except Problem:
         assert not valid
     else:
         assert valid
@@ -150,6 +150,6 @@ def test_the_same_again_is_a_repeat_whatever_its_lead_time() -> None:
     ],
 )
 def test_anything_else_does_not_touch_the_label(annotator: Annotator, submission: Submission) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Problem) as caught:
         require_repeat(LABEL, annotator, submission)
     assert (caught.value.status, caught.value.kind) == (409, "already-labelled")

@@ -47,7 +47,10 @@ def unprivileged() -> tuple[str, ...]:
         )
     account = pwd.getpwnam(UNPRIVILEGED)
     user = (f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups")
-    return ("setpriv", *user, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig=INT")
+    # access(2) asks with the real user and without capabilities, unless the fix-up is off: initdb looks for its
+    # neighbours that way, and they may lie under root's own 0700 home
+    capabilities = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
+    return ("setpriv", *user, *capabilities, "--pdeathsig=INT")
 
 
 def lay_down(layout: Layout, binaries: Binaries) -> None:

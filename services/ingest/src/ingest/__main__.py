@@ -71,7 +71,7 @@ def admission(settings: Settings, pool: Pool, store: ObjectStore) -> Handler:  #
         fetch=store.fetch,
         measure=lambda content: asyncio.to_thread(measure, content),
     )
-    canaries = {"s3": partial(store.answers, settings.bucket)}
+    canaries = {"s3": partial(store.answers, settings.bucket), "postgres": partial(postgres.answers, pool)}
     return Handler(decoder(UploadCompleted), decide, new_memory, no_policy, look, canaries=canaries)
 
 

@@ -6,19 +6,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import jwt
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import Depends, FastAPI, Header
 
 from ingest import fate_table, upload_table, vehicle_table
 from ingest.manifest import Manifest, completed, digest, object_key
-from ingest.problems import Problem, speak_problem_json
 from ingest.signature import OWN_KEY_ID, BadSignature, check_token, sign
 from ingest.upload_table import Upload
 from ingest.vehicle_table import Vehicle
 from roadloop_runtime import outbox
 from roadloop_runtime.objects import ObjectStore
 from roadloop_runtime.postgres import Pool
+from roadloop_runtime.problems import Problem, answer_with_problems
 from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.fields import Id
 from roadloop_schemas.uploads import UploadFate
 
 URL_LIFETIME = timedelta(minutes=30)
@@ -44,26 +45,26 @@ def make_app(
 ) -> FastAPI:
     """Make the app. Every route but the books wants a vehicle's bearer token."""
     app = FastAPI(title="Roadloop ingest", docs_url=None, redoc_url=None)
-    speak_problem_json(app)
+    answer_with_problems(app, max_body_bytes=MAX_BODY_BYTES)
 
     async def vehicle_of(authorization: Annotated[str, Header()] = "") -> Vehicle:
         return await authenticate(pool, authorization)
 
     Caller = Annotated[Vehicle, Depends(vehicle_of)]
 
-    @app.post("/v1/uploads", dependencies=[Depends(limit_body)])
+    @app.post("/v1/uploads")
     async def announce(manifest: Manifest, caller: Caller) -> dict[str, Any]:
         check_sizes(manifest, max_file_bytes)
         await _announce(pool, manifest, caller, clock())
         return {"upload_id": manifest.upload_id, "files": _urls(store, bucket, manifest, caller)}
 
     @app.post("/v1/uploads/{upload_id}/complete")
-    async def complete(upload_id: str, caller: Caller) -> dict[str, Any]:
+    async def complete(upload_id: Id, caller: Caller) -> dict[str, Any]:
         await _complete(pool, upload_id, caller, bucket=bucket, own_key=own_key, completed_at=clock())
         return {"upload_id": upload_id, "state": "completed"}
 
     @app.get("/v1/uploads/{upload_id}")
-    async def fate(upload_id: str, caller: Caller) -> UploadFate:
+    async def fate(upload_id: Id, caller: Caller) -> UploadFate:
         return await _fate(pool, upload_id, caller)
 
     @app.get("/v1/books")
@@ -74,25 +75,21 @@ def make_app(
     return app
 
 
-async def limit_body(request: Request) -> None:
-    """Refuse a body that is too large, or does not say how large it is, before it is read."""
-    said = request.headers.get("content-length", "")
-    if not said.isdigit() or int(said) > MAX_BODY_BYTES:
-        raise Problem(413, "body-too-large", f"send a Content-Length of at most {MAX_BODY_BYTES} bytes")
-
-
 async def authenticate(pool: Pool, authorization: str) -> Vehicle:
     """Return the vehicle whose key made the bearer token; 401 for every kind of doubt."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Problem(401, "token-missing", "send Authorization: Bearer with a token by the vehicle's key")
     try:
-        tenant, _, name = str(jwt.get_unverified_header(token).get("kid", "")).partition("/")
+        named = str(jwt.get_unverified_header(token).get("kid", ""))
+        if not (named.isascii() and named.isprintable()):
+            raise BadSignature("its kid is not TENANT/VEHICLE")
+        tenant, _, name = named.partition("/")
         vehicle = await vehicle_table.find(pool, tenant, name)
         if vehicle is None or vehicle.revoked_at is not None:
             raise BadSignature("no vehicle with this key is enrolled")
         check_token(token, vehicle.public_key, tenant, name)
-    except (BadSignature, jwt.PyJWTError, ValueError) as error:
+    except (BadSignature, jwt.PyJWTError, ValueError, RecursionError) as error:
         raise Problem(401, "token-refused", f"{error}; make a new one: roadloop vehicles token") from error
     return vehicle
 

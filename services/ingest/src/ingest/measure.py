@@ -11,7 +11,11 @@ from PIL import Image, UnidentifiedImageError
 from ingest.reasons import FileReason
 
 MAX_PIXELS = 40_000_000
+MAX_SIDE_PX = 32_768
 WIDTH_PX = 320
+MAX_HEIGHT_PX = 4 * WIDTH_PX  # a picture 3 wide and 32768 high would grow to 3 GB
+
+Image.MAX_IMAGE_PIXELS = None  # ours is lower, and checked before anything is decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +42,24 @@ def measure(content: bytes) -> Measured | Refused:
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as picture:
             width, height = picture.size
-            if width * height > MAX_PIXELS:
-                return Refused(FileReason.TOO_MANY_PIXELS, f"{width} x {height} pixels, at most {MAX_PIXELS} are taken")
-            picture.draft("L", (WIDTH_PX, WIDTH_PX * height // width))
+            if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
+                rule = f"at most {MAX_PIXELS} are taken, {MAX_SIDE_PX} on a side"
+                return Refused(FileReason.TOO_MANY_PIXELS, f"{width} x {height} pixels, {rule}")
+            picture.draft("L", _scaled(width, height))
             grey = np.asarray(picture.convert("L"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+    except UnidentifiedImageError:
+        return Refused(FileReason.NOT_A_PICTURE, "neither a JPEG nor a PNG")
+    except (OSError, ValueError, SyntaxError) as error:
         return Refused(FileReason.NOT_A_PICTURE, f"not a whole JPEG or PNG: {error}"[:300])
     return _measure(grey, width, height)
 
 
+def _scaled(width: int, height: int) -> tuple[int, int]:
+    return WIDTH_PX, min(MAX_HEIGHT_PX, max(1, WIDTH_PX * height // width))
+
+
 def _measure(grey: NDArray[np.uint8], width: int, height: int) -> Measured:
-    small = cv2.resize(grey, (WIDTH_PX, max(1, WIDTH_PX * height // width)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(grey, _scaled(width, height), interpolation=cv2.INTER_AREA)
     return Measured(
         width_px=width,
         height_px=height,

@@ -49,16 +49,18 @@ def claimed_key(jws: bytes) -> str:
     """Return the key id a signature names, unchecked: to look the key up."""
     try:
         return str(_jws.get_unverified_header(jws)["kid"])
-    except (jwt.PyJWTError, KeyError, ValueError) as error:
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadSignature(f"the jws header is malformed: {error}") from error
 
 
 def verify(jws: bytes, event_id: str, tenant: str, value: bytes, *, key: str, key_id: str) -> None:
     """Raise BadSignature unless the key signed exactly this. The algorithm follows from the key, never from the JWS."""
     algorithm = "HS256" if key_id == OWN_KEY_ID else "EdDSA"
+    content = _signed(event_id, tenant, value)
     try:
-        _jws.decode(jws, key, [algorithm], detached_payload=_signed(event_id, tenant, value))
-    except (jwt.PyJWTError, ValueError) as error:
+        if _jws.decode(jws, key, [algorithm], detached_payload=content) != content:
+            raise BadSignature("the signature covers a payload of its own: sign detached (RFC 7515, appendix F)")
+    except (jwt.PyJWTError, TypeError, ValueError) as error:
         raise BadSignature(f"the signature is not by {key_id} over this event: {error}") from error
 
 
@@ -80,8 +82,9 @@ def check_token(token: str, public_key: str, tenant: str, vehicle: str) -> dict[
             subject=vehicle,
             options={"require": ["exp", "iat", "sub"]},
         )
-    except jwt.PyJWTError as error:
+        lifetime_s = int(claims["exp"]) - int(claims["iat"])
+    except (jwt.PyJWTError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadSignature(f"the token is refused: {error}") from error
-    if claims["exp"] - claims["iat"] > 2 * TOKEN_LIFETIME.total_seconds():
+    if lifetime_s > 2 * TOKEN_LIFETIME.total_seconds():
         raise BadSignature("the token lives longer than a day: make a new one")
     return claims

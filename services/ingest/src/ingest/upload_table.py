@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
+
 from ingest import fate_table, vehicle_table
-from ingest.handle import Admitted, Known
+from ingest.handle import Admitted
+from ingest.sender import Known
+from roadloop_runtime.outcome import Transient
 from roadloop_runtime.postgres import Connection, Pool, Reader
 from roadloop_schemas.uploads import UploadCompleted
 
@@ -21,6 +25,14 @@ class Upload:
     completed_at: datetime | None
 
 
+OUTAGES = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
 ANNOUNCE = """
 insert into uploads (tenant, upload_id, vehicle, drive, announced, manifest_sha256, manifest, received_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning upload_id
@@ -32,7 +44,7 @@ where tenant = $1 and upload_id = $2
 COMPLETE = """
 update uploads set completed_at = $3 where tenant = $1 and upload_id = $2 and completed_at is null
 """
-ADMITTED = "select admitted_at is not null from uploads where tenant = $1 and upload_id = $2"
+STATE = "select vehicle, admitted_at is not null as admitted from uploads where tenant = $1 and upload_id = $2"
 ACCEPTED = "select sha256 from frames where tenant = $1 and vehicle = $2 and sha256 = any($3::text[])"
 ADMIT = """
 insert into uploads (tenant, upload_id, vehicle, drive, announced, received_at, completed_at, admitted_at)
@@ -70,15 +82,24 @@ async def complete(connection: Connection, tenant: str, upload_id: str, now: dat
 
 
 async def look_up(pool: Pool, tenant: str, upload: UploadCompleted) -> Known:
-    """Return what the tables say before an upload is decided."""
+    """Return what the tables say before an upload is decided. Raises Transient where Postgres does not answer."""
+    try:
+        return await _look_up(pool, tenant, upload)
+    except OUTAGES as error:
+        raise Transient("postgres", f"{type(error).__name__}: {error}") from error
+
+
+async def _look_up(pool: Pool, tenant: str, upload: UploadCompleted) -> Known:
     vehicle = await vehicle_table.find(pool, tenant, upload.vehicle)
     announced = [file.object.sha256 for file in upload.files]
     accepted = await pool.fetch(ACCEPTED, tenant, upload.vehicle, announced)
+    state = await pool.fetchrow(STATE, tenant, upload.upload_id)
     return Known(
         public_key=vehicle.public_key if vehicle else None,
         revoked=vehicle is not None and vehicle.revoked_at is not None,
-        admitted=bool(await pool.fetchval(ADMITTED, tenant, upload.upload_id)),
+        admitted=state is not None and state["admitted"],
         accepted_sha256=frozenset(row["sha256"] for row in accepted),
+        owner=state["vehicle"] if state else None,
     )
 
 

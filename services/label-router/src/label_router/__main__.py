@@ -9,7 +9,6 @@ from label_router import queue_table, task_table
 from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, Observation, Policy, decide, observe
 from label_router.http import Desk, make_app
-from label_router.problems import OUTAGES
 from label_router.settings import Settings
 from roadloop_runtime import logs, outbox, service
 from roadloop_runtime.admin import check_topics_of
@@ -21,6 +20,7 @@ from roadloop_runtime.loop import Loop
 from roadloop_runtime.objects import ObjectStore, open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.postgres import Pool, answers, open_pool
+from roadloop_runtime.problems import DATABASE_AWAY
 from roadloop_runtime.process import identity
 from roadloop_runtime.settle_postgres import PostgresSettlement
 from roadloop_schemas.fields import ObjectRef
@@ -68,7 +68,7 @@ def screened(pool: Pool) -> Handler[Received[FrameScreened], Observation, None, 
     async def classes_of(tenant: str) -> tuple[str, ...]:
         try:
             return await queue_table.classes_of(pool, tenant)
-        except OUTAGES as error:
+        except DATABASE_AWAY as error:
             raise Transient("postgres", f"{type(error).__name__}: {error}") from error
 
     async def nothing(_partition: int) -> None:

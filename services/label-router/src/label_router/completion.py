@@ -31,7 +31,7 @@ class Label:
 
 
 def require_repeat(label: Label, annotator: Annotator, submission: Submission) -> None:
-    """Raise Refusal unless a task's label is what is handed in again, by the same lease.
+    """Raise Problem unless a task's label is what is handed in again, by the same lease.
 
     The lead time may differ: a client that lost the answer may have gone on counting.
     """
@@ -44,7 +44,7 @@ def require_repeat(label: Label, annotator: Annotator, submission: Submission) -
 def complete(
     task: Task, annotator: Annotator, submission: Submission, *, classes: tuple[str, ...], now: datetime
 ) -> Label:
-    """Make the first label of a task. Raises Refusal where the lease does not hold or a class is not asked for."""
+    """Make the first label of a task. Raises Problem where the lease does not hold or a class is not asked for."""
     require_lease(task, annotator, submission.lease_id, now)
     check_classes(submission.boxes, classes)
     return Label(

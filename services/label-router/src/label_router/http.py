@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from label_router import annotator_table, label_table, queue_table, task_table
 from label_router.annotator_table import Annotator
 from label_router.handle import Policy, prelabels, queue_of
-from label_router.problems import answer_with_problems
 from label_router.refusal import MAX_BODY_BYTES, no_such_task, too_large, unauthorised
 from label_router.submission import LEASE_SCHEMA, SUBMISSION_SCHEMA, read_lease, read_submission
 from label_router.task_table import Task
 from roadloop_runtime.postgres import Pool
+from roadloop_runtime.problems import answer_with_problems
 from roadloop_schemas.fields import Detection, ObjectRef
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -74,7 +74,7 @@ def make_app(desk: Desk) -> FastAPI:
     app = FastAPI(title="Roadloop label-router", version="1", docs_url=None, redoc_url=None)
     app.state.desk = desk
     app.include_router(routes)
-    answer_with_problems(app)
+    answer_with_problems(app, max_body_bytes=MAX_BODY_BYTES)
     return app
 
 
@@ -92,7 +92,7 @@ AtDesk = Annotated[Desk, Depends(at_desk)]
 
 
 async def known(desk: AtDesk, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Annotator:
-    """Return whose token the request carries. Raises Refusal."""
+    """Return whose token the request carries. Raises Problem."""
     annotator = await annotator_table.find(desk.pool, sent.credentials) if sent else None
     if annotator is None:
         raise unauthorised()
@@ -103,7 +103,7 @@ Known = Annotated[Annotator, Depends(known)]
 
 
 async def body_of(request: Request, _: Known) -> bytes:
-    """Read the body of somebody known, never more than the limit. Raises Refusal."""
+    """Read the body of somebody known, never more than the limit. Raises Problem."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -116,7 +116,7 @@ Body = Annotated[bytes, Depends(body_of)]
 
 
 async def task_named(task_id: str) -> str:
-    """Return the task id of the path. Raises Refusal where no task can have it."""
+    """Return the task id of the path. Raises Problem where no task can have it."""
     if not TASK_ID.fullmatch(task_id):
         raise no_such_task(task_id)
     return task_id

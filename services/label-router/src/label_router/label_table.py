@@ -14,7 +14,7 @@ from roadloop_schemas.fields import LabelBox
 
 
 async def submit(pool: Pool, annotator: Annotator, task_id: str, submission: Submission, *, now: datetime) -> Label:
-    """Save a label, or return the one that the same submission saved before. Raises Refusal; then nothing changed."""
+    """Save a label, or return the one that the same submission saved before. Raises Problem; then nothing changed."""
     async with pool.acquire(timeout=task_table.ACQUIRE_S) as connection, connection.transaction():
         task = await task_table.lock(connection, annotator.tenant, task_id)
         if task.done:

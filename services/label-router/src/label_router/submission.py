@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from label_router.refusal import Refusal
+from roadloop_runtime.problems import Problem
 from roadloop_schemas.fields import LabelBox
 
 MAX_BOXES = 500
@@ -44,7 +44,7 @@ class Submission:
 
 
 def read_submission(body: bytes) -> Submission:
-    """Read a body. Raises Refusal and nothing else."""
+    """Read a body. Raises Problem and nothing else."""
     fields = read_fields(body)
     lease_id = lease_of(fields)
     boxes = fields.get("boxes")
@@ -58,12 +58,12 @@ def read_submission(body: bytes) -> Submission:
 
 
 def read_lease(body: bytes) -> str:
-    """Read a body that names a lease alone. Raises Refusal."""
+    """Read a body that names a lease alone. Raises Problem."""
     return lease_of(read_fields(body))
 
 
 def check_classes(boxes: tuple[LabelBox, ...], classes: tuple[str, ...]) -> None:
-    """Raise Refusal at the first box whose class the queue does not ask for; no classes means every class."""
+    """Raise Problem at the first box whose class the queue does not ask for; no classes means every class."""
     for number, box in enumerate(boxes, 1):
         if classes and box.class_name not in classes:
             rule = f"{box.class_name!r} is not a class of this queue"
@@ -71,7 +71,7 @@ def check_classes(boxes: tuple[LabelBox, ...], classes: tuple[str, ...]) -> None
 
 
 def read_fields(body: bytes) -> dict[str, Any]:
-    """Read a JSON object. Raises Refusal. NaN and infinity pass here and are refused where they stand."""
+    """Read a JSON object. Raises Problem. NaN and infinity pass here and are refused where they stand."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -124,7 +124,8 @@ def _is_within(value: object, high: int) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= high
 
 
-def _refused(field: str, rule: str, remedy: str, box: int | None = None) -> Refusal:
+def _refused(field: str, rule: str, remedy: str, box: int | None = None) -> Problem:
     where = field if box is None else f"box {box}, {field}"
     more = {"box": box, "field": field, "rule": rule, "remedy": remedy}
-    return Refusal(422, "invalid-submission", "The submission breaks a rule", f"{where}: {rule}; {remedy}.", more)
+    title = "The submission breaks a rule"
+    return Problem(422, "invalid-submission", f"{where}: {rule}; {remedy}.", title=title, more=more)

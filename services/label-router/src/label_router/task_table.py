@@ -90,7 +90,7 @@ LOCK = f"select {COLUMNS} from tasks where task_id = $1 and tenant = $2 for upda
 
 
 async def lock(connection: Connection, tenant: str, task_id: str) -> Task:
-    """Lock a task of a tenant until the transaction ends. Raises Refusal where there is none."""
+    """Lock a task of a tenant until the transaction ends. Raises Problem where there is none."""
     row = await connection.fetchrow(LOCK, task_id, tenant)
     if row is None:
         raise no_such_task(task_id)
@@ -98,7 +98,7 @@ async def lock(connection: Connection, tenant: str, task_id: str) -> Task:
 
 
 def require_lease(task: Task, annotator: Annotator, lease_id: str, now: datetime) -> None:
-    """Raise Refusal unless this annotator holds this task by this lease now."""
+    """Raise Problem unless this annotator holds this task by this lease now."""
     lease = task.lease
     if lease is None or (lease.lease_id, lease.annotator_id) != (lease_id, annotator.annotator_id):
         raise lease_gone(task.task_id, f"lease {lease_id} does not hold it: it ended, or is not yours")
@@ -124,7 +124,7 @@ where task_id = $1
 
 
 async def give_back(pool: Pool, annotator: Annotator, task_id: str, *, lease_id: str, now: datetime) -> None:
-    """End a live lease; the task waits again, behind the others. Raises Refusal."""
+    """End a live lease; the task waits again, behind the others. Raises Problem."""
     async with pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
         require_lease(await lock(connection, annotator.tenant, task_id), annotator, lease_id, now)
         await connection.execute(RETURN, task_id)

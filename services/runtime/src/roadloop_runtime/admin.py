@@ -1,7 +1,9 @@
 """Topics are created from their files, never by auto-creation; a changed partition count is refused."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -11,6 +13,7 @@ from roadloop_schemas.topics import Topic, dead_letter_topic, topics
 
 DEAD_LETTER_RETENTION_HOURS = 24 * 28
 ALREADY_EXISTS = 36
+PATIENCE_S = 5.0
 MAX_INPUT_BYTES = 1024 * 1024
 MAX_DEAD_LETTER_BYTES = 2 * 1024 * 1024
 
@@ -52,6 +55,25 @@ async def ensure_topics(bootstrap: str) -> None:
     await create(bootstrap, wanted_topics().values())
 
 
+@asynccontextmanager
+async def open_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Open an admin client; close it also where no broker answers."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def partition_counts(admin: AIOKafkaAdminClient) -> Mapping[str, int]:
+    """Return the partition count of every topic there is."""
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        described = await admin.describe_topics()
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+
 async def create(bootstrap: str, wanted: Iterable[NewTopic]) -> None:
     """Create topics that are missing and check the others' partition counts."""
     wanted = list(wanted)
@@ -88,12 +110,13 @@ async def check(bootstrap: str, partitions: Mapping[str, int]) -> None:
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
-    """Ask until the fresh topics show up everywhere."""
-    names = set(names)
+    """Ask until all topics show up: fresh ones take a moment to be known everywhere."""
+    wanted = set(names)
+    end = time.monotonic() + PATIENCE_S
     while True:
-        described = await admin.describe_topics(sorted(names))
+        described = await admin.describe_topics(sorted(wanted))
         found = {t["topic"]: len(t["partitions"]) for t in described if t["error_code"] == 0}
-        if names <= found.keys() or all(t["error_code"] not in (0, 5) for t in described if t["topic"] not in found):
+        if wanted <= found.keys() or time.monotonic() > end:
             return found
         await asyncio.sleep(0.1)
 

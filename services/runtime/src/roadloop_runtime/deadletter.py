@@ -5,12 +5,16 @@ from roadloop_runtime.records import Event, Record
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.topics import dead_letter_topic
 
-PREFIX = "__dlq.errors."
+OURS = "__dlq."
+PREFIX = f"{OURS}errors."
+REPLAYED_FROM = f"{OURS}replayed.from"
 
 
 def to_dead_letter(group: str, record: Record, letter: DeadLetter) -> Event:
     """Address a record to its dead-letter topic. Key, value and headers stay as they were.
 
+    Only what this group says explains the letter: a record that comes with `__dlq.errors.*` headers loses them.
+    A record that was replayed once keeps the header that names the letter it came from.
     Header names: Kafka's `__dlq.errors.*` (KIP-1191), and reason, field, rule and remedy beside them.
     """
     said = {
@@ -24,23 +28,31 @@ def to_dead_letter(group: str, record: Record, letter: DeadLetter) -> Event:
         "rule": letter.rule,
         "remedy": letter.remedy,
     }
+    kept = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
     added = tuple((PREFIX + name, text.encode()[:4096]) for name, text in said.items() if text)
     return Event(
         dead_letter_topic(group, record.topic),
         record.key,
         record.value,
-        (*record.headers, *added),
+        (*kept, *added),
         record.partition,
     )
 
 
 def explain(headers: tuple[Header, ...]) -> dict[str, str]:
-    """Read back what `to_dead_letter` said."""
+    """Read back what `to_dead_letter` said; a header without a value says nothing."""
     return {
-        name.removeprefix(PREFIX): text.decode(errors="replace") for name, text in headers if name.startswith(PREFIX)
+        name.removeprefix(PREFIX): text.decode(errors="replace")
+        for name, text in headers
+        if name.startswith(PREFIX) and text
     }
 
 
 def original_headers(headers: tuple[Header, ...]) -> tuple[Header, ...]:
-    """Return the headers as the sender wrote them, for a replay."""
-    return tuple(header for header in headers if not header[0].startswith(PREFIX))
+    """Return the headers as the sender wrote them, for a replay: what an earlier replay added goes too."""
+    return tuple(header for header in headers if not header[0].startswith(OURS))
+
+
+def is_dead_letter_topic(name: str) -> bool:
+    """Say whether a topic's name is one that `dead_letter_topic` makes."""
+    return name.startswith(OURS.strip("_"))

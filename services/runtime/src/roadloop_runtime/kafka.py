@@ -13,7 +13,13 @@ from typing import Any, TypeAlias, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError, ProducerFenced
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    ProducerFenced,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
 from roadloop_runtime import claims
@@ -26,6 +32,7 @@ SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 600
 MAX_BATCH_BYTES = 256 * 1024
 MAX_EVENT_BYTES = 1_000_000
+NOWHERE = TopicPartition("", 0)  # for the client no partition means all of them
 
 Producer: TypeAlias = AIOKafkaProducer
 Rebalanced = Callable[[frozenset[Partition]], Awaitable[None]]
@@ -101,13 +108,17 @@ class Kafka:
             async with asyncio.timeout(10):
                 await self._consumer.stop()
 
-    async def poll(self, max_records: int, timeout_s: float) -> Mapping[Partition, Sequence[Record]]:
-        """Return the next records of partitions that are not paused.
+    async def poll(
+        self, partitions: Iterable[Partition], max_records: int, timeout_s: float
+    ) -> Mapping[Partition, Sequence[Record]]:
+        """Return the next records of some partitions. To poll none says to the group that this member is alive.
 
+        What was fetched of other partitions stays with the client; of a paused one it would be thrown away.
         Raises OffsetsExpired where the next offset is below the log's start: nothing is skipped silently.
         """
+        wanted = [_tp(partition) for partition in partitions] or [NOWHERE]
         try:
-            found = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            found = await self._consumer.getmany(*wanted, timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except NoOffsetForPartitionError:
             return {}  # not yet taken over: the take-over seeks
         except OffsetOutOfRangeError as error:
@@ -204,8 +215,9 @@ async def transact(producer: Producer, events: Sequence[Event], offsets: Mapping
                 committed = {_tp(partition): offset for partition, offset in offsets.items()}
                 await producer.send_offsets_to_transaction(committed, group)
             await producer.commit_transaction()
-    except ProducerFenced as error:
-        raise Fenced(str(error)) from error
+    except (ProducerFenced, IllegalOperation) as error:
+        # the client may learn between two sends that it is fenced, and then refuses the next as no transaction's
+        raise Fenced(f"{type(error).__name__}: {error}") from error
     except (KafkaError, TimeoutError) as error:
         raise Aborted(f"{type(error).__name__}: {error}") from error
 

@@ -1,25 +1,41 @@
 """Read Kafka without a group: a partition to its end, and compacted topics that every worker follows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Literal, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from roadloop_runtime.records import Partition, Record
 
 REQUEST_TIMEOUT_S = 30.0
+Isolation = Literal["read_committed", "read_uncommitted"]
 
 
-def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+def _consumer(bootstrap: str, isolation: Isolation = "read_committed") -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        isolation_level="read_committed",
+        isolation_level=isolation,
         fetch_max_wait_ms=100,
     )
+
+
+@asynccontextmanager
+async def open_reader(bootstrap: str, isolation: Isolation = "read_committed") -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a consumer that has no group and no partitions yet.
+
+    What it calls the end of a log is the last stable offset, or for `read_uncommitted` the high watermark.
+    """
+    consumer = _consumer(bootstrap, isolation)
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
 
 
 async def read_partition(bootstrap: str, partition: Partition) -> Sequence[Record]:

@@ -36,12 +36,12 @@ class Limits:
 
 @dataclass(slots=True)
 class Pending:
-    """A record that waits for its turn. Where `task` is None, `seen` is there already."""
+    """A record that waits for its turn. Where it has no `task` and no `letter`, it is decoded when its turn comes."""
 
     record: Record
-    seen: Any
-    task: asyncio.Task[Any] | None
     since: float
+    task: asyncio.Task[Any] | None = None
+    letter: DeadLetter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ class Lane:
         self._kept = kept
         self._changed = asyncio.Event()
         self._draining = False
-        self._paused = True
         self._reset(None, None)
 
     def _reset(self, settled: int | None, memory: Any) -> None:
         self._fifo: deque[Pending] = deque()
         self._events: list[Event] = []
         self._changes: list[object] = []
-        self._outcomes: list[Outcome] = []
+        self._kinds: list[type[Outcome]] = []
+        self._given_up: list[DeadLetter] = []
         self._decided_since = 0.0
         self._settled = settled
         self._next = settled
@@ -102,14 +102,11 @@ class Lane:
             return
         now = time.monotonic()
         self._fifo.extend([self._start(record, now) for record in records])
-        if len(self._fifo) >= self._limits.in_flight and not self._paused:
-            self._paused = True
-            self._kafka.pause((self.partition,))
         self._changed.set()
 
     def see_position(self, position: int) -> None:
         """Take note of the offset behind transaction markers, where nothing is in flight."""
-        if self.open and not self._fifo and not self._outcomes and position > (self._next or 0):
+        if self.open and not self._fifo and not self._kinds and position > (self._next or 0):
             self._next = position
             self._changed.set()
 
@@ -123,8 +120,13 @@ class Lane:
         return Kept(self._settled, self._settled_memory)
 
     @property
+    def has_room(self) -> bool:
+        """Say whether more records are wanted."""
+        return self.open and len(self._fifo) <= (0 if self._handler.observe is None else self._limits.in_flight // 2)
+
+    @property
     def in_flight(self) -> int:
-        return len(self._fifo) + len(self._outcomes)
+        return len(self._fifo) + len(self._kinds)
 
     @property
     def settled(self) -> int | None:
@@ -133,7 +135,7 @@ class Lane:
     @property
     def oldest_s(self) -> float:
         """Return the age of the oldest unfinished record in seconds; 0 where there is none."""
-        since = self._decided_since if self._outcomes else (self._fifo[0].since if self._fifo else time.monotonic())
+        since = self._decided_since if self._kinds else (self._fifo[0].since if self._fifo else time.monotonic())
         return time.monotonic() - since
 
     # --- the way of a record -----------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ class Lane:
     async def _take_over(self) -> None:
         """Fence, read the committed offset, seek there, rebuild the memory, only then take records."""
         self.open = False
-        self._pause()
+        self._kafka.pause((self.partition,))
         self._cancel_observations()
         offset = await self._settlement.take_over(self.partition)
         start = await self._kafka.start_of(self.partition)
@@ -171,7 +173,7 @@ class Lane:
         self._reset(offset, memory)
         self._kafka.seek(self.partition, start if offset is None else offset)
         self.open = True
-        self._resume()
+        self._kafka.resume((self.partition,))
         log.info("taken_over", topic=self.partition.topic, partition=self.partition.partition, offset=offset)
 
     async def _work(self) -> None:
@@ -186,7 +188,7 @@ class Lane:
                 await self._wait()
 
     async def _wait(self) -> None:
-        limit = self._limits.settle_interval_s if self._outcomes else self._limits.idle_s
+        limit = self._limits.settle_interval_s if self._kinds else self._limits.idle_s
         try:
             async with asyncio.timeout(limit):
                 await self._changed.wait()
@@ -194,15 +196,16 @@ class Lane:
             return
 
     def _start(self, record: Record, now: float) -> Pending:
+        look = self._handler.observe
+        if look is None:
+            return Pending(record, now)
         try:
             body = self._handler.decode(record)
         except Undecodable as error:
-            return Pending(record, error.letter, None, now)
-        if self._handler.observe is None:
-            return Pending(record, body, None, now)
-        task = self._group.create_task(self._observe(self._handler.observe, record, body))
+            return Pending(record, now, letter=error.letter)
+        task = self._group.create_task(self._observe(look, record, body))
         task.add_done_callback(lambda _: self._changed.set())
-        return Pending(record, None, task, now)
+        return Pending(record, now, task)
 
     async def _observe(self, look: Callable[[Any], Awaitable[Any]], record: Record, body: Any) -> Any:
         async with self._seats:
@@ -211,73 +214,81 @@ class Lane:
     def _decide_ready(self) -> None:
         """Decide from the head on, until a record that is still being observed or a full batch."""
         fifo = self._fifo
-        room = self._limits.batch - len(self._outcomes)
+        room = self._limits.batch - len(self._kinds)
         while fifo and room > 0:
             head = fifo[0]
             if head.task is not None and not head.task.done():
                 break
             fifo.popleft()
-            self._decide(head.record, head.seen if head.task is None else head.task.result())
+            self._decide(head.record, self._seen(head))
             room -= 1
-        if self._paused and len(fifo) <= self._limits.in_flight // 2:
-            self._resume()
+
+    def _seen(self, head: Pending) -> Any:
+        """Return what was observed; of a record without observation its body, or a DeadLetter.
+
+        Decoded no earlier than this: thousands of waiting bodies would cost more in garbage collection than all else.
+        """
+        if head.task is not None:
+            return head.task.result()
+        if head.letter is not None:
+            return head.letter
+        try:
+            return self._handler.decode(head.record)
+        except Undecodable as error:
+            return error.letter
 
     def _decide(self, record: Record, seen: Any) -> None:
-        memory = self._memory
         if isinstance(seen, DeadLetter):
-            outcome: Outcome = seen
-        else:
-            try:
-                memory, outcome = self._handler.decide(self._memory, seen, self._handler.policy())
-            except Exception as error:
-                log.exception("decide_failed", partition=self.partition, offset=record.offset)
-                outcome = handler_failed(error)
-        if isinstance(outcome, Emit) and (letter := _too_large(outcome.events)):
-            outcome = letter
-        if isinstance(outcome, DeadLetter):
-            memory = self._memory
-        self._memory = memory
-        self._take(record, outcome)
-
-    def _take(self, record: Record, outcome: Outcome) -> None:
-        if not self._outcomes:
-            self._decided_since = time.monotonic()
-        self._outcomes.append(outcome)
-        self._next = record.offset + 1
-        if isinstance(outcome, DeadLetter):
-            self._streak.add(record.key, outcome)
-            self._events.append(to_dead_letter(self._kafka.group, record, outcome))
+            self._give_up(record, seen)
             return
+        try:
+            memory, outcome = self._handler.decide(self._memory, seen, self._handler.policy())
+        except Exception as error:
+            log.exception("decide_failed", partition=self.partition, offset=record.offset)
+            self._give_up(record, handler_failed(error))
+            return
+        if isinstance(outcome, DeadLetter):
+            self._give_up(record, outcome)
+            return
+        events, changes = (outcome.events, outcome.changes) if isinstance(outcome, Emit) else ((), ())
+        if letter := _too_large(events):
+            self._give_up(record, letter)
+            return
+        self._memory = memory
+        self._take(record, type(outcome), events)
+        self._changes.extend(changes)
         self._streak.reset()
-        if isinstance(outcome, Emit):
-            self._events.extend(outcome.events)
-            self._changes.extend(outcome.changes)
+
+    def _give_up(self, record: Record, letter: DeadLetter) -> None:
+        """Send a record to its dead-letter topic; the memory stays as it was before it."""
+        self._take(record, DeadLetter, (to_dead_letter(self._kafka.group, record, letter),))
+        self._given_up.append(letter)
+        self._streak.add(record.key, letter)
+
+    def _take(self, record: Record, kind: type[Outcome], events: Sequence[Event]) -> None:
+        if not self._kinds:
+            self._decided_since = time.monotonic()
+        self._kinds.append(kind)
+        self._events.extend(events)
+        self._next = record.offset + 1
 
     def _is_due(self) -> bool:
-        if self._outcomes:
+        if self._kinds:
             waited = time.monotonic() - self._decided_since >= self._limits.settle_interval_s
-            return waited or self._draining or len(self._outcomes) >= self._limits.batch
+            return waited or self._draining or len(self._kinds) >= self._limits.batch
         quiet = time.monotonic() - self._quiet_since >= self._limits.idle_s
         return self._next != self._settled and (quiet or self._draining)
 
     async def _settle(self) -> None:
-        outcomes, self._outcomes = self._outcomes, []
+        kinds, given_up = self._kinds, self._given_up
         memory, offset = self._memory, self._next or 0
         changed = self._handler.remember(self.partition.partition, self._settled_memory, memory)
         batch = Batch(self.partition, self._settled, offset, (*self._events, *changed), tuple(self._changes))
-        self._events, self._changes = [], []
+        self._events, self._changes, self._kinds, self._given_up = [], [], [], []
         await self._settlement.settle(batch)
         self._settled, self._settled_memory = offset, memory
         self._quiet_since = time.monotonic()
-        metrics.count(self._kafka.group, self.partition.topic, outcomes)
-
-    def _pause(self) -> None:
-        self._paused = True
-        self._kafka.pause((self.partition,))
-
-    def _resume(self) -> None:
-        self._paused = False
-        self._kafka.resume((self.partition,))
+        metrics.count(self._kafka.group, self.partition.topic, kinds, given_up)
 
     def _cancel_observations(self) -> None:
         for pending in self._fifo:

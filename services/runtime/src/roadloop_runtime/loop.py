@@ -4,6 +4,7 @@ Read `lane.py` for the way of a record. Here: joining the group, handing partiti
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +24,8 @@ from roadloop_runtime.streak import Streak
 log = structlog.get_logger()
 POLL_RECORDS = 1_000
 POLL_S = 0.1
+FULL_POLL_S = 0.01
+SHOW_S = 1.0
 
 
 class Loop:
@@ -51,6 +54,7 @@ class Loop:
         self._lanes: dict[Partition, tuple[Lane, asyncio.Task[None]]] = {}
         self._kept: dict[Partition, Kept] = {}
         self.turned_at = time.monotonic()
+        self._shown_at = 0.0
         self.joined = False
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -60,6 +64,7 @@ class Loop:
                 await self._kafka.claim(self._me)
                 watch = group.create_task(self._kafka.watch_claims(self._me))
                 await self._kafka.join(self._handlers, self._revoked, self._assigned)
+                _spare_what_stays()
                 self.joined = True
                 while not stopping.is_set():
                     await self._turn()
@@ -70,15 +75,19 @@ class Loop:
             await self._kafka.leave()
 
     async def _turn(self) -> None:
-        """Poll once and hand out what came. A lane that is full has paused its partition: no buffer grows."""
-        found = await self._kafka.poll(POLL_RECORDS, POLL_S)
+        """Poll once and hand out what came. A lane that is full is not polled for: no buffer grows."""
+        hungry = [partition for partition, (lane, _) in self._lanes.items() if lane.has_room]
+        wait_s = POLL_S if len(hungry) == len(self._lanes) else FULL_POLL_S
+        found = await self._kafka.poll(hungry, POLL_RECORDS, wait_s)
         for partition, records in found.items():
             if entry := self._lanes.get(Partition(*partition)):
                 entry[0].feed(records)
         if not found:
             await self._look_behind_markers()
         self.turned_at = time.monotonic()
-        metrics.show_lanes(self._kafka.group, [lane for lane, _ in self._lanes.values()])
+        if self.turned_at - self._shown_at >= SHOW_S:
+            self._shown_at = self.turned_at
+            metrics.show_lanes(self._kafka.group, [lane for lane, _ in self._lanes.values()])
 
     async def _look_behind_markers(self) -> None:
         for partition, (lane, _) in list(self._lanes.items()):
@@ -121,3 +130,9 @@ class Loop:
                 await asyncio.wait([task], timeout=self._limits.drain_s)
             self._kept[partition] = lane.keep()
             del self._lanes[partition]
+
+
+def _spare_what_stays() -> None:
+    """Tell the garbage collector not to look through modules and models again and again, as records come and go."""
+    gc.collect()
+    gc.freeze()

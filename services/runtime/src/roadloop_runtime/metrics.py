@@ -1,12 +1,14 @@
 """What the loop tells Prometheus. Base units, no ids as labels."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
-from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
+from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
+
+OUTCOMES = {Emit: "emitted", Skip: "skipped", DeadLetter: "dead_lettered"}
 
 RECORDS = Counter("roadloop_records", "Records settled, by outcome.", ["group", "topic", "outcome"])
 DEAD_LETTERS = Counter("roadloop_dead_letters", "Records given up, by reason.", ["group", "topic", "reason"])
@@ -30,19 +32,12 @@ class _Lane(Protocol):
     def oldest_s(self) -> float: ...
 
 
-def count(group: str, topic: str, outcomes: Sequence[Outcome]) -> None:
-    """Count what was settled."""
-    for name, number in Tally(map(_name, outcomes)).items():
-        RECORDS.labels(group, topic, name).inc(number)
-    for outcome in outcomes:
-        if isinstance(outcome, DeadLetter):
-            DEAD_LETTERS.labels(group, topic, outcome.reason.value).inc()
-
-
-def _name(outcome: Outcome) -> str:
-    if isinstance(outcome, Emit):
-        return "emitted"
-    return "dead_lettered" if isinstance(outcome, DeadLetter) else "skipped"
+def count(group: str, topic: str, kinds: Iterable[type[Outcome]], given_up: Iterable[DeadLetter]) -> None:
+    """Count what was settled: the kind of each record's outcome, and the dead letters among them."""
+    for kind, number in Tally(kinds).items():
+        RECORDS.labels(group, topic, OUTCOMES[kind]).inc(number)
+    for letter in given_up:
+        DEAD_LETTERS.labels(group, topic, letter.reason.value).inc()
 
 
 def show_lanes(group: str, lanes: Iterable[_Lane]) -> None:

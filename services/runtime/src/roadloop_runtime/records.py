@@ -1,7 +1,6 @@
 """What a loop takes in and gives out, without a word of any Kafka client."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -38,9 +37,10 @@ class Record(Protocol):
     def timestamp(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One record to write. Without a partition the key's murmur2 hash chooses it, as Java's client does."""
+class Event(NamedTuple):
+    """One record to write. A tuple, because one is made per record: a frozen dataclass takes twice as long.
+
+    Without a partition the key's murmur2 hash chooses it, as Java's client does."""
 
     topic: str
     key: bytes | None

@@ -10,7 +10,7 @@ Table = Mapping[str, Counters]  # partition/tenant/condition/camera -> running c
 
 def at_least(held: Counters, told: Counters) -> dict[str, int]:
     """Return the larger of two running counters, name by name: the newer one, whatever order they come in."""
-    return {name: max(held.get(name, 0), count) for name, count in told.items()}
+    return {**held, **{name: max(held.get(name, 0), count) for name, count in told.items()}}
 
 
 def summarise(table: Table) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+from prometheus_client import Counter
 from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
@@ -14,6 +15,7 @@ from screen.handle import RefusedByModel
 
 DEADLINE_S = 10.0
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
+FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
 Classes = Callable[[str, int], tuple[str, ...]]
 
 
@@ -52,9 +54,12 @@ class Triton:
             )
         except InferenceServerException as error:
             if "INVALID_ARGUMENT" in str(error.status()):
+                FAILED.labels("refused").inc()
                 raise RefusedByModel(error.message()) from error
+            FAILED.labels("transient").inc()
             raise Transient("triton", f"{model} v{version}: {error.status()}: {error.message()}") from error
         except grpc.RpcError as error:
+            FAILED.labels("transient").inc()
             raise Transient("triton", f"{model} v{version}: {error}") from error
         return answer.as_numpy("DETECTIONS").reshape(-1, 6)
 

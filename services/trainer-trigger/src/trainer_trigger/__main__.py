@@ -8,7 +8,8 @@ from roadloop_runtime import admin, health, logs, outbox, postgres, service
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka_read import Follower
 from roadloop_runtime.loop import Loop
-from roadloop_runtime.objects import open_store
+from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.postgres import Pool
 from roadloop_runtime.process import identity
 from roadloop_runtime.records import Record
 from roadloop_runtime.settle_postgres import PostgresSettlement
@@ -34,9 +35,6 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     await admin.check_topics_of(bootstrap, TOPICS)
     pool = await postgres.open_pool(dsn, name=me.member)
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
-    trainer = Trainer(settings.trainer_python, settings.trainer_path, settings.trainer_environment)
-    workshop = Workshop(settings.state_dir, Cache(settings.state_dir / "objects", store.fetch), trainer)
-    works = Runner(pool, store, settings.models_bucket, workshop, lambda: datetime.now(UTC))
     kafka = Kafka(bootstrap, handle.GROUP, me.client_id, me.member)
     settlement = PostgresSettlement(kafka, pool, label_table.store)
     loop = Loop(me, {handle.LABELS: handle.handler(settings.uploads_bucket)}, kafka=kafka, settlement=settlement)
@@ -44,10 +42,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     async def take_serving(record: Record) -> None:
         await serving_table.take(pool, record)
 
-    checks = {
-        "postgres": lambda: postgres.answers(pool),
-        "s3": lambda: store.answers(settings.models_bucket),
-    }
+    checks = {"postgres": lambda: postgres.answers(pool), "s3": lambda: store.answers(settings.models_bucket)}
     app = http.http_app(pool, store, datasets_bucket=settings.datasets_bucket, models_bucket=settings.models_bucket)
     health_app = health.health_app([loop], checks, stopping)
     try:
@@ -57,13 +52,19 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
             [
                 outbox.publish_for_ever(dsn, bootstrap, SERVICE, me.client_id),
                 Follower(bootstrap, SERVING, take_serving).run(),
-                runner.run_for_ever(works, dsn),
+                runner.run_for_ever(_runner(settings, pool, store), dsn),
                 health.serve_http(app, settings.http_host, settings.http_port, stopping),
                 health.serve_http(health_app, settings.health_host, settings.health_port, stopping),
             ],
         )
     finally:
         pool.terminate()
+
+
+def _runner(settings: Settings, pool: Pool, store: ObjectStore) -> Runner:
+    trainer = Trainer(settings.trainer_python, settings.trainer_path, settings.trainer_environment)
+    workshop = Workshop(settings.state_dir, Cache(settings.state_dir / "objects", store.fetch), trainer)
+    return Runner(pool, store, settings.models_bucket, workshop, lambda: datetime.now(UTC))
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ import asyncio
 from enum import StrEnum
 
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectStore
+from roadloop_runtime.problems import Problem
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard
 from trainer_trigger import frame_set
@@ -26,11 +27,11 @@ class Fault(StrEnum):
     NOTHING_SERVES = "nothing_serves"
 
 
-class Unfit(Exception):
+class Unfit(Problem):
     """A spec or an offer is refused. `reason` is one of the faults; the text says what, where and what to do."""
 
     def __init__(self, reason: StrEnum, field: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(422, reason.value, detail, more={"field": field})
         self.reason = reason
         self.field = field
 

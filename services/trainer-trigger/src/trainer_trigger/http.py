@@ -9,16 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from roadloop_runtime.objects import ObjectStore
 from roadloop_runtime.postgres import Pool
-from trainer_trigger import model_table, offers, problems, researcher_table, run_table, spec_table
-from trainer_trigger.check_spec import check_spec
+from roadloop_runtime.problems import Problem, answer_with_problems
+from trainer_trigger import model_table, offers, researcher_table, run_table, spec_table
+from trainer_trigger.accept_spec import accept_spec
 from trainer_trigger.model_table import tenant_of
-from trainer_trigger.problems import Problem
 from trainer_trigger.researcher_table import Researcher
 from trainer_trigger.run import Offer
 from trainer_trigger.shown import described, described_version
 from trainer_trigger.spec import Spec
 
 UPLOAD_FOR = timedelta(minutes=15)
+MAX_BODY_BYTES = 1_000_000
 Model = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,40}\.[a-z0-9][a-z0-9-]{0,62}$")]
 
 
@@ -34,7 +35,7 @@ class UploadWanted(BaseModel):
 def http_app(pool: Pool, store: ObjectStore, *, datasets_bucket: str, models_bucket: str) -> FastAPI:
     """Make the app."""
     app = FastAPI(title="Roadloop trainer-trigger", version="1", docs_url=None, redoc_url=None)
-    problems.add_to(app)
+    answer_with_problems(app, max_body_bytes=MAX_BODY_BYTES)
     authenticate = _authenticator(pool)
     Caller = Annotated[Researcher, Depends(authenticate)]
     _add_specs(app, Caller, pool, store, datasets_bucket)
@@ -50,7 +51,7 @@ def _authenticator(pool: Pool) -> Callable[[Request], Awaitable[Researcher]]:
         found = await researcher_table.of_token(pool, token) if scheme.lower() == "bearer" and token else None
         if found is None:
             detail = "send Authorization: Bearer with a token that is not revoked (roadloop researchers enrol)"
-            raise Problem(401, "unauthenticated", detail, {"WWW-Authenticate": "Bearer"})
+            raise Problem(401, "unauthenticated", detail)
         return found
 
     return authenticate
@@ -68,10 +69,7 @@ def _add_specs(app: FastAPI, Caller: Any, pool: Pool, store: ObjectStore, bucket
     @app.put("/v1/specs/{model}")
     async def put_spec(model: Model, spec: Spec, caller: Caller) -> Spec:
         _own(caller, model)
-        newest = await model_table.newest(pool, model)
-        card = newest.card if newest else None
-        await check_spec(spec, tenant=caller.tenant, bucket=bucket, card=card, store=store)
-        await spec_table.put(pool, model, spec, by=caller.name, now=datetime.now(UTC))
+        await accept_spec(pool, store, bucket, model=model, spec=spec, by=caller.name, now=datetime.now(UTC))
         return spec
 
     @app.get("/v1/specs/{model}")

@@ -11,8 +11,8 @@ import typer
 from roadloop_runtime.objects import ObjectStore, open_store
 from roadloop_runtime.postgres import Pool
 from roadloop_schemas.fields import ObjectRef
-from trainer_trigger import model_table, run_table, spec_table
-from trainer_trigger.check_spec import check_spec
+from trainer_trigger import run_table
+from trainer_trigger.accept_spec import accept_spec
 from trainer_trigger.shown import described
 from trainer_trigger.spec import GatePolicy, Spec
 from trainer_trigger.terminal import (
@@ -69,10 +69,7 @@ def set_spec(
             cooldown_s=cooldown_s,
             gate=GatePolicy(min_gain=min_gain, max_condition_loss=max_condition_loss, min_confidence=min_confidence),
         )
-        newest = await model_table.newest(pool, model)
-        card = newest.card if newest else None
-        await check_spec(spec, tenant=tenant, bucket=bucket, card=card, store=store)
-        await spec_table.put(pool, model, spec, by="admin", now=datetime.now(UTC))
+        await accept_spec(pool, store, bucket, model=model, spec=spec, by="admin", now=datetime.now(UTC))
         typer.echo(f"{model} trains from {min_labels} new labels on")
 
     with_pool(postgres, put)

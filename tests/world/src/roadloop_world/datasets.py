@@ -14,6 +14,8 @@ BASE_FRAMES = 1500
 VALIDATION_FRAMES = 100  # per condition
 HARD = tuple(condition for condition in Condition if condition != Condition.CLEAR)
 FLEET_MIX: Mapping[Condition, float] = {Condition.CLEAR: 0.88, **dict.fromkeys(HARD, 0.02)}
+# A fleet in a winter week: two thirds of it clear, so that a few hundred labels meet every hard condition.
+WINTER_MIX: Mapping[Condition, float] = {Condition.CLEAR: 0.64, **dict.fromkeys(HARD, 0.06)}
 HARD_MIX: Mapping[Condition, float] = dict.fromkeys(HARD, 1 / len(HARD))
 
 # Drives with seeds from different ranges never share a drive.

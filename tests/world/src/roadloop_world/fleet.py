@@ -44,9 +44,13 @@ class Truth:
         return self.frames[frame_id].boxes
 
     def note(self, vehicle: Vehicle, frame: Frame, picture: bytes) -> None:
-        frame_id = derive_id("frame", vehicle.tenant, vehicle.name, hashlib.sha256(picture).hexdigest())
-        self.frames[frame_id] = frame
-        self.pictures[frame_id] = picture
+        self.frames[frame_id(vehicle, picture)] = frame
+        self.pictures[frame_id(vehicle, picture)] = picture
+
+
+def frame_id(vehicle: Vehicle, picture: bytes) -> str:
+    """Return the id ingest gives a vehicle's picture."""
+    return derive_id("frame", vehicle.tenant, vehicle.name, hashlib.sha256(picture).hexdigest())
 
 
 async def enrol(dsn: str, tenant: str, names: Iterable[str]) -> list[Vehicle]:

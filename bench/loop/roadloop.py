@@ -1,0 +1,67 @@
+"""The whole consume loop around a handler that has nothing to say. Run as `python -m loop.roadloop JOB`."""
+
+import asyncio
+import sys
+
+from loop.client import Job, Meter, take_job
+from loop.event import FrameSeen
+
+from roadloop_runtime import logs, service
+from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.loop import Loop
+from roadloop_runtime.outcome import Emit
+from roadloop_runtime.process import identity
+from roadloop_runtime.records import Event, Partition
+from roadloop_runtime.settle import Batch
+from roadloop_runtime.settle_kafka import KafkaSettlement
+
+
+class MeteredSettlement(KafkaSettlement):
+    """Starts the meter at the first take-over, stops it at the last settle."""
+
+    def __init__(self, kafka: Kafka, job: Job, stopping: asyncio.Event) -> None:
+        super().__init__(kafka)
+        self._job = job
+        self._meter = Meter(job)
+        self._stopping = stopping
+        self._settled = self._settles = 0
+
+    async def take_over(self, partition: Partition) -> int | None:
+        self._meter.start()
+        return await super().take_over(partition)
+
+    async def settle(self, batch: Batch) -> None:
+        await super().settle(batch)
+        self._settled += len(batch.events)
+        self._settles += 1
+        if self._settled == self._job.records and not self._stopping.is_set():
+            self._meter.stop(self._settled, self._settles)
+            self._stopping.set()
+
+
+def copy(_memory: None, seen: Received[FrameSeen], target: str) -> tuple[None, Emit]:
+    """Pass an event on as it came, to the partition of the same number."""
+    record = seen.record
+    return None, Emit((Event(target, record.key, record.value, tuple(record.headers), record.partition),))
+
+
+async def rebuild(_partition: int) -> None:
+    """Remember nothing."""
+
+
+async def main(stopping: asyncio.Event) -> None:
+    """Copy until the last record is settled."""
+    job = take_job()
+    me = identity("bench-0")
+    kafka = Kafka(job.bootstrap, job.target, me.client_id, me.member, members_topic=f"{job.target}.members")
+    handler = Handler(decoder(FrameSeen), copy, rebuild, lambda: job.target)
+    settlement = MeteredSettlement(kafka, job, stopping)
+    loop = Loop(me, {job.source: handler}, kafka=kafka, settlement=settlement)
+    await service.side_by_side(stopping, [service.tell_fenced_apart(me, kafka, loop.run(stopping))], [])
+
+
+if __name__ == "__main__":
+    logs.configure("bench", "WARNING")
+    sys.exit(service.run(main))

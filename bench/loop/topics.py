@@ -1,0 +1,71 @@
+"""The topics of a measurement: fill the input once, compare every output with it byte for byte."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from loop.client import MAX_BATCH_BYTES, PARTITIONS
+from loop.event import number
+
+from roadloop_runtime import admin
+from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.records import Partition, Record
+
+Prints = Sequence[Sequence[bytes]]
+"""Per partition, one fingerprint per record."""
+
+
+async def create(bootstrap: str, names: Iterable[str], partitions: int = PARTITIONS) -> None:
+    """Create topics."""
+    await admin.create(bootstrap, [NewTopic(name, partitions, 1) for name in names])
+
+
+async def delete(bootstrap: str, names: Sequence[str]) -> None:
+    """Delete topics, so that the disk holds one output at a time."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await client.start()
+    await client.delete_topics(names)
+    await client.close()
+
+
+async def fill(bootstrap: str, topic: str, records: int) -> None:
+    """Write the input: as many records in each partition, to one or so."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        linger_ms=20,
+        max_batch_size=MAX_BATCH_BYTES,
+        compression_type="lz4",
+    )
+    await producer.start()
+    sent: list[asyncio.Future[object]] = []
+    for n in range(records):
+        made = number(n, topic, n % PARTITIONS)
+        sent.append(await producer.send(topic, made.value, made.key, made.partition, headers=list(made.headers)))
+        if len(sent) == 6_000:
+            await asyncio.gather(*sent)
+            sent.clear()
+    await asyncio.gather(*sent)
+    await producer.stop()
+
+
+async def fingerprints(bootstrap: str, topic: str) -> Prints:
+    """Return a fingerprint of every record that a read_committed reader sees."""
+    return [[_print(r) for r in await read_partition(bootstrap, Partition(topic, p))] for p in range(PARTITIONS)]
+
+
+def _print(record: Record) -> bytes:
+    parts = [record.key or b"", record.value or b"", *(name.encode() + b"=" + value for name, value in record.headers)]
+    return blake2b(b"\x1f".join(parts), digest_size=12).digest()
+
+
+def check_copy(source: Prints, target: Prints, records: int) -> None:
+    """Raise unless the output holds exactly that many records, each partition the beginning of its input."""
+    found = sum(map(len, target))
+    if found != records:
+        raise ValueError(f"the output holds {found} records, not {records}")
+    for partition, (wanted, copied) in enumerate(zip(source, target, strict=True)):
+        if list(copied) != list(wanted[: len(copied)]):
+            raise ValueError(f"partition {partition} of the output is not a copy of the input")

@@ -1,0 +1,83 @@
+"""The command `roadloop lag`."""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from roadloop_runtime.lag import TITLES, GroupLag, as_json, rows, sum_groups
+from roadloop_runtime.lag_read import Clients, connect, groups_of_broker, read_lags
+from roadloop_runtime.terminal import AsJson, Bootstrap, as_lines, as_table, one_line_errors
+from roadloop_schemas.topics import topics
+
+NUMBERS = frozenset(TITLES[2:])
+Show = Callable[[Sequence[GroupLag]], None]
+
+
+def lag(
+    kafka: Bootstrap,
+    *,
+    group: Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be given again.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every group of the broker, not only ours.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, until Ctrl-C.")] = False,
+    interval_s: Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two looks.")] = 2.0,
+    json_: AsJson = False,
+) -> None:
+    """Show how many records, and how many seconds, each consumer group is behind."""
+    with one_line_errors(kafka), suppress(KeyboardInterrupt):
+        if watch and not json_ and Console().is_terminal:
+            with Live(auto_refresh=False) as live:
+                asyncio.run(
+                    _look_on(kafka, group, every, interval_s, lambda sums: live.update(_table(sums), refresh=True))
+                )
+        elif watch:
+            asyncio.run(_look_on(kafka, group, every, interval_s, _show(json_)))
+        else:
+            asyncio.run(_look(kafka, group, every, _show(json_)))
+
+
+def our_groups() -> Mapping[str, Collection[str]]:
+    """Return the groups of the topic files, each with the topics it reads."""
+    found: dict[str, list[str]] = {}
+    for topic in topics().values():
+        for group in topic.groups:
+            found.setdefault(group, []).append(topic.name)
+    return found
+
+
+async def _look(kafka: str, named: list[str] | None, every: bool, show: Show) -> None:
+    async with connect(kafka) as clients:
+        show(sum_groups(await read_lags(clients, await _chosen(clients, named, every))))
+
+
+async def _look_on(kafka: str, named: list[str] | None, every: bool, interval_s: float, show: Show) -> None:
+    async with connect(kafka) as clients:
+        while True:
+            show(sum_groups(await read_lags(clients, await _chosen(clients, named, every))))
+            await asyncio.sleep(interval_s)
+
+
+async def _chosen(clients: Clients, named: list[str] | None, every: bool) -> Mapping[str, Collection[str]]:
+    ours = our_groups()
+    if named:
+        return {group: ours.get(group, ()) for group in named}
+    return {group: ours.get(group, ()) for group in (*ours, *await groups_of_broker(clients))} if every else ours
+
+
+def _show(json_: bool) -> Show:
+    if json_:
+        return lambda sums: typer.echo(json.dumps(as_json(sums)))
+    console = Console()
+    if console.is_terminal:
+        return lambda sums: console.print(_table(sums))
+    return lambda sums: typer.echo(as_lines(TITLES, rows(sums)))
+
+
+def _table(sums: Sequence[GroupLag]) -> Table:
+    return as_table(TITLES, rows(sums), NUMBERS)

@@ -1,0 +1,62 @@
+"""A dead letter in words, for the person who has to decide what becomes of it."""
+
+import json
+
+from roadloop_runtime.letters import Letter
+from roadloop_runtime.terminal import printable
+from roadloop_schemas.cloudevents import Header
+
+SHOWN_BYTES = 4_096
+NOT_SAID = "(its group does not say)"
+
+
+def describe(letter: Letter, limit_bytes: int = SHOWN_BYTES) -> str:
+    """Say why a record died, what can be done, and what it was; key, headers and value are cut at a limit."""
+    said = letter.said
+    where = f"{said.get('topic', '?')}/{said.get('partition', '?')}/{said.get('offset', '?')}"
+    lines = [
+        f"letter   {letter.place}",
+        f"record   {where}, given up by group {said.get('group', '?')}",
+        f"reason   {letter.reason}",
+        f"detail   {said.get('message', NOT_SAID)}",
+        f"field    {said.get('field', NOT_SAID)}",
+        f"rule     {said.get('rule', NOT_SAID)}",
+        f"remedy   {said.get('remedy', NOT_SAID)}",
+        f"key      {_bytes(letter.key, limit_bytes)}",
+        "headers",
+        *(f"  {_header(header, limit_bytes)}" for header in letter.headers),
+        "value",
+        pretty(letter.value, limit_bytes),
+    ]
+    return printable("\n".join(lines))
+
+
+def _header(header: Header, limit_bytes: int) -> str:
+    name, value = header
+    return f"{name}: {_bytes(value, limit_bytes)}"
+
+
+def _bytes(value: bytes | None, limit_bytes: int) -> str:
+    return "(null)" if value is None else as_text(value, limit_bytes).replace("\n", "\\n")
+
+
+def pretty(value: bytes | None, limit_bytes: int) -> str:
+    """Show JSON indented, other text as it is, and the rest in hex; say how much was cut."""
+    if value is None:
+        return "(null)"
+    try:
+        indented = json.dumps(json.loads(value), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return as_text(value, limit_bytes)
+    return as_text(indented.encode(errors="backslashreplace"), limit_bytes)
+
+
+def as_text(value: bytes, limit_bytes: int) -> str:
+    """Decode UTF-8 that is cut at a limit, or show hex where it is no UTF-8."""
+    shown, cut = value[:limit_bytes], len(value) - limit_bytes
+    rest = f"… ({cut} bytes more)" if cut > 0 else ""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return f"hex {shown.hex(' ')}{rest}"
+    return shown.decode(errors="ignore") + rest

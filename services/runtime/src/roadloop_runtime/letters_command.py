@@ -1,0 +1,142 @@
+"""The commands `roadloop deadletters list`, `show` and `replay`."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from roadloop_runtime.letter_text import SHOWN_BYTES, describe
+from roadloop_runtime.letters import Choice, Count, Fate, Letter, as_sent, counts_as_json
+from roadloop_runtime.letters_read import NoSuchLetter, count_letters, find_letter
+from roadloop_runtime.letters_replay import rehearse, replay
+from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, as_lines, as_table, one_line_errors, printable
+from roadloop_schemas.cloudevents import rfc3339
+
+TITLES = ("topic", "reason", "letters", "replayed", "first", "last")
+NUMBERS = frozenset({"letters", "replayed"})
+Topic = Annotated[str, typer.Argument(help="A dead-letter topic: dlq.<group>.<topic>.")]
+CHOOSE = "say which letters: --partition and --offset, or --reason, or --all"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    letters = typer.Typer(help="What our loops gave up: count it, read it, replay it.", no_args_is_help=True)
+    letters.command("list")(list_letters)
+    letters.command("show")(show_letter)
+    letters.command("replay")(replay_letters)
+    app.add_typer(letters, name="deadletters")
+
+
+def list_letters(kafka: Bootstrap, json_: AsJson = False) -> None:
+    """Count the dead letters of every topic by reason."""
+    with one_line_errors(kafka):
+        counts = asyncio.run(count_letters(kafka))
+    console = Console()
+    if json_:
+        typer.echo(json.dumps(counts_as_json(counts)))
+    elif console.is_terminal:
+        console.print(as_table(TITLES, _rows(counts), NUMBERS))
+    else:
+        typer.echo(as_lines(TITLES, _rows(counts)))
+
+
+def _rows(counts: Sequence[Count]) -> list[tuple[str, ...]]:
+    return [
+        (
+            found.topic,
+            found.reason,
+            str(found.letters),
+            str(found.replayed),
+            _time(found.first_at_ms),
+            _time(found.last_at_ms),
+        )
+        for found in counts
+    ]
+
+
+def _time(at_ms: int) -> str:
+    return rfc3339(datetime.fromtimestamp(at_ms / 1000, UTC).replace(microsecond=0))
+
+
+def show_letter(
+    kafka: Bootstrap,
+    topic: Topic,
+    partition: Annotated[int, typer.Argument()],
+    offset: Annotated[int, typer.Argument()],
+    limit_bytes: Annotated[int, typer.Option("--bytes", min=1, help="Show at most so much of a value.")] = SHOWN_BYTES,
+) -> None:
+    """Show one dead letter: why the record died, what can be done, and what it was."""
+    with one_line_errors(kafka):
+        typer.echo(describe(_find(kafka, topic, partition, offset), limit_bytes))
+
+
+def _find(kafka: str, topic: str, partition: int, offset: int) -> Letter:
+    try:
+        return asyncio.run(find_letter(kafka, topic, partition, offset))
+    except NoSuchLetter as error:
+        raise Refused(str(error)) from error
+
+
+def replay_letters(
+    kafka: Bootstrap,
+    topic: Topic,
+    *,
+    partition: Annotated[int | None, typer.Option("--partition", help="With --offset: this letter.")] = None,
+    offset: Annotated[int | None, typer.Option("--offset", help="With --partition: this letter.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="The letters with this reason.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All letters of the topic.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Those replayed before, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed; write nothing.")] = False,
+) -> None:
+    """Write dead letters back to the partition they came from, each once."""
+    with one_line_errors(kafka):
+        place = _one_place(partition, offset, reason, every)
+        choice = Choice(reason, again)
+        try:
+            fates = asyncio.run(_replay(kafka, topic, place, choice, dry_run))
+        except NoSuchLetter as error:
+            raise Refused(str(error)) from error
+    typer.echo(say(fates, dry_run))
+    if fates.get(Fate.NO_ORIGIN) or fates.get(Fate.ORIGIN_MISSING):
+        raise typer.Exit(1)
+
+
+def _one_place(partition: int | None, offset: int | None, reason: str | None, every: bool) -> tuple[int, int] | None:
+    """Return the place of the one letter that is meant, None for many; raises Refused unless one way was chosen."""
+    one = partition is not None and offset is not None
+    if (partition is None) != (offset is None) or [one, reason is not None, every].count(True) != 1:
+        raise Refused(CHOOSE)
+    return None if partition is None or offset is None else (partition, offset)
+
+
+async def _replay(
+    kafka: str, topic: str, place: tuple[int, int] | None, choice: Choice, dry_run: bool
+) -> Mapping[Fate, int]:
+    letter = None if place is None else await find_letter(kafka, topic, *place)
+    if dry_run:
+        return await rehearse(kafka, topic, choice, _print_each, only=letter)
+    return await replay(kafka, topic, choice, only=letter)
+
+
+async def _print_each(letters: Sequence[Letter]) -> None:
+    for letter in letters:
+        if letter.origin is not None:
+            event = as_sent(letter, letter.origin)
+            typer.echo(printable(f"{letter.place} -> {event.topic}/{event.partition} ({letter.reason})"))
+
+
+def say(fates: Mapping[Fate, int], dry_run: bool) -> str:
+    """Say in one line what became of the letters."""
+    done = "would be replayed" if dry_run else "replayed"
+    said = [f"{fates.get(Fate.REPLAYED, 0)} {done}"]
+    if before := fates.get(Fate.REPLAYED_BEFORE):
+        said.append(f"{before} were replayed before (--again takes them too)")
+    if unknown := fates.get(Fate.NO_ORIGIN):
+        said.append(f"{unknown} do not say where they came from")
+    if missing := fates.get(Fate.ORIGIN_MISSING):
+        said.append(f"{missing} came from a partition that is not there")
+    return ", ".join(said)

@@ -1,0 +1,101 @@
+"""Write dead letters back to where they came from: each once, however often one asks."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from roadloop_runtime.admin import check_topics_of
+from roadloop_runtime.kafka import abandon, fence, transact
+from roadloop_runtime.letters import REPLAYS, Choice, Fate, Letter, Place, batch_of, fate, read_letter, size_bytes
+from roadloop_runtime.letters_read import each_record, read_replayed, refuse_other_topics, topics_of
+from roadloop_runtime.records import Record
+
+LETTERS_PER_TRANSACTION = 500
+BYTES_PER_TRANSACTION = 8 * 1024 * 1024
+
+Write = Callable[[Sequence[Letter]], Awaitable[None]]
+
+
+async def replay(
+    bootstrap: str, topic: str, choice: Choice, *, only: Letter | None = None, replays_topic: str = REPLAYS
+) -> Mapping[Fate, int]:
+    """Replay the chosen letters there are now, or only one; return how many had which fate.
+
+    First the producer fences every other replay of this topic, only then the marks are read: so nobody can replay
+    a letter in between. Raises NoSuchLetter, Fenced or Aborted; what was durable by then is not written again.
+    """
+    partitions = await _ready_topics(bootstrap, topic, replays_topic)
+    producer = await fence(bootstrap, "roadloop", f"roadloop.deadletters.{topic}")
+
+    async def write(letters: Sequence[Letter]) -> None:
+        await transact(producer, batch_of(letters, replays_topic), {}, "")
+
+    try:
+        walk = _Walk(choice, await read_replayed(bootstrap, replays_topic), partitions, write)
+        return await _go(walk, bootstrap, topic, only)
+    finally:
+        await abandon(producer)
+
+
+async def rehearse(
+    bootstrap: str,
+    topic: str,
+    choice: Choice,
+    write: Write,
+    *,
+    only: Letter | None = None,
+    replays_topic: str = REPLAYS,
+) -> Mapping[Fate, int]:
+    """Do as `replay` does, but hand the letters to `write`; nothing is fenced and nothing remembered."""
+    partitions = await _ready_topics(bootstrap, topic, replays_topic)
+    walk = _Walk(choice, await read_replayed(bootstrap, replays_topic), partitions, write)
+    return await _go(walk, bootstrap, topic, only)
+
+
+async def _ready_topics(bootstrap: str, topic: str, replays_topic: str) -> Mapping[str, int]:
+    partitions = await topics_of(bootstrap)
+    refuse_other_topics(topic, partitions)
+    if replays_topic not in partitions:
+        await check_topics_of(bootstrap, [replays_topic])
+    return partitions
+
+
+class _Walk:
+    """Goes through letters, writes the chosen ones in batches and counts what became of each."""
+
+    def __init__(self, choice: Choice, replayed: frozenset[Place], partitions: Mapping[str, int], write: Write) -> None:
+        self.fates: Counter[Fate] = Counter()
+        self._choice = choice
+        self._replayed = replayed
+        self.partitions = partitions
+        self._write = write
+        self._batch: list[Letter] = []
+        self._bytes = 0
+
+    async def take(self, record: Record) -> None:
+        await self.take_letter(read_letter(record))
+
+    async def take_letter(self, letter: Letter) -> None:
+        found = fate(letter, self._choice, self._replayed, self.partitions)
+        if found is not Fate.REPLAYED:
+            self.fates[found] += 1
+            return
+        self._batch.append(letter)
+        self._bytes += size_bytes(letter)
+        if len(self._batch) >= LETTERS_PER_TRANSACTION or self._bytes >= BYTES_PER_TRANSACTION:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is left; it counts as replayed once it is durable."""
+        batch, self._batch, self._bytes = self._batch, [], 0
+        if batch:
+            await self._write(batch)
+            self.fates[Fate.REPLAYED] += len(batch)
+
+
+async def _go(walk: _Walk, bootstrap: str, topic: str, only: Letter | None) -> Mapping[Fate, int]:
+    if only is None:
+        await each_record(bootstrap, topic, walk.partitions[topic], walk.take)
+    else:
+        await walk.take_letter(only)
+    await walk.flush()
+    return walk.fates

@@ -1,0 +1,69 @@
+"""What every command of the runtime shows and says alike at a terminal."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from rich.table import Table
+from rich.text import Text
+
+from roadloop_runtime.kafka import Aborted, Fenced, TopicMissing
+
+Bootstrap = Annotated[str, typer.Option("--kafka", envvar="ROADLOOP_KAFKA_BOOTSTRAP", help="host:port of a broker")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Rows = Sequence[Sequence[str]]
+
+
+class Refused(Exception):
+    """What was asked for cannot be done; the message is one line that says why and what to do."""
+
+
+@contextmanager
+def one_line_errors(kafka: str) -> Iterator[None]:
+    """Print an expected failure as one line, without a traceback, and leave with 1."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    try:
+        yield
+    except (KafkaConnectionError, TimeoutError, OSError):
+        _leave(f"no Kafka broker answers at {kafka}: check --kafka, or start the local stack with `roadloop up`")
+    except Fenced:
+        _leave("another run of the same command took over: wait for it, then look again")
+    except Aborted as error:
+        _leave(f"a batch did not become durable ({error}): run it again, nothing is written twice")
+    except KafkaError as error:
+        _leave(f"Kafka at {kafka} refused ({type(error).__name__}: {error}): see the broker's log")
+    except (Refused, TopicMissing) as error:
+        _leave(str(error))
+
+
+def _leave(line: str) -> None:
+    typer.echo(" ".join(line.split()), err=True)
+    raise typer.Exit(1) from None
+
+
+def as_table(titles: Sequence[str], rows: Rows, numbers: frozenset[str]) -> Table:
+    """Draw rows for a person; the columns named in `numbers` stand to the right."""
+    table = Table()
+    for title in titles:
+        table.add_column(title, justify="right" if title in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def as_lines(titles: Sequence[str], rows: Rows) -> str:
+    """Write rows for a program: a title line, then cells with tabs between them."""
+    return "\n".join("\t".join(map(printable, row)) for row in (titles, *rows))
+
+
+def printable(text: str) -> str:
+    """Escape what would move a terminal's cursor or change its state; line ends stay.
+
+    Bytes of senders reach operators' terminals here.
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )

@@ -1,0 +1,76 @@
+"""The servers of `deploy/compose.yaml` in containers, behind the same `Stack` as the processes.
+
+Not run so far: it was written without a container engine at hand, so it is only used where it is asked for.
+Triton stays a process even so: its image lacks the Python packages that our models run on.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from testcontainers.core.container import DockerContainer
+
+from roadloop_local import s3
+from roadloop_local import stack as local
+from roadloop_local.addresses import Stack
+from roadloop_local.binaries import REPOSITORY, find_binaries
+from roadloop_local.errors import NotReadyError
+from roadloop_local.health import check
+from roadloop_local.layout import Layout
+from roadloop_local.servers import SERVERS
+
+INNER_PORTS = {"kafka": 9092, "postgres": 5432, "s3": 8333}
+READY_TIMEOUT_S = 120.0
+
+
+@contextmanager
+def run_in_containers(data: Path) -> Iterator[Stack]:
+    """Start the servers on the ports and with the secrets that a stack in this folder would have, and end them."""
+    with ExitStack() as running:
+        running.callback(local.down, data, purge=True)
+        layout = local.up(data, ("triton",)).layout
+        s3.lay_down(layout, find_binaries())
+        described = yaml.safe_load((REPOSITORY / "deploy" / "compose.yaml").read_text())["services"]
+        for name in INNER_PORTS:
+            running.enter_context(container(name, described[name], layout))
+        asyncio.run(prepare(layout))
+        yield Stack(layout)
+
+
+def container(name: str, described: Mapping[str, Any], layout: Layout) -> DockerContainer:
+    """Return one server as `compose.yaml` describes it, but with the layout's port and secrets."""
+    made = DockerContainer(described["image"]).with_envs(**{**described["environment"], **environment(name, layout)})
+    made.ports[str(INNER_PORTS[name])] = ("127.0.0.1", layout.ports[name])
+    if name == "s3":
+        made.with_volume_mapping(layout.data / "s3" / "identities.json", "/run/secrets/identities", "ro")
+    return made.with_command(described["command"]) if "command" in described else made
+
+
+def environment(name: str, layout: Layout) -> Mapping[str, str]:
+    """Return the variables that `compose.yaml` has otherwise: what is told to clients, and the password."""
+    advertised = f"PLAINTEXT://{layout.address('kafka')},INTERNAL://localhost:29092"
+    mine = {
+        "kafka": {"KAFKA_ADVERTISED_LISTENERS": advertised},
+        "postgres": {"POSTGRES_PASSWORD": layout.secrets["postgres.postgres"]},
+    }
+    return mine.get(name, {})
+
+
+async def prepare(layout: Layout) -> None:
+    """Wait until each server answers, and make in it what the services expect."""
+    async with asyncio.timeout(READY_TIMEOUT_S):
+        for name in INNER_PORTS:
+            await until_ready(layout, name)
+            await SERVERS[name].prepare(layout)
+
+
+async def until_ready(layout: Layout, name: str) -> None:
+    """Ask until a server answers."""
+    while True:
+        try:
+            return await check(layout, name)
+        except NotReadyError:
+            await asyncio.sleep(0.2)

@@ -1,0 +1,96 @@
+"""The demo's page in a real browser: everything it shows is there, and it says what it is."""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import async_playwright
+
+from roadloop_schemas.frames import FrameScreened
+from roadloop_world import pages
+from roadloop_world.datasets import hard_frames
+from roadloop_world.figures import Told
+
+CHROMIUM = os.environ.get("ROADLOOP_CHROMIUM") or shutil.which("chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on the PATH: install it, or set ROADLOOP_CHROMIUM"
+)
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+REPORT: dict[str, Any] = {
+    "received": 6,
+    "ingested": 6,
+    "fates": {"kept": 6, "dropped": 0, "quarantined": 0, "dead_lettered": 0},
+    "reasons": {"score": 5, "audit": 1},
+    "in_flight": 0,
+    "labels": 4,
+    "trained": 3,
+    "runs": 1,
+    "releases": 1,
+    "refused_releases": 1,
+    "failed_requests": 0,
+    "duplicates_seen": 0,
+    "map": {"v1": {"mean": 0.3, "night": 0.0}, "v2": {"mean": 0.6, "night": 0.1}},
+    "balanced": True,
+}
+
+
+def verdict(number: int, condition: str) -> FrameScreened:
+    return FrameScreened.model_validate(
+        {
+            "frame_id": f"frame-{number}",
+            "unit_id": "u",
+            "upload_id": "up",
+            "vehicle": "car",
+            "drive": "d",
+            "object": {"uri": "s3://uploads/demo/car/x", "sha256": "0" * 64, "size_bytes": 1},
+            "captured_at": NOW,
+            "received_at": NOW,
+            "width_px": 256,
+            "height_px": 160,
+            "verdict": "kept",
+            "reasons": ["audit"] if number == 0 else ["score"],
+            "slice": f"{condition}/front",
+            "condition": condition,
+            "models": {"name": "detector.demo", "version": 2},
+            "policy_version": 1,
+            "threshold": 0.5,
+            "score": 0.9,
+            "score_parts": {"uncertainty": 0.9, "low_top_score": 0.2},
+            "counters": {"seen": 1, "kept": 1, "dropped": 0, "quarantined": 0},
+            "detections": [{"class_name": "car", "x1": 0.1, "y1": 0.1, "x2": 0.5, "y2": 0.5, "score": 0.8}],
+        }
+    )
+
+
+async def test_the_page_shows_every_picture_and_says_why(tmp_path: Path) -> None:
+    frames = list(hard_frames(6, seed=3))
+    pictures = {f"frame-{n}": frame.picture for n, frame in enumerate(frames)}
+    told = [Told("demo", verdict(n, frame.condition.value), n) for n, frame in enumerate(frames)]
+    progress = [{"step": float(step), "loss": 1.0 / (step + 1)} for step in range(5)]
+    page_file = pages.write(tmp_path, REPORT, told, pictures, progress)
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = await browser.new_page()
+        wrong: list[str] = []
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("requestfailed", lambda request: wrong.append(request.url))
+        await page.goto(page_file.as_uri())
+        for picture in await page.locator("img").all():
+            await picture.scroll_into_view_if_needed()
+            await page.wait_for_function(
+                "image => image.complete && image.naturalWidth > 0", arg=await picture.element_handle()
+            )
+        said = await page.inner_text("body")
+        shown = await page.locator("figure").count()
+        await browser.close()
+
+    assert wrong == []
+    assert shown == 6
+    assert "6 pictures came in, 6 were kept" in said
+    assert "The books balance" in said
+    assert "drawn by lot, to check the screening itself" in said
+    assert "score 0.90 over 0.50, most of it unsure" in said

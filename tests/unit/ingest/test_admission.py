@@ -1,0 +1,313 @@
+"""Which files of an upload are accepted, and what is announced of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import immutables
+import pytest
+from aiokafka import ConsumerRecord
+from jwt.utils import base64url_encode
+
+from ingest.handle import (
+    REMEMBERED,
+    Admitted,
+    AdmittedFile,
+    Memory,
+    Seen,
+    check_announcement,
+    decide,
+    observe,
+)
+from ingest.measure import Measured, Refused
+from ingest.reasons import FileReason, SkipReason, UploadReason
+from ingest.sender import Known
+from ingest.signature import OWN_KEY_ID, sign
+from roadloop_runtime.decode import Received
+from roadloop_runtime.objects import ObjectChanged, ObjectMissing
+from roadloop_runtime.outcome import DeadLetter, Emit, Skip, Transient
+from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
+from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.frames import FramesIngested
+from roadloop_schemas.uploads import FileFate, UploadCompleted, UploadedFile
+
+ARRIVED = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+WRITTEN = datetime(2026, 3, 2, 8, 1, tzinfo=UTC)
+OWN_KEY = "s" * 32
+KNOWN = Known(public_key="a key", revoked=False, admitted=False, accepted_sha256=frozenset())
+MEASURED = Measured(width_px=640, height_px=480, dhash="0" * 16, laplacian_variance=100.0, brightness=0.5)
+BROKEN = Refused(FileReason.NOT_A_PICTURE, "neither a JPEG nor a PNG")
+PREFIX = "s3://uploads/acme/car-1/"
+NOTHING: Memory = immutables.Map()
+
+
+def sha(number: int) -> str:
+    return f"{number:064x}"
+
+
+def file(number: int, **changes: object) -> UploadedFile:
+    object = ObjectRef(uri=f"{PREFIX}{number}.jpg", sha256=sha(number), size_bytes=1000)
+    sent = UploadedFile(object=object, captured_at=ARRIVED, media_type="image/jpeg")
+    return sent.model_copy(update=changes)
+
+
+def received(
+    files: Sequence[UploadedFile],
+    *,
+    tenant: str = "acme",
+    upload_id: str = "up-1",
+    signer: str = OWN_KEY_ID,
+    received_at: datetime | None = ARRIVED,
+) -> Received[UploadCompleted]:
+    body = UploadCompleted(
+        upload_id=upload_id,
+        vehicle="car-1",
+        drive="d-1",
+        files=tuple(files),
+        completed_at=ARRIVED,
+        received_at=received_at,
+    )
+    value = body.model_dump_json().encode()
+    jws = naming(signer)
+    if signer == OWN_KEY_ID:
+        jws = sign("e-1", tenant, value, key=OWN_KEY, key_id=OWN_KEY_ID)
+    record = ConsumerRecord("uploads.completed.v1", 2, 7, 0, 0, b"car-1", value, 0, 5, 0, (("jws", jws),))
+    envelope = Attributes("e-1", "/somebody", "roadloop.uploads.completed.v1", tenant)
+    return Received(envelope, body, 2, 7, WRITTEN, record)
+
+
+def naming(signer: str) -> bytes:
+    """Return a signature that names a key; who decides reads nothing else of it."""
+    return base64url_encode(json.dumps({"alg": "EdDSA", "kid": signer}).encode()) + b"..AA"
+
+
+def seen(numbers: Sequence[int], found: Measured | Refused = MEASURED, known: Known = KNOWN, **upload: object) -> Seen:
+    files = [file(number) for number in numbers]
+    return Seen(received(files, **upload), known, tuple(found for _ in files))  # type: ignore[arg-type]
+
+
+def accepted(number: int, sha256: str, unit: int = 0) -> AdmittedFile:
+    frame_id = derive_id("frame", "acme", "car-1", sha256)
+    return AdmittedFile(
+        number, sha256, FileFate.ACCEPTED, frame_id=frame_id, unit_id=derive_id("unit", "acme", "up-1", unit)
+    )
+
+
+def duplicate(number: int, sha256: str) -> AdmittedFile:
+    return AdmittedFile(number, sha256, FileFate.DUPLICATE, "duplicate")
+
+
+def rejected(number: int, sha256: str, refused: Refused) -> AdmittedFile:
+    return AdmittedFile(number, sha256, FileFate.REJECTED, refused.reason.value, refused.detail)
+
+
+def test_a_picture_that_was_kept_in_the_tables_is_a_duplicate_and_no_unit_is_announced() -> None:
+    known = replace(KNOWN, accepted_sha256=frozenset({sha(1)}))
+    memory, outcome = decide(NOTHING, seen([1], known=known), None)
+    change = Admitted("acme", "up-1", "car-1", "d-1", ARRIVED, (duplicate(0, sha(1)),))
+    assert outcome == Emit((), (change,))
+    assert set(memory) == {"acme/up-1"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "found", "memory", "fates"),
+    [
+        pytest.param([1], MEASURED, NOTHING, [accepted(0, sha(1))], id="a-new-picture-is-accepted"),
+        pytest.param([1], BROKEN, NOTHING, [rejected(0, sha(1), BROKEN)], id="what-is-no-picture-is-rejected"),
+        pytest.param(
+            [1, 1], MEASURED, NOTHING, [accepted(0, sha(1)), duplicate(1, sha(1))], id="the-second-of-twins-is-a-copy"
+        ),
+        pytest.param(
+            [1, 1],
+            BROKEN,
+            NOTHING,
+            [rejected(0, sha(1), BROKEN), rejected(1, sha(1), BROKEN)],
+            id="both-of-broken-twins-are-rejected",
+        ),
+        pytest.param(
+            [1],
+            MEASURED,
+            immutables.Map({f"acme/car-1/{sha(1)}": 0}),
+            [duplicate(0, sha(1))],
+            id="a-picture-decided-before-and-not-yet-settled-is-a-copy",
+        ),
+        pytest.param(
+            [1],
+            MEASURED,
+            immutables.Map({f"acme/car-2/{sha(1)}": 0}),
+            [accepted(0, sha(1))],
+            id="another-vehicles-picture-is-not-a-copy",
+        ),
+    ],
+)
+def test_fates_of_files(
+    numbers: list[int], found: Measured | Refused, memory: Memory, fates: list[AdmittedFile]
+) -> None:
+    _, outcome = decide(memory, seen(numbers, found), None)
+    assert isinstance(outcome, Emit)
+    assert outcome.changes == (Admitted("acme", "up-1", "car-1", "d-1", ARRIVED, tuple(fates)),)
+
+
+@pytest.mark.parametrize(
+    ("memory", "known", "tenant", "skipped"),
+    [
+        pytest.param(NOTHING, KNOWN, "acme", False, id="a-new-upload-is-taken"),
+        pytest.param(NOTHING, replace(KNOWN, admitted=True), "acme", True, id="one-in-the-tables-is-not-taken-again"),
+        pytest.param(
+            immutables.Map({"acme/up-1": 0}), KNOWN, "acme", True, id="one-that-is-not-settled-is-not-taken-again"
+        ),
+        pytest.param(
+            immutables.Map({"acme/up-1": 0}), KNOWN, "other", False, id="another-tenants-upload-of-the-same-id-is-taken"
+        ),
+    ],
+)
+def test_the_same_upload_again(memory: Memory, known: Known, tenant: str, skipped: bool) -> None:
+    after, outcome = decide(memory, seen([1], known=known, tenant=tenant), None)
+    assert (outcome == Skip(SkipReason.ALREADY_ADMITTED)) == skipped
+    assert (after is memory) == skipped
+
+
+def test_what_is_refused_changes_nothing() -> None:
+    letter = DeadLetter(UploadReason.UNSIGNED)
+    assert decide(NOTHING, replace(seen([1]), refused=letter), None) == (NOTHING, letter)
+
+
+def test_units_have_sixteen_frames_and_gaps_do_not_count() -> None:
+    upload = seen(range(36))
+    found = tuple(BROKEN if number in (0, 5, 17) else MEASURED for number in range(36))
+    _, outcome = decide(NOTHING, replace(upload, files=found), None)
+    assert isinstance(outcome, Emit)
+    units = [FramesIngested.model_validate_json(event.value or b"") for event in outcome.events]
+    assert [len(unit.frames) for unit in units] == [16, 16, 1]
+    taken = [frame.object.sha256 for unit in units for frame in unit.frames]
+    assert taken == [sha(number) for number in range(36) if number not in (0, 5, 17)]
+    assert [unit.unit_id for unit in units] == [derive_id("unit", "acme", "up-1", number) for number in range(3)]
+    (change,) = outcome.changes
+    assert isinstance(change, Admitted)
+    stored = {f.frame_id: f.unit_id for f in change.files if f.frame_id}
+    assert stored == {frame.frame_id: unit.unit_id for unit in units for frame in unit.frames}
+
+
+def test_a_unit_is_announced_by_an_id_that_a_replay_repeats() -> None:
+    outcomes = [decide(NOTHING, seen([1, 2]), None)[1] for _ in range(2)]
+    assert outcomes[0] == outcomes[1]
+    assert isinstance(outcomes[0], Emit)
+    (event,) = outcomes[0].events
+    unit_id = derive_id("unit", "acme", "up-1", 0)
+    assert from_headers(event.headers) == Attributes(
+        derive_id("/somebody", "e-1", unit_id),
+        "/roadloop/ingest",
+        "roadloop.frames.ingested.v1",
+        "acme",
+        "2026-03-02T08:00:00Z",
+        "up-1",
+    )
+    assert (event.topic, event.key, event.partition) == ("frames.ingested.v1", b"car-1", None)
+
+
+@pytest.mark.parametrize(
+    ("signer", "received_at", "moment"),
+    [
+        pytest.param(OWN_KEY_ID, ARRIVED, ARRIVED, id="ingest-stamps-what-came-over-http"),
+        pytest.param("acme/car-1", None, WRITTEN, id="an-agents-record-arrives-when-it-is-written"),
+        pytest.param("acme/car-1", ARRIVED, WRITTEN, id="an-agent-cannot-choose-when-it-arrived"),
+    ],
+)
+def test_the_hour_of_arrival(signer: str, received_at: datetime | None, moment: datetime) -> None:
+    _, outcome = decide(NOTHING, seen([1], signer=signer, received_at=received_at), None)
+    assert isinstance(outcome, Emit)
+    (change,) = outcome.changes
+    assert isinstance(change, Admitted)
+    assert change.received_at == moment
+
+
+def test_memory_is_bounded() -> None:
+    full: Memory = immutables.Map({f"acme/car-9/{number}": number for number in range(REMEMBERED)})
+    memory, _ = decide(full, seen([1]), None)
+    assert set(memory) == {"acme/up-1", f"acme/car-1/{sha(1)}"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param({}, None, id="its-own-object-is-fetched"),
+        pytest.param({"uri": "s3://models/acme/car-1/1.jpg"}, FileReason.FOREIGN_URI, id="another-bucket"),
+        pytest.param({"uri": "s3://uploads/other/car-1/1.jpg"}, FileReason.FOREIGN_URI, id="another-tenants-folder"),
+        pytest.param({"uri": "s3://uploads/acme/car-2/1.jpg"}, FileReason.FOREIGN_URI, id="another-vehicles-folder"),
+        pytest.param({"uri": "s3://uploads/acme/car-10/1.jpg"}, FileReason.FOREIGN_URI, id="a-longer-vehicles-folder"),
+        pytest.param({"uri": f"{PREFIX}../car-2/1.jpg"}, FileReason.FOREIGN_URI, id="out-of-the-folder-by-dots"),
+        pytest.param({"uri": f"{PREFIX}a/.."}, FileReason.FOREIGN_URI, id="dots-at-the-end"),
+        pytest.param({"uri": f"{PREFIX}./1.jpg"}, FileReason.FOREIGN_URI, id="a-single-dot-which-no-client-takes"),
+        pytest.param({"uri": f"{PREFIX}\x00.jpg"}, FileReason.FOREIGN_URI, id="a-nul-which-no-database-takes"),
+        pytest.param({"uri": f"{PREFIX}..jpg"}, None, id="dots-in-a-name-are-a-name"),
+        pytest.param({"size_bytes": 2000}, None, id="as-large-as-allowed"),
+        pytest.param({"size_bytes": 2001}, FileReason.TOO_LARGE, id="one-byte-too-large"),
+    ],
+)
+def test_what_is_not_even_fetched(changes: dict[str, object], reason: FileReason | None) -> None:
+    object = file(1).object.model_copy(update=changes)
+    refused = check_announcement(file(1, object=object), PREFIX, 2000)
+    assert (refused.reason if refused else None) == reason
+    assert refused is None or "\x00" not in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("media_type", "reason"),
+    [
+        ("image/jpeg", None),
+        ("image/png", None),
+        ("image/webp", FileReason.UNSUPPORTED_MEDIA),
+        ("video/mp4", FileReason.UNSUPPORTED_MEDIA),
+    ],
+)
+def test_media_that_is_taken(media_type: str, reason: FileReason | None) -> None:
+    refused = check_announcement(file(1, media_type=media_type), PREFIX, 2000)
+    assert (refused.reason if refused else None) == reason
+
+
+async def look_at(files: Sequence[UploadedFile], answer: bytes | Exception, **upload: object) -> Seen:
+    async def look_up(_tenant: str, _upload: UploadCompleted) -> Known:
+        return KNOWN
+
+    async def fetch(_object: ObjectRef) -> bytes:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def measure(_content: bytes) -> Measured | Refused:
+        return MEASURED
+
+    return await observe(
+        received(files, **upload),  # type: ignore[arg-type]
+        own_key=OWN_KEY,
+        bucket="uploads",
+        max_file_bytes=2000,
+        look_up=look_up,
+        fetch=fetch,
+        measure=measure,
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        pytest.param(b"picture", MEASURED, id="what-is-there-is-measured"),
+        pytest.param(ObjectMissing("gone"), Refused(FileReason.OBJECT_MISSING, "gone"), id="a-missing-object"),
+        pytest.param(ObjectChanged("other"), Refused(FileReason.OBJECT_CHANGED, "other"), id="a-changed-object"),
+    ],
+)
+async def test_looking_at_files(answer: bytes | Exception, found: Measured | Refused) -> None:
+    assert (await look_at([file(1), file(2)], answer)).files == (found, found)
+
+
+async def test_an_outage_of_the_object_store_is_not_the_uploads_fault() -> None:
+    with pytest.raises(Transient, match="s3: away"):
+        await look_at([file(1), file(2)], Transient("s3", "away"))
+
+
+@pytest.mark.parametrize("tenant", ["Acme", "a\x00b", "a/b", "-"])
+async def test_a_tenant_that_cannot_be_is_not_looked_up(tenant: str) -> None:
+    refused = (await look_at([file(1)], b"", tenant=tenant)).refused
+    assert refused is not None
+    assert refused.reason is UploadReason.UNKNOWN_VEHICLE

@@ -1,0 +1,96 @@
+"""What a record carries on its way to a dead-letter topic, back, and there again."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from roadloop_runtime.deadletter import explain, is_dead_letter_topic, original_headers, to_dead_letter
+from roadloop_runtime.letters import as_sent, read_letter
+from roadloop_runtime.outcome import DeadLetter, LoopReason
+from roadloop_runtime.records import Event, Partition
+from roadloop_schemas.cloudevents import Header
+from roadloop_schemas.topics import dead_letter_topic
+
+
+@dataclass(frozen=True)
+class Read:
+    """A record as it was read."""
+
+    topic: str = "frames.ingested.v1"
+    partition: int = 4
+    offset: int = 17
+    key: bytes | None = b"v-1"
+    value: bytes | None = b"\x00\xff"
+    headers: tuple[Header, ...] = (("ce_id", b"e-1"), ("twice", b"1"), ("twice", b"2"))
+    timestamp: int = 1_000
+
+
+LETTER = DeadLetter(LoopReason.UNDECODABLE, "no such field", "frames.0.uri", "is required", "send it")
+SAID = {
+    "topic": "frames.ingested.v1",
+    "partition": "4",
+    "offset": "17",
+    "group": "screen",
+    "message": "no such field",
+    "reason": "undecodable",
+    "field": "frames.0.uri",
+    "rule": "is required",
+    "remedy": "send it",
+}
+
+
+def as_read(event: Event, offset: int) -> Read:
+    """Read an event back from its topic."""
+    return Read(event.topic, event.partition or 0, offset, event.key, event.value, event.headers, 2_000)
+
+
+def test_a_dead_letter_is_the_record_untouched_with_headers_that_say_why() -> None:
+    event = to_dead_letter("screen", Read(), LETTER)
+    assert (event.topic, event.partition) == ("dlq.screen.frames.ingested.v1", 4)
+    assert (event.key, event.value) == (Read.key, Read.value)
+    assert explain(event.headers) == SAID
+    assert original_headers(event.headers) == Read.headers
+
+
+def test_what_a_group_does_not_say_is_not_in_the_headers() -> None:
+    event = to_dead_letter("screen", Read(), DeadLetter(LoopReason.HANDLER_FAILED))
+    assert explain(event.headers) == {
+        key: value for key, value in SAID.items() if key in ("topic", "partition", "offset", "group")
+    } | {"reason": "handler_failed"}
+
+
+def test_texts_are_cut_at_4096_bytes_and_half_a_letter_is_readable() -> None:
+    event = to_dead_letter("screen", Read(), replace(LETTER, detail="ä" * 3_000))
+    assert explain(event.headers)["message"] == "ä" * 2_048
+    event = to_dead_letter("screen", Read(), replace(LETTER, detail="a" + "ä" * 3_000))
+    assert explain(event.headers)["message"] == "a" + "ä" * 2_047 + "\ufffd"
+
+
+def test_a_sender_cannot_explain_a_letter_in_our_name() -> None:
+    forged = (("__dlq.errors.topic", b"models.released.v1"), ("__dlq.errors.field", b"none"))
+    event = to_dead_letter("screen", Read(headers=(*forged, *Read.headers)), replace(LETTER, field=""))
+    assert explain(event.headers) == {name: text for name, text in SAID.items() if name != "field"}
+
+
+def test_a_replayed_record_that_dies_again_names_its_first_letter_and_is_replayed_without_old_headers() -> None:
+    first = read_letter(as_read(to_dead_letter("screen", Read(), LETTER), 3))
+    sent = as_sent(first, Partition("frames.ingested.v1", 4))
+    assert sent.headers == (*Read.headers, ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/4/3"))
+
+    second = read_letter(as_read(to_dead_letter("screen", as_read(sent, 90), LETTER), 8))
+    assert second.said == SAID | {"offset": "90"}
+    assert ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/4/3") in second.headers
+    again = as_sent(second, Partition("frames.ingested.v1", 4))
+    assert again.headers == (*Read.headers, ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/4/8"))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        pytest.param(dead_letter_topic("screen", "frames.ingested.v1"), True, id="what-the-loop-makes"),
+        pytest.param("frames.ingested.v1", False, id="an-event-topic"),
+        pytest.param("dlqs.v1", False, id="a-name-that-only-begins-alike"),
+    ],
+)
+def test_dead_letter_topics_are_told_by_their_name(name: str, is_one: bool) -> None:
+    assert is_dead_letter_topic(name) is is_one

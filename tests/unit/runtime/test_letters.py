@@ -1,0 +1,134 @@
+"""Counting, choosing and marking dead letters."""
+
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import pytest
+
+from roadloop_runtime.letters import (
+    Choice,
+    Count,
+    Fate,
+    Letter,
+    Place,
+    batch_of,
+    count,
+    counts_as_json,
+    fate,
+    mark,
+    read_letter,
+    read_mark,
+)
+from roadloop_runtime.letters_command import say
+from roadloop_runtime.records import Event, Partition
+from roadloop_schemas.cloudevents import Header
+
+TOPIC = "dlq.screen.frames.ingested.v1"
+PLACE = Place(TOPIC, 1, 7, 1_000)
+SAID = {"topic": "frames.ingested.v1", "partition": "1", "reason": "undecodable"}
+LETTER = Letter(PLACE, b"k", b"v", (), SAID)
+PARTITIONS = {"frames.ingested.v1": 6}
+
+
+def letter(offset: int, reason: str, at_ms: int) -> Letter:
+    return replace(LETTER, place=Place(TOPIC, 1, offset, at_ms), said=SAID | {"reason": reason})
+
+
+def test_letters_are_counted_by_reason_with_first_and_last_time() -> None:
+    letters = [letter(0, "a", 30), letter(1, "b", 20), letter(2, "a", 10), letter(3, "a", 20)]
+    replayed = frozenset({letters[2].place})
+
+    def add(counts: dict[str, Count], one: Letter) -> dict[str, Count]:
+        return counts | {one.reason: count(counts, one, replayed)}
+
+    counts: dict[str, Count] = reduce(add, letters, {})
+    assert counts == {"a": Count(TOPIC, "a", 3, 1, 10, 30), "b": Count(TOPIC, "b", 1, 0, 20, 20)}
+    assert counts_as_json(counts.values()) == {
+        "topics": [
+            {
+                "topic": TOPIC,
+                "reasons": [
+                    {"reason": "a", "letters": 3, "replayed": 1, "first_at_ms": 10, "last_at_ms": 30},
+                    {"reason": "b", "letters": 1, "replayed": 0, "first_at_ms": 20, "last_at_ms": 20},
+                ],
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "choice", "replayed", "expected"),
+    [
+        pytest.param(SAID, Choice(), (), Fate.REPLAYED, id="all-takes-each"),
+        pytest.param(SAID, Choice("undecodable"), (), Fate.REPLAYED, id="its-reason-is-asked-for"),
+        pytest.param(SAID, Choice("still_failing"), (PLACE,), Fate.NOT_CHOSEN, id="another-reason-is-asked-for"),
+        pytest.param(SAID, Choice(), (PLACE,), Fate.REPLAYED_BEFORE, id="each-letter-once"),
+        pytest.param(SAID, Choice(again=True), (PLACE,), Fate.REPLAYED, id="again-overrides"),
+        pytest.param(SAID, Choice(), (PLACE._replace(written_at_ms=999),), Fate.REPLAYED, id="topic-was-made-anew"),
+        pytest.param({"reason": "a"}, Choice(), (), Fate.NO_ORIGIN, id="somebody-else-wrote-into-the-topic"),
+        pytest.param(SAID | {"partition": "-1"}, Choice(), (), Fate.NO_ORIGIN, id="no-partition-number"),
+        pytest.param(SAID | {"partition": "6"}, Choice(), (), Fate.ORIGIN_MISSING, id="partition-is-not-there"),
+        pytest.param(SAID | {"topic": "gone.v1"}, Choice(), (), Fate.ORIGIN_MISSING, id="topic-is-not-there"),
+    ],
+)
+def test_the_fate_of_a_letter(
+    said: dict[str, str], choice: Choice, replayed: tuple[Place, ...], expected: Fate
+) -> None:
+    assert fate(replace(LETTER, said=said), choice, frozenset(replayed), PARTITIONS) is expected
+
+
+@dataclass(frozen=True)
+class Read:
+    """A record as it was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
+    timestamp: int = 5_000
+
+
+def test_a_mark_is_read_back_as_the_letters_place() -> None:
+    event = mark(LETTER, "runtime.replays.v1")
+    assert event == Event("runtime.replays.v1", b"dlq.screen.frames.ingested.v1/1/7", b'{"written_at_ms": 1000}', (), 0)
+    assert read_mark(Read(event.topic, 0, 0, event.key, event.value)) == PLACE
+
+
+def test_a_batch_has_each_record_with_its_mark() -> None:
+    header = ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/1/7")
+    assert batch_of([LETTER], "marks.v1") == [
+        Event("frames.ingested.v1", b"k", b"v", (header,), 1),
+        mark(LETTER, "marks.v1"),
+    ]
+
+
+def test_a_record_without_our_headers_is_a_letter_without_reason_and_origin() -> None:
+    read = read_letter(Read(TOPIC, 1, 7, None, None, (("h", b"1"),), 1_000))
+    assert read == Letter(PLACE, None, None, (("h", b"1"),), {})
+    assert (read.reason, read.origin) == ("(none given)", None)
+    assert LETTER.origin == Partition("frames.ingested.v1", 1)
+
+
+@pytest.mark.parametrize(
+    ("fates", "dry_run", "expected"),
+    [
+        pytest.param({}, False, "0 replayed", id="nothing-there"),
+        pytest.param({Fate.REPLAYED: 3}, True, "3 would be replayed", id="dry-run"),
+        pytest.param(
+            {Fate.REPLAYED: 1, Fate.REPLAYED_BEFORE: 2, Fate.NOT_CHOSEN: 9},
+            False,
+            "1 replayed, 2 were replayed before (--again takes them too)",
+            id="replayed-before",
+        ),
+        pytest.param(
+            {Fate.NO_ORIGIN: 1, Fate.ORIGIN_MISSING: 2},
+            False,
+            "0 replayed, 1 do not say where they came from, 2 came from a partition that is not there",
+            id="nowhere-to-go",
+        ),
+    ],
+)
+def test_one_line_says_what_became_of_the_letters(fates: dict[Fate, int], dry_run: bool, expected: str) -> None:
+    assert say(fates, dry_run) == expected

@@ -1,0 +1,39 @@
+"""Running counters may come late, twice and in any order: the view ends with the same."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from screen.funnel import at_least, summarise
+
+counters = st.dictionaries(st.sampled_from(["seen", "kept", "dropped", "new"]), st.integers(0, 100))
+
+
+@given(counters, counters)
+def test_the_order_does_not_matter(one: dict[str, int], other: dict[str, int]) -> None:
+    assert at_least(one, other) == at_least(other, one)
+
+
+@given(counters, counters, counters)
+def test_nor_does_what_is_taken_first(one: dict[str, int], two: dict[str, int], three: dict[str, int]) -> None:
+    assert at_least(at_least(one, two), three) == at_least(one, at_least(two, three))
+
+
+@given(counters, counters)
+def test_telling_it_again_changes_nothing(held: dict[str, int], told: dict[str, int]) -> None:
+    once = at_least(held, told)
+    assert at_least(once, told) == once == at_least(once, held)
+
+
+def test_partitions_add_up() -> None:
+    table = {
+        "0/acme/rain/front": {"seen": 8, "kept": 2},
+        "1/acme/rain/front": {"seen": 2, "kept": 1},
+        "1/acme/night/front": {"seen": 0, "kept": 0},
+    }
+    assert summarise(table) == {
+        "total": {"seen": 10, "kept": 3, "keep_rate": 0.3},
+        "slices": {
+            "acme/night/front": {"seen": 0, "kept": 0, "keep_rate": 0.0},
+            "acme/rain/front": {"seen": 10, "kept": 3, "keep_rate": 0.3},
+        },
+    }

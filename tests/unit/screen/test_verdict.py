@@ -1,0 +1,120 @@
+"""The order of the rules: what can be judged, audit by lot, exposure, blur, near duplicates, score."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, Verdict, VerdictReason
+from screen.detections import Box
+from screen.verdict import Judged, Ruling, Unjudged, draw, rule
+
+NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+# The only part that counts is 1 - the best score, so a frame's score is said by its one box.
+POLICY = ScreenPolicy(
+    version=1,
+    threshold=0.5,
+    audit_share=0,
+    weights={"low_top_score": 1},
+    min_laplacian_variance=50,
+    brightness=(0.1, 0.9),
+    duplicate_distance=4,
+)
+ALL_AUDITED = POLICY.model_copy(update={"audit_share": 1})
+FRAME = IngestedFrame(
+    frame_id="f-1",
+    object=ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10),
+    width_px=640,
+    height_px=480,
+    captured_at=NOW,
+    camera="front",
+    dhash="0" * 16,
+    laplacian_variance=100,
+    brightness=0.5,
+)
+KEPT, DROPPED, QUARANTINED = Verdict.KEPT, Verdict.DROPPED, Verdict.QUARANTINED
+R = VerdictReason
+
+
+def scored(score: float) -> Judged:
+    return Judged((Box(0.1, 0.1, 0.2, 0.2, 1 - score, "car"),))
+
+
+@pytest.mark.parametrize(
+    ("score", "changes", "nearest", "policy", "verdict", "reasons"),
+    [
+        pytest.param(0.6, {}, None, POLICY, KEPT, (R.SCORE,), id="above-the-threshold-is-kept"),
+        pytest.param(0.5, {}, None, POLICY, KEPT, (R.SCORE,), id="the-threshold-itself-is-kept"),
+        pytest.param(0.4, {}, None, POLICY, DROPPED, (R.BELOW_THRESHOLD,), id="below-the-threshold-is-dropped"),
+        pytest.param(0.6, {"brightness": 0.05}, None, POLICY, DROPPED, (R.BADLY_EXPOSED,), id="too-dark"),
+        pytest.param(0.6, {"brightness": 0.95}, None, POLICY, DROPPED, (R.BADLY_EXPOSED,), id="too-bright"),
+        pytest.param(0.6, {"brightness": 0.1}, None, POLICY, KEPT, (R.SCORE,), id="darkest-allowed-is-kept"),
+        pytest.param(0.6, {"brightness": 0.9}, None, POLICY, KEPT, (R.SCORE,), id="brightest-allowed-is-kept"),
+        pytest.param(0.6, {"laplacian_variance": 49}, None, POLICY, DROPPED, (R.BLURRED,), id="blurred-is-dropped"),
+        pytest.param(0.6, {"laplacian_variance": 50}, None, POLICY, KEPT, (R.SCORE,), id="just-sharp-enough-is-kept"),
+        pytest.param(0.6, {}, 4, POLICY, DROPPED, (R.NEAR_DUPLICATE,), id="four-bits-away-is-a-near-duplicate"),
+        pytest.param(0.6, {}, 5, POLICY, KEPT, (R.SCORE,), id="five-bits-away-is-not"),
+        pytest.param(
+            0.6,
+            {},
+            0,
+            POLICY.model_copy(update={"duplicate_distance": -1}),
+            KEPT,
+            (R.SCORE,),
+            id="a-negative-distance-never-finds-a-duplicate",
+        ),
+        pytest.param(
+            0.4,
+            {"brightness": 0.05, "laplacian_variance": 1},
+            0,
+            POLICY,
+            DROPPED,
+            (R.BADLY_EXPOSED,),
+            id="exposure-comes-before-blur-duplicate-and-score",
+        ),
+        pytest.param(
+            0.4, {"laplacian_variance": 1}, 0, POLICY, DROPPED, (R.BLURRED,), id="blur-comes-before-duplicate-and-score"
+        ),
+        pytest.param(0.4, {}, 0, POLICY, DROPPED, (R.NEAR_DUPLICATE,), id="duplicate-comes-before-score"),
+        pytest.param(0.4, {}, None, ALL_AUDITED, KEPT, (R.AUDIT,), id="the-lot-keeps-what-the-score-would-drop"),
+        pytest.param(0.6, {}, None, ALL_AUDITED, KEPT, (R.AUDIT, R.SCORE), id="lot-and-score-are-both-told"),
+        pytest.param(
+            0.6, {"brightness": 0}, 0, ALL_AUDITED, KEPT, (R.AUDIT,), id="the-lot-keeps-what-the-rules-would-drop"
+        ),
+    ],
+)
+def test_the_order_of_the_rules(
+    score: float,
+    changes: dict[str, float],
+    nearest: int | None,
+    policy: ScreenPolicy,
+    verdict: Verdict,
+    reasons: tuple[VerdictReason, ...],
+) -> None:
+    ruling = rule(FRAME.model_copy(update=changes), scored(score), policy, nearest_kept=nearest)
+    parts = {"uncertainty": ruling.parts["uncertainty"], "low_top_score": score}
+    assert ruling == Ruling(verdict, reasons, score, parts, audit=policy is ALL_AUDITED)
+
+
+@pytest.mark.parametrize("reason", [R.OBJECT_MISSING, R.OBJECT_CHANGED, R.REFUSED_BY_MODEL])
+@pytest.mark.parametrize("policy", [POLICY, ALL_AUDITED], ids=["without-audit", "even-where-all-is-audited"])
+def test_what_cannot_be_judged_is_quarantined(reason: VerdictReason, policy: ScreenPolicy) -> None:
+    ruling = rule(FRAME.model_copy(update={"brightness": 0}), Unjudged(reason, "why"), policy, nearest_kept=0)
+    assert ruling == Ruling(QUARANTINED, (reason,), detail="why")
+
+
+def test_the_lot_is_fair_and_does_not_change() -> None:
+    lots = [draw(f"frame-{number}") for number in range(4000)]
+    assert lots == [draw(f"frame-{number}") for number in range(4000)]
+    assert all(0 <= lot < 1 for lot in lots)
+    assert 0.08 < sum(lot < 0.1 for lot in lots) / len(lots) < 0.12
+    assert 0.47 < sum(lots) / len(lots) < 0.53
+
+
+def test_a_smaller_share_audits_a_part_of_what_a_larger_one_does() -> None:
+    def audited(share: float) -> set[int]:
+        policy = POLICY.model_copy(update={"audit_share": share})
+        frames = [(n, FRAME.model_copy(update={"frame_id": f"f-{n}"})) for n in range(300)]
+        return {n for n, frame in frames if rule(frame, scored(0.1), policy, nearest_kept=None).audit}
+
+    assert set() == audited(0) < audited(0.1) < audited(0.5) < audited(1) == set(range(300))
