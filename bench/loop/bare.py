@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+
 from loop.client import BATCH, MAX_BATCH_BYTES, Job, Meter, take_job
 from loop.event import FrameSeen
 

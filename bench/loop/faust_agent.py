@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 import faust
+
 from loop.client import PARTITIONS, Job, Meter, take_job
 from loop.event import FrameSeen
-
 from roadloop_runtime import logs
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from loop import topics
 from loop.client import PARTITIONS, Job
-
 from roadloop_local import stack
 
 HERE = Path(__file__).resolve().parents[1]

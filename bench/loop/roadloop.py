@@ -5,7 +5,6 @@ import sys
 
 from loop.client import Job, Meter, take_job
 from loop.event import FrameSeen
-
 from roadloop_runtime import logs, service
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler

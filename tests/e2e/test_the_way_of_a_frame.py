@@ -59,6 +59,7 @@ def whole_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 async def http(whole_stack: Stack) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
     names = ("ingest", "label-router")
     clients = {n: httpx.AsyncClient(base_url=f"http://{whole_stack.address(n)}", timeout=30) for n in names}
+    clients["view"] = httpx.AsyncClient(base_url=f"http://{whole_stack.health_address('screen-view')}", timeout=30)
     yield clients
     for client in clients.values():
         await client.aclose()
@@ -152,6 +153,13 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
     assert await duplicates_seen(stack.kafka_bootstrap) == 0
     late_uploads = {upload_id for _, upload_id in late}
     assert {v.models.version for v in verdicts if v.models and v.upload_id in late_uploads} == {2}
+
+    # The view, a Faust table of running counters, comes to the same figures.
+    async def view_agrees() -> bool:
+        total = (await http["view"].get("/v1/funnel")).json()["total"]
+        return (total["seen"], total["kept"]) == (found["ingested"], found["frames"]["kept"])
+
+    await eventually("the view shows what was screened", view_agrees, 30)
 
     # The vehicle learns what became of its upload, training included.
     vehicle, upload_id = uploads[0]

@@ -24,7 +24,8 @@ class Refused(Exception):
 @contextmanager
 def one_line_errors(kafka: str) -> Iterator[None]:
     """Print an expected failure as one line, without a traceback, and leave with 1."""
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    for client in ("aiokafka", "asyncio"):  # asyncio prints what a client that was fenced has left unread
+        logging.getLogger(client).addHandler(logging.NullHandler())
     try:
         yield
     except (KafkaConnectionError, TimeoutError, OSError):

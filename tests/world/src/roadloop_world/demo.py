@@ -88,11 +88,15 @@ async def set_up(this: Round, work_folder: Path) -> list[str]:
     await stage.seed_model(this.stack, TENANT, f"detector.{TENANT}", stage.DETECTORS / "v1", second=second)
     await stage.set_training(this.stack, TENANT, TRAINING, work_folder)
     await set_policy(this, TENANT, 1.0)
-    tokens = await stage.enrol_annotators(this.stack, TENANT, ["ann", "bob", "eve"])
+    await until("detector v1 serves", lambda: _serves(this, f"detector.{TENANT}", 1), 60)
+    return await enrol(this)
+
+
+async def enrol(this: Round) -> list[str]:
+    """Enrol vehicles and annotators, with fresh keys and tokens; return the tokens."""
     names = [f"car-{number}" for number in range(1, 9)]
     this.vehicles = await fleet.enrol(this.stack.postgres_dsn("ingest"), TENANT, names)
-    await until("detector v1 serves", lambda: _serves(this, f"detector.{TENANT}", 1), 60)
-    return tokens
+    return await stage.enrol_annotators(this.stack, TENANT, ["ann", "bob", "eve"])
 
 
 async def _serves(this: Round, model: str, version: int) -> bool:
@@ -179,6 +183,12 @@ async def loop_once(this: Round, frames: int) -> None:
     await drive(this, after[15:])
 
 
+async def loop_again(this: Round, frames: int) -> None:
+    """Drive on where an earlier demo ended, with new drives; a training may or may not fall due."""
+    seen = len(await figures.verdicts(this.stack))
+    await drive(this, plan_drives(1_000 + seen, frames // DRIVE_FRAMES, WINTER_MIX))
+
+
 async def offer_a_worse_model(this: Round) -> None:
     """Offer a model whose training was stopped early: the gate must refuse it."""
     folder = stage.DETECTORS / "v0"
@@ -246,7 +256,7 @@ def training_progress(stack: Stack) -> list[dict[str, float]]:
     return [point for point in told if point["loss"] is not None and point["run"] == told[-1]["run"]]
 
 
-async def run(stack: Stack, frames: int, out: Path) -> int:
+async def run(stack: Stack, frames: int, out: Path, *, again: bool) -> int:
     """Run the demo on a running stack; return how many of its promises did not hold."""
     this = Round(
         stack,
@@ -256,17 +266,18 @@ async def run(stack: Stack, frames: int, out: Path) -> int:
     labels = httpx.AsyncClient(base_url=f"http://{stack.address('label-router')}", timeout=60)
     stopping = asyncio.Event()
     async with this.ingest, labels, this.producer:
-        tokens = await set_up(this, out / "sets")
+        tokens = await (enrol(this) if again else set_up(this, out / "sets"))
         async with asyncio.TaskGroup() as group:
             showing = group.create_task(show_progress(this))
             for seed, (token, skill) in enumerate(zip(tokens, (EXPERT, CAREFUL, HASTY), strict=True)):
                 group.create_task(work(labels, token, this.truth, skill, seed=seed, stopping=stopping))
-            await loop_once(this, frames)
-            if folder := os.environ.get("ROADLOOP_PICTURES"):
+            await (loop_again(this, frames) if again else loop_once(this, frames))
+            if (folder := os.environ.get("ROADLOOP_PICTURES")) and not again:
                 await second_tenant(this, Path(folder))
             await settle(this)
             stopping.set()
-            await offer_a_worse_model(this)
+            if not again:
+                await offer_a_worse_model(this)
             showing.cancel()
         return await finish(this, out)
 
@@ -290,16 +301,19 @@ def main(
     data: Annotated[Path, typer.Option(envvar="ROADLOOP_DATA", help="the stack's folder")] = Path(".roadloop"),
     frames: Annotated[int, typer.Option(help="how many pictures the rendered fleet takes", min=2000)] = 4000,
     out: Annotated[Path, typer.Option(help="where the page and the report go")] = Path("build/demo"),
+    again: Annotated[bool, typer.Option("--continue", help="go on with what an earlier demo left")] = False,
 ) -> None:
-    """Show one whole round of the loop. It starts clean: what an earlier demo left in the stack's folder is deleted."""
+    """Show one whole round of the loop. Without --continue it starts clean: an earlier demo's stack is deleted."""
     out.mkdir(parents=True, exist_ok=True)
     broken = 0
     try:
-        if (data / "stack.json").exists():
+        if again and not (data / "stack.json").exists():
+            raise NotHeld(f"there is no demo to continue in {data}: leave --continue out")
+        if (data / "stack.json").exists() and not again:
             console.print(f"starting clean: the stack in {data} is stopped and deleted")
             local.down(data, purge=True)
         stack = local.up(data, report=lambda line: console.print(f"[dim]{line}[/dim]"))
-        broken = asyncio.run(run(stack, frames, out))
+        broken = asyncio.run(run(stack, frames, out, again=again))
     except* (StackError, NotHeld, stage.CommandFailed) as group:
         for error in leaves(group):
             console.print(f"[red]{error}[/red]")
