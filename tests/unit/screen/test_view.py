@@ -13,7 +13,8 @@ async def test_the_views_consumer_is_read_committed(tmp_path: Path) -> None:
     app, _ = make_app(settings)
     consumer = app.consumer
     assert isinstance(consumer, ReadCommittedConsumer)
-    worker = consumer._new_consumer_thread()._create_worker_consumer(app.transport)
+    worker = consumer._thread._create_worker_consumer(app.transport)
+    consumer._thread.thread_loop.close()
     assert worker._isolation_level == "read_committed"
     worker._closed = True  # never started: nothing to stop
 
