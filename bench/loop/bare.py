@@ -6,7 +6,7 @@ else: no envelope, no dead letters, no fencing of an older owner, no take-over a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -72,9 +72,8 @@ async def write_batches(producer: AIOKafkaProducer, job: Job, partition: int, re
     await asyncio.gather(*sent)
 
 
-async def in_transactions(job: Job, partitions: Sequence[TopicPartition], write: Write) -> Settle:
+def in_transactions(job: Job, producers: Mapping[TopicPartition, AIOKafkaProducer], write: Write) -> Settle:
     """Settle a partition's records and its offset in one transaction of the partition's own producer."""
-    producers = {tp: await producer_of(job, transactional_id=f"{job.target}.{tp.partition}") for tp in partitions}
 
     async def settle(tp: TopicPartition, records: Sequence[Any], offset: int) -> None:
         async with producers[tp].transaction():
@@ -84,12 +83,11 @@ async def in_transactions(job: Job, partitions: Sequence[TopicPartition], write:
     return settle
 
 
-async def with_commits(job: Job, consumer: AIOKafkaConsumer) -> Settle:
+def with_commits(job: Job, producers: Mapping[TopicPartition, AIOKafkaProducer], consumer: AIOKafkaConsumer) -> Settle:
     """Write, wait for it, then commit the offset."""
-    producer = await producer_of(job, enable_idempotence=True)
 
     async def settle(tp: TopicPartition, records: Sequence[Any], offset: int) -> None:
-        await write_batches(producer, job, tp.partition, records)
+        await write_batches(producers[tp], job, tp.partition, records)
         await consumer.commit({tp: offset})
 
     return settle
@@ -118,12 +116,15 @@ async def main() -> None:
     ends = await consumer.end_offsets(partitions)
     meter.start()
     if job.mode == "commit":
-        settle = await with_commits(job, consumer)
+        producers = dict.fromkeys(partitions, await producer_of(job, enable_idempotence=True))
+        settle = with_commits(job, producers, consumer)
     else:
-        settle = await in_transactions(job, partitions, write_each if job.mode == "send" else write_batches)
+        producers = {tp: await producer_of(job, transactional_id=f"{job.target}.{tp.partition}") for tp in partitions}
+        settle = in_transactions(job, producers, write_each if job.mode == "send" else write_batches)
     commits = await asyncio.gather(*[copy(consumer, tp, ends[tp], settle) for tp in partitions])
     meter.stop(sum(ends.values()), sum(commits))
-    await consumer.stop()
+    for client in {consumer, *producers.values()}:
+        await client.stop()
 
 
 if __name__ == "__main__":

@@ -168,7 +168,8 @@ class Office:
         rows = await self.pool.fetch(
             "select value, header_names, header_values from outbox where topic = $1", COMPLETED
         )
-        headers = [tuple(zip(row["header_names"], row["header_values"], strict=True)) for row in rows]
+        named = [[name.decode() for name in row["header_names"]] for row in rows]
+        headers = [tuple(zip(names, row["header_values"], strict=True)) for names, row in zip(named, rows, strict=True)]
         return [
             LabelCompleted.model_validate_json(row["value"])
             for row, header in zip(rows, headers, strict=True)

@@ -31,7 +31,7 @@ create table {schema}.consumer_offsets (
     settled_at timestamptz not null default now(), primary key (consumer_group, topic, partition));
 create table {schema}.outbox (
     id bigint generated always as identity primary key, number bigint unique, topic text not null, partition int,
-    key bytea, value bytea, header_names text[] not null, header_values bytea[] not null);
+    key bytea, value bytea, header_names bytea[] not null, header_values bytea[] not null);
 create table {schema}.counters (partition int, key bytea, count int, primary key (partition, key));
 """
 
@@ -108,7 +108,7 @@ class Copying:
         producer = AIOKafkaProducer(bootstrap_servers=self.stack.kafka_bootstrap, enable_idempotence=True)
         await producer.start()
         for value in values:
-            await producer.send_and_wait(self.source, value, b"k", partition, headers=[("h", b"1")])
+            await producer.send_and_wait(self.source, value, b"k", partition, headers=[("h", b"1"), ("nul\0name", b"2")])
         await producer.stop()
 
     async def copied(self, topic: str | None = None) -> "list[list[tuple[bytes | None, bytes]]]":

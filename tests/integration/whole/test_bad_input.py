@@ -335,18 +335,18 @@ async def test_the_same_upload_id_with_other_files(road: Road) -> None:
 @pytest.mark.parametrize(
     ("content", "where"),
     [
-        pytest.param(b"{", "body", id="half-a-document"),
-        pytest.param(b"[]", "body", id="a-list"),
-        pytest.param(json.dumps(manifest("../x", picture())).encode(), "body.upload_id", id="a-path-for-an-id"),
-        pytest.param(json.dumps(manifest("up-1")).encode(), "body.files", id="no-files"),
+        pytest.param(b"{", "JSON decode error", id="half-a-document"),
+        pytest.param(b"[]", "the body", id="a-list"),
+        pytest.param(json.dumps(manifest("../x", picture())).encode(), "upload_id", id="a-path-for-an-id"),
+        pytest.param(json.dumps(manifest("up-1")).encode(), "files", id="no-files"),
         pytest.param(
             json.dumps(manifest("up-1", picture(media_type="image/gif"))).encode(),
-            "body.files.0.media_type",
+            "files.0.media_type",
             id="another-format",
         ),
         pytest.param(
             json.dumps(manifest("up-1", files=[picture().announce() | {"size_bytes": float("nan")}])).encode(),
-            "body.files.0.size_bytes",
+            "files.0.size_bytes",
             id="not-a-number",
         ),
     ],
@@ -356,8 +356,8 @@ async def test_a_manifest_that_is_refused_says_what_where_and_what_to_do(
 ) -> None:
     headers = bearer(road.car.token()) | {"Content-Type": "application/json"}
     detail = refused(await road.client.post("/v1/uploads", content=content, headers=headers), 422, "invalid-request")
-    assert detail.startswith(where)
-    assert "OpenAPI" in detail
+    assert where in detail
+    assert "/openapi.json" in detail
 
 
 async def test_a_file_too_large_is_refused_before_it_is_sent(road: Road) -> None:
@@ -381,7 +381,7 @@ async def test_a_body_too_large_is_refused_before_it_is_read(road: Road) -> None
 
     headers = bearer(road.car.token())
     refused(await road.client.post("/v1/uploads", content=b" " * 600_000, headers=headers), 413, "body-too-large")
-    refused(await road.client.post("/v1/uploads", content=endless(), headers=headers), 413, "body-too-large")
+    refused(await road.client.post("/v1/uploads", content=endless(), headers=headers), 411, "length-required")
 
 
 @pytest.mark.parametrize(
@@ -510,11 +510,11 @@ async def test_bad_labels(road: Road) -> None:
 @pytest.mark.parametrize(
     ("model", "uri", "status", "reason"),
     [
-        pytest.param("detector.whole", "s3://datasets/whole/none.zip", 422, "object_missing", id="a-set-that-is-not"),
-        pytest.param("detector.whole", "s3://models/whole/none.zip", 422, "foreign_object", id="a-set-elsewhere"),
-        pytest.param("detector.whole", "s3://datasets/other/none.zip", 422, "foreign_object", id="anothers-set"),
-        pytest.param("absent.whole", "s3://datasets/whole/none.zip", 422, "unknown_model", id="a-model-that-is-not"),
-        pytest.param("detector.other", "s3://datasets/whole/none.zip", 404, "unknown_model", id="anothers-model"),
+        pytest.param("detector.whole", "s3://datasets/whole/none.zip", 422, "object-missing", id="a-set-that-is-not"),
+        pytest.param("detector.whole", "s3://models/whole/none.zip", 422, "foreign-object", id="a-set-elsewhere"),
+        pytest.param("detector.whole", "s3://datasets/other/none.zip", 422, "foreign-object", id="anothers-set"),
+        pytest.param("absent.whole", "s3://datasets/whole/none.zip", 422, "unknown-model", id="a-model-that-is-not"),
+        pytest.param("detector.other", "s3://datasets/whole/none.zip", 404, "unknown-model", id="anothers-model"),
     ],
 )
 async def test_a_training_spec_that_matches_nothing(

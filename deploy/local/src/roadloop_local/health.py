@@ -51,8 +51,9 @@ async def wait_ready(layout: Layout, names: Iterable[str], timeout_s: float, rep
         async with asyncio.TaskGroup() as group:
             for name in names:
                 group.create_task(wait_one(layout, name, time.monotonic() + timeout_s, report))
-    except* StackError as failures:
-        raise failures.exceptions[0] from None
+    except BaseExceptionGroup as group:
+        first = next((error for error in group.exceptions if isinstance(error, StackError)), group)
+        raise first from None
 
 
 async def wait_one(layout: Layout, name: str, deadline: float, report: Callable[[str], None]) -> None:

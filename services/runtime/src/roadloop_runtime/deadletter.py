@@ -29,7 +29,7 @@ def to_dead_letter(group: str, record: Record, letter: DeadLetter) -> Event:
         "remedy": letter.remedy,
     }
     kept = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
-    added = tuple((PREFIX + name, text.encode()[:4096]) for name, text in said.items() if text)
+    added = tuple((PREFIX + name, text.encode(errors="backslashreplace")[:4096]) for name, text in said.items() if text)
     return Event(
         dead_letter_topic(group, record.topic),
         record.key,

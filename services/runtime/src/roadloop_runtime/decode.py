@@ -33,12 +33,14 @@ def decoder(model: type[B]) -> Callable[[Record], Received[B]]:
     def decode(record: Record) -> Received[B]:
         try:
             envelope = from_headers(record.headers)
+            written_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             body = model.model_validate_json(record.value or b"")
         except NotACloudEvent as error:
             raise Undecodable(_not_a_cloud_event(error)) from error
         except ValidationError as error:
             raise Undecodable(_invalid(model, error)) from error
-        written_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        except (ValueError, OverflowError, OSError) as error:
+            raise Undecodable(_timeless(record.timestamp)) from error
         return Received(envelope, body, record.partition, record.offset, written_at, record)
 
     return decode
@@ -63,4 +65,14 @@ def _invalid(model: type[EventBody], error: ValidationError) -> DeadLetter:
         field=field,
         rule=first["msg"],
         remedy=f"send a value that fits the JSON Schema of {model.__name__}, then replay",
+    )
+
+
+def _timeless(timestamp_ms: int) -> DeadLetter:
+    return DeadLetter(
+        LoopReason.UNDECODABLE,
+        detail=f"the record's timestamp {timestamp_ms} ms is no date of the years 1 to 9999",
+        field="timestamp",
+        rule="must be milliseconds since 1970",
+        remedy="let the client stamp the record, then replay",
     )

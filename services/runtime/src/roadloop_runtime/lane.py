@@ -87,6 +87,7 @@ class Lane:
         self._events: list[Event] = []
         self._changes: list[object] = []
         self._kinds: list[type[Outcome]] = []
+        self._settling = 0
         self._given_up: list[DeadLetter] = []
         self._decided_since = 0.0
         self._settled = settled
@@ -121,12 +122,17 @@ class Lane:
 
     @property
     def has_room(self) -> bool:
-        """Say whether more records are wanted."""
-        return self.open and len(self._fifo) <= (0 if self._handler.observe is None else self._limits.in_flight // 2)
+        """Say whether more records are wanted.
+
+        Without observations one batch at a time is: it is decided at once, while the processor's cache still holds it.
+        """
+        if self._handler.observe is None:
+            return self.open and self.in_flight < self._limits.batch
+        return self.open and len(self._fifo) <= self._limits.in_flight // 2
 
     @property
     def in_flight(self) -> int:
-        return len(self._fifo) + len(self._kinds)
+        return len(self._fifo) + len(self._kinds) + self._settling
 
     @property
     def settled(self) -> int | None:
@@ -281,11 +287,13 @@ class Lane:
 
     async def _settle(self) -> None:
         kinds, given_up = self._kinds, self._given_up
+        self._settling = len(kinds)
         memory, offset = self._memory, self._next or 0
         changed = self._handler.remember(self.partition.partition, self._settled_memory, memory)
         batch = Batch(self.partition, self._settled, offset, (*self._events, *changed), tuple(self._changes))
         self._events, self._changes, self._kinds, self._given_up = [], [], [], []
         await self._settlement.settle(batch)
+        self._settling = 0
         self._settled, self._settled_memory = offset, memory
         self._quiet_since = time.monotonic()
         metrics.count(self._kafka.group, self.partition.topic, kinds, given_up)

@@ -24,7 +24,7 @@ from roadloop_runtime.streak import Streak
 log = structlog.get_logger()
 POLL_RECORDS = 1_000
 POLL_S = 0.1
-FULL_POLL_S = 0.01
+FULL_POLL_S = 0.005  # while a lane is full: how soon its room is seen
 SHOW_S = 1.0
 
 

@@ -37,7 +37,7 @@ def create_runtime_tables() -> None:
         sa.Column("partition", sa.Integer),
         sa.Column("key", sa.LargeBinary),
         sa.Column("value", sa.LargeBinary),
-        sa.Column("header_names", sa.ARRAY(sa.Text), nullable=False),
+        sa.Column("header_names", sa.ARRAY(sa.LargeBinary), nullable=False),
         sa.Column("header_values", sa.ARRAY(sa.LargeBinary), nullable=False),
     )
     op.create_index("outbox_unnumbered", "outbox", ["id"], postgresql_where=sa.text("number is null"))

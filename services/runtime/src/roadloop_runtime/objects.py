@@ -16,6 +16,7 @@ from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import ObjectRef
 
 TIMEOUT_S = 15.0
+CANARY = "canary/is-not-there"
 MISSING = {"NoSuchKey", "NoSuchBucket", "NoSuchObject"}
 
 
@@ -64,8 +65,10 @@ class ObjectStore:
     async def answers(self, bucket: str) -> bool:
         """Say whether S3 answers now: the canary and the readiness check."""
         try:
-            await self._call(_list_one, self.client, bucket)
-        except (Transient, ObjectMissing, S3Error):
+            await self._call(_stat, self.client, bucket, CANARY)
+        except ObjectMissing:
+            return True  # it was looked for, and S3 said so: no right to list is needed
+        except (Transient, S3Error):
             return False
         return True
 
@@ -116,5 +119,5 @@ def _put(client: Minio, bucket: str, key: str, content: bytes, media_type: str) 
     )
 
 
-def _list_one(client: Minio, bucket: str) -> None:
-    next(iter(client.list_objects(bucket_name=bucket)), None)
+def _stat(client: Minio, bucket: str, key: str) -> None:
+    client.stat_object(bucket_name=bucket, object_name=key)

@@ -55,12 +55,13 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
 
 
 def _row(item: Event) -> tuple[Any, ...]:
-    names = [name for name, _ in item.headers]
+    names = [name.encode() for name, _ in item.headers]  # bytes: a sender's header name may hold a NUL
     return (item.topic, item.partition, item.key, item.value, names, [value for _, value in item.headers])
 
 
 def _event(row: "asyncpg.Record") -> Event:
-    headers = tuple(zip(row["header_names"], row["header_values"], strict=True))
+    names = [name.decode() for name in row["header_names"]]
+    headers = tuple(zip(names, row["header_values"], strict=True))
     return Event(row["topic"], row["key"], row["value"], headers, row["partition"])
 
 
