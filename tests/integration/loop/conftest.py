@@ -108,7 +108,9 @@ class Copying:
         producer = AIOKafkaProducer(bootstrap_servers=self.stack.kafka_bootstrap, enable_idempotence=True)
         await producer.start()
         for value in values:
-            await producer.send_and_wait(self.source, value, b"k", partition, headers=[("h", b"1"), ("nul\0name", b"2")])
+            await producer.send_and_wait(
+                self.source, value, b"k", partition, headers=[("h", b"1"), ("nul\0name", b"2")]
+            )
         await producer.stop()
 
     async def copied(self, topic: str | None = None) -> "list[list[tuple[bytes | None, bytes]]]":

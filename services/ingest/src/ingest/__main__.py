@@ -5,6 +5,7 @@ import sys
 from functools import partial
 
 import immutables
+from fastapi import FastAPI
 
 from ingest import fate_table, fates, upload_table
 from ingest.handle import Memory, decide, observe
@@ -90,30 +91,12 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
     """Run until told to stop."""
     await admin.check_topics_of(settings.kafka_bootstrap, TOPICS)
     dsn = settings.postgres_dsn.get_secret_value()
-    store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
     async with await postgres.open_pool(dsn, name=me.member, size=12) as pool:
         uploads = Kafka(settings.kafka_bootstrap, GROUP, me.client_id, me.member)
-        admitting = Loop(
-            me,
-            {"uploads.completed.v1": admission(settings, pool, store)},
-            kafka=uploads,
-            settlement=PostgresSettlement(uploads, pool, upload_table.store),
-        )
+        admitting = admitting_loop(settings, me, uploads, pool)
         verdicts = Kafka(settings.kafka_bootstrap, FATES_GROUP, me.client_id, me.member)
         settlement = PostgresSettlement(verdicts, pool, fate_table.store)
         keeping = Loop(me, fate_handlers(), kafka=verdicts, settlement=settlement)
-        public = open_store(
-            settings.public_s3_endpoint or settings.s3_endpoint,
-            settings.s3_access_key,
-            settings.s3_secret_key.get_secret_value(),
-        )
-        app = make_app(
-            pool,
-            public,
-            bucket=settings.bucket,
-            own_key=settings.signing_key.get_secret_value(),
-            max_file_bytes=settings.max_file_bytes,
-        )
         health = health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
         await service.side_by_side(
             stopping,
@@ -122,11 +105,30 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
                 service.tell_fenced_apart(me, verdicts, keeping.run(stopping)),
             ],
             [
-                serve_http(app, settings.http_host, settings.http_port, stopping),
+                serve_http(vehicles_app(settings, pool), settings.http_host, settings.http_port, stopping),
                 serve_http(health, settings.health_host, settings.health_port, stopping),
                 outbox.publish_for_ever(dsn, settings.kafka_bootstrap, "ingest", me.client_id),
             ],
         )
+
+
+def admitting_loop(settings: Settings, me: Identity, kafka: Kafka, pool: Pool) -> Loop:
+    store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    handlers = {"uploads.completed.v1": admission(settings, pool, store)}
+    return Loop(me, handlers, kafka=kafka, settlement=PostgresSettlement(kafka, pool, upload_table.store))
+
+
+def vehicles_app(settings: Settings, pool: Pool) -> FastAPI:
+    """Make the app for vehicles; its URLs name S3 as vehicles reach it."""
+    endpoint = settings.public_s3_endpoint or settings.s3_endpoint
+    public = open_store(endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    return make_app(
+        pool,
+        public,
+        bucket=settings.bucket,
+        own_key=settings.signing_key.get_secret_value(),
+        max_file_bytes=settings.max_file_bytes,
+    )
 
 
 if __name__ == "__main__":
