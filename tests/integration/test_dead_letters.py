@@ -89,7 +89,11 @@ async def test_letters_are_counted_shown_replayed_once_and_die_again_as_new_lett
     assert await run(stack, "replay", letters, "--reason", "undecodable") == "1 replayed\n"
     (replayed,) = (await records(stack, copying.source))[4:]
     assert (replayed.key, replayed.value) == (b"k", b"poison")
-    assert tuple(replayed.headers) == (("h", b"1"), ("__dlq.replayed.from", f"{letters}/0/0".encode()))
+    assert tuple(replayed.headers) == (
+        ("h", b"1"),
+        ("nul\0name", b"2"),
+        ("__dlq.replayed.from", f"{letters}/0/0".encode()),
+    )
 
     before = "were replayed before (--again takes them too)"
     assert await run(stack, "replay", letters, "--all") == f"1 replayed, 1 {before}\n"
@@ -106,7 +110,7 @@ async def test_letters_are_counted_shown_replayed_once_and_die_again_as_new_lett
     await copies_of(copying, 3)
     died_again = [read_letter(record) for record in (await records(stack, letters))[2:]]
     assert [letter.value for letter in died_again] == [b"poison", b"not json", b"not json"]
-    assert [original_headers(letter.headers) for letter in died_again] == [(("h", b"1"),)] * 3
+    assert [original_headers(letter.headers) for letter in died_again] == [(("h", b"1"), ("nul\0name", b"2"))] * 3
     assert [name for name, _ in died_again[0].headers].count("__dlq.replayed.from") == 1
     assert died_again[0].said["offset"] == str(replayed.offset)
     assert await counted(stack, letters) == [("handler_failed", 3, 1), ("undecodable", 2, 1)]
