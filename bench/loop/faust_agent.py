@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 from typing import Any
 
 import faust
@@ -29,6 +30,7 @@ def make_app(job: Job, done: asyncio.Event) -> faust.App:
         job.target,
         broker=f"kafka://{job.bootstrap}",
         store="memory://",
+        datadir=tempfile.mkdtemp(prefix="roadloop-bench-faust-"),
         topic_allow_declare=False,
         topic_disable_leader=True,
         topic_partitions=PARTITIONS,

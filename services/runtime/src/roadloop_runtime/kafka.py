@@ -31,7 +31,6 @@ TAKE_OVER_TIMEOUT_S = 60.0
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 600
 MAX_BATCH_BYTES = 256 * 1024
-MAX_EVENT_BYTES = 1_000_000
 NOWHERE = TopicPartition("", 0)  # for the client no partition means all of them
 
 Producer: TypeAlias = AIOKafkaProducer

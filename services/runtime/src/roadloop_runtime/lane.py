@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -12,44 +11,15 @@ import structlog
 from roadloop_runtime import metrics
 from roadloop_runtime.deadletter import to_dead_letter
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.kafka import MAX_EVENT_BYTES, Aborted, Kafka, OffsetsExpired
-from roadloop_runtime.observe import handler_failed, observe
-from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Undecodable
+from roadloop_runtime.kafka import Aborted, Kafka, OffsetsExpired
+from roadloop_runtime.observe import decoded, handler_failed, observe, too_large
+from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
+from roadloop_runtime.pending import Kept, Limits, Pending
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_runtime.settle import Batch, Settlement
 from roadloop_runtime.streak import Streak
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of one worker. Records in flight per partition, observations at once, records per settle."""
-
-    in_flight: int = 2_000
-    observing: int = 16
-    batch: int = 1_000
-    settle_interval_s: float = 0.05
-    idle_s: float = 0.5
-    drain_s: float = 5.0
-
-
-@dataclass(slots=True)
-class Pending:
-    """A record that waits for its turn. Where it has no `task` and no `letter`, it is decoded when its turn comes."""
-
-    record: Record
-    since: float
-    task: asyncio.Task[Any] | None = None
-    letter: DeadLetter | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a former owner remembers: good only if the offset after the fence is the one it settled last."""
-
-    offset: int | None
-    memory: Any
 
 
 class Lane:
@@ -205,10 +175,9 @@ class Lane:
         look = self._handler.observe
         if look is None:
             return Pending(record, now)
-        try:
-            body = self._handler.decode(record)
-        except Undecodable as error:
-            return Pending(record, now, letter=error.letter)
+        body = decoded(self._handler, record)
+        if isinstance(body, DeadLetter):
+            return Pending(record, now, letter=body)
         task = self._group.create_task(self._observe(look, record, body))
         task.add_done_callback(lambda _: self._changed.set())
         return Pending(record, now, task)
@@ -236,12 +205,7 @@ class Lane:
         """
         if head.task is not None:
             return head.task.result()
-        if head.letter is not None:
-            return head.letter
-        try:
-            return self._handler.decode(head.record)
-        except Undecodable as error:
-            return error.letter
+        return decoded(self._handler, head.record) if head.letter is None else head.letter
 
     def _decide(self, record: Record, seen: Any) -> None:
         if isinstance(seen, DeadLetter):
@@ -257,7 +221,7 @@ class Lane:
             self._give_up(record, outcome)
             return
         events, changes = (outcome.events, outcome.changes) if isinstance(outcome, Emit) else ((), ())
-        if letter := _too_large(events):
+        if letter := too_large(events):
             self._give_up(record, letter)
             return
         self._memory = memory
@@ -302,15 +266,3 @@ class Lane:
         for pending in self._fifo:
             if pending.task is not None:
                 pending.task.cancel()
-
-
-def _too_large(events: Sequence[Event]) -> DeadLetter | None:
-    for item in events:
-        if item.value is not None and len(item.value) > MAX_EVENT_BYTES:
-            return DeadLetter(
-                LoopReason.OUTPUT_TOO_LARGE,
-                detail=f"an event for {item.topic} would have {len(item.value)} bytes",
-                rule=f"events have at most {MAX_EVENT_BYTES} bytes",
-                remedy="send smaller units",
-            )
-    return None

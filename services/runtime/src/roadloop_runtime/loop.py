@@ -15,7 +15,8 @@ import structlog
 from roadloop_runtime import metrics
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.lane import Kept, Lane, Limits
+from roadloop_runtime.lane import Lane
+from roadloop_runtime.pending import Kept, Limits
 from roadloop_runtime.process import Identity
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settle import Settlement
@@ -25,7 +26,6 @@ log = structlog.get_logger()
 POLL_RECORDS = 1_000
 POLL_S = 0.1
 FULL_POLL_S = 0.005  # while a lane is full: how soon its room is seen
-SHOW_S = 1.0
 
 
 class Loop:
@@ -54,8 +54,17 @@ class Loop:
         self._lanes: dict[Partition, tuple[Lane, asyncio.Task[None]]] = {}
         self._kept: dict[Partition, Kept] = {}
         self.turned_at = time.monotonic()
-        self._shown_at = 0.0
         self.joined = False
+        metrics.LANES.watch(self)
+
+    @property
+    def group(self) -> str:
+        return self._kafka.group
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Return the partitions this worker owns now."""
+        return [lane for lane, _ in self._lanes.values()]
 
     async def run(self, stopping: asyncio.Event) -> None:
         try:
@@ -85,9 +94,6 @@ class Loop:
         if not found:
             await self._look_behind_markers()
         self.turned_at = time.monotonic()
-        if self.turned_at - self._shown_at >= SHOW_S:
-            self._shown_at = self.turned_at
-            metrics.show_lanes(self._kafka.group, [lane for lane, _ in self._lanes.values()])
 
     async def _look_behind_markers(self) -> None:
         for partition, (lane, _) in list(self._lanes.items()):

@@ -3,8 +3,11 @@
 from collections import Counter as Tally
 from collections.abc import Iterable
 from typing import Protocol
+from weakref import WeakSet
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import REGISTRY, Counter
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
 
@@ -14,11 +17,6 @@ RECORDS = Counter("roadloop_records", "Records settled, by outcome.", ["group", 
 DEAD_LETTERS = Counter("roadloop_dead_letters", "Records given up, by reason.", ["group", "topic", "reason"])
 ABORTED = Counter("roadloop_settles_aborted", "Batches that had to be decided again.", ["group", "topic"])
 REBALANCES = Counter("roadloop_rebalances", "Assignments this worker got.", ["group"])
-IN_FLIGHT = Gauge("roadloop_in_flight_records", "Records polled and not yet settled.", ["group", "topic", "partition"])
-SETTLED = Gauge("roadloop_settled_offset_records", "Next offset to read.", ["group", "topic", "partition"])
-OLDEST = Gauge(
-    "roadloop_oldest_unfinished_seconds", "Age of the oldest unfinished record.", ["group", "topic", "partition"]
-)
 
 
 class _Lane(Protocol):
@@ -32,6 +30,13 @@ class _Lane(Protocol):
     def oldest_s(self) -> float: ...
 
 
+class _Loop(Protocol):
+    @property
+    def group(self) -> str: ...
+    @property
+    def lanes(self) -> Iterable[_Lane]: ...
+
+
 def count(group: str, topic: str, kinds: Iterable[type[Outcome]], given_up: Iterable[DeadLetter]) -> None:
     """Count what was settled: the kind of each record's outcome, and the dead letters among them."""
     for kind, number in Tally(kinds).items():
@@ -40,13 +45,33 @@ def count(group: str, topic: str, kinds: Iterable[type[Outcome]], given_up: Iter
         DEAD_LETTERS.labels(group, topic, letter.reason.value).inc()
 
 
-def show_lanes(group: str, lanes: Iterable[_Lane]) -> None:
-    """Set the gauges of the partitions this worker owns now."""
-    IN_FLIGHT.clear()
-    for gauge in (SETTLED, OLDEST):
-        gauge.clear()
-    for lane in lanes:
-        topic, partition = lane.partition
-        IN_FLIGHT.labels(group, topic, partition).set(lane.in_flight)
-        SETTLED.labels(group, topic, partition).set(lane.settled or 0)
-        OLDEST.labels(group, topic, partition).set(lane.oldest_s)
+class _Lanes(Collector):
+    """Asks the loops of this process for their lanes when Prometheus asks; nothing is kept up to date in between."""
+
+    def __init__(self) -> None:
+        self._loops: WeakSet[_Loop] = WeakSet()
+
+    def watch(self, loop: _Loop) -> None:
+        self._loops.add(loop)
+
+    def collect(self) -> Iterable[Metric]:
+        labels = ["group", "topic", "partition"]
+        in_flight = GaugeMetricFamily(
+            "roadloop_in_flight_records", "Records polled and not yet settled.", labels=labels
+        )
+        settled = GaugeMetricFamily("roadloop_settled_offset_records", "Next offset to read.", labels=labels)
+        oldest = GaugeMetricFamily(
+            "roadloop_oldest_unfinished_seconds", "Age of the oldest unfinished record.", labels=labels
+        )
+        for loop in self._loops:
+            for lane in loop.lanes:
+                topic, partition = lane.partition
+                where = [loop.group, topic, str(partition)]
+                in_flight.add_metric(where, lane.in_flight)
+                settled.add_metric(where, lane.settled or 0)
+                oldest.add_metric(where, lane.oldest_s)
+        return [in_flight, settled, oldest]
+
+
+LANES = _Lanes()
+REGISTRY.register(LANES)

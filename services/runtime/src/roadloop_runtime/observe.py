@@ -1,6 +1,6 @@
 """Observe one record until there is an observation, or a reason why there never will be."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +8,8 @@ import stamina
 import structlog
 
 from roadloop_runtime.handler import Canary, Handler
-from roadloop_runtime.outcome import DeadLetter, LoopReason, Transient
-from roadloop_runtime.records import Record
+from roadloop_runtime.outcome import DeadLetter, LoopReason, Transient, Undecodable
+from roadloop_runtime.records import MAX_EVENT_BYTES, Event, Record
 
 log = structlog.get_logger()
 FAILURES_WITH_PASSING_CANARY = 3
@@ -73,3 +73,27 @@ def handler_failed(error: Exception) -> DeadLetter:
         detail=f"{type(error).__name__}: {error}",
         remedy="this is a bug of the consumer: mend it, deploy, then replay",
     )
+
+
+def decoded(handler: Handler[Any, Any, Any, Any], record: Record) -> Any:
+    """Return a record's body, or the DeadLetter that says why it has none."""
+    try:
+        return handler.decode(record)
+    except Undecodable as error:
+        return error.letter
+    except Exception as error:
+        log.exception("decode_failed", topic=record.topic, partition=record.partition, offset=record.offset)
+        return handler_failed(error)
+
+
+def too_large(events: Sequence[Event]) -> DeadLetter | None:
+    """Say why events cannot be written, if one is larger than a broker takes."""
+    for item in events:
+        if item.value is not None and len(item.value) > MAX_EVENT_BYTES:
+            return DeadLetter(
+                LoopReason.OUTPUT_TOO_LARGE,
+                detail=f"an event for {item.topic} would have {len(item.value)} bytes",
+                rule=f"events have at most {MAX_EVENT_BYTES} bytes",
+                remedy="send smaller units",
+            )
+    return None

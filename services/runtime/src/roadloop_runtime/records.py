@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 from roadloop_schemas.cloudevents import Attributes, Header, rfc3339, to_headers
 from roadloop_schemas.fields import EventBody
 
+MAX_EVENT_BYTES = 1_000_000
+
 
 class Partition(NamedTuple):
     """One partition of a topic."""

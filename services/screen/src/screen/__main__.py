@@ -10,10 +10,10 @@ from roadloop_runtime.handler import Handler
 from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka_read import read_partition
-from roadloop_runtime.lane import Limits
 from roadloop_runtime.loop import Loop
 from roadloop_runtime.objects import ObjectStore, open_store
 from roadloop_runtime.outcome import Transient
+from roadloop_runtime.pending import Limits
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settle_kafka import KafkaSettlement
