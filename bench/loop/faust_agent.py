@@ -24,13 +24,13 @@ class CopyApp(faust.App):
     BootStrategy = WithoutWeb
 
 
-def make_app(job: Job, done: asyncio.Event) -> faust.App:
+def make_app(job: Job, folder: str, done: asyncio.Event) -> faust.App:
     """Make the app with its one agent."""
     app = CopyApp(
         job.target,
         broker=f"kafka://{job.bootstrap}",
         store="memory://",
-        datadir=tempfile.mkdtemp(prefix="roadloop-bench-faust-"),
+        datadir=folder,
         topic_allow_declare=False,
         topic_disable_leader=True,
         topic_partitions=PARTITIONS,
@@ -65,10 +65,11 @@ def make_app(job: Job, done: asyncio.Event) -> faust.App:
 async def main() -> None:
     """Copy until told to stop by the agent; the stop writes what is still buffered."""
     done = asyncio.Event()
-    app = make_app(take_job(), done)
-    await app.start()
-    await done.wait()
-    await app.stop()
+    with tempfile.TemporaryDirectory(prefix="roadloop-bench-faust-") as folder:
+        app = make_app(take_job(), folder, done)
+        await app.start()
+        await done.wait()
+        await app.stop()
 
 
 if __name__ == "__main__":

@@ -67,13 +67,13 @@ class Loop:
         return [lane for lane, _ in self._lanes.values()]
 
     async def run(self, stopping: asyncio.Event) -> None:
+        _spare_what_stays()
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 await self._kafka.claim(self._me)
                 watch = group.create_task(self._kafka.watch_claims(self._me))
                 await self._kafka.join(self._handlers, self._revoked, self._assigned)
-                _spare_what_stays()
                 self.joined = True
                 while not stopping.is_set():
                     await self._turn()
