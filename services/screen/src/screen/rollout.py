@@ -7,49 +7,48 @@ load leaves the version before it serving.
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import structlog
-from tritonclient.utils import InferenceServerException
+from minio.error import S3Error
 
 from roadloop_runtime import admin, logs, service
 from roadloop_runtime.health import health_app, serve_http
-from roadloop_runtime.kafka import Producer, abandon, fence, transact
+from roadloop_runtime.kafka import abandon, fence, transact
 from roadloop_runtime.kafka_read import Follower, read_partition
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectStore, open_store
+from roadloop_runtime.objects import ObjectChanged, ObjectMissing, open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Event, Partition, Record, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased, ModelServing, ServingState
 from screen import canary, repository
-from screen.handle import RefusedByModel
+from screen.handle import Fetch, RefusedByModel
 from screen.settings import RolloutSettings
-from screen.triton import Triton
+from screen.triton import NotLoadable, Triton
 
 log = structlog.get_logger()
 RELEASED, SERVING = "models.released.v1", "models.serving.v1"
 LOOK_AFTER_S = 2.0
-NOT_LOADABLE = (InferenceServerException, RefusedByModel, ObjectMissing, ObjectChanged, ValueError)
+NOT_LOADABLE = (NotLoadable, RefusedByModel, ObjectMissing, ObjectChanged, S3Error, ValueError)
+Tell = Callable[[Event], Awaitable[None]]
 
 
 class Rollout:
     """Desired state (releases), told state (serving events) and one hand on the model server."""
 
-    def __init__(self, store: ObjectStore, address: str, folder: Path, producer: Producer) -> None:
-        self._store = store
-        self._triton = Triton(address, self.classes)
+    def __init__(self, fetch: Fetch, triton: Triton, folder: Path, tell: Tell) -> None:
+        self._fetch = fetch
+        self._triton = triton
         self._folder = folder
-        self._producer = producer
+        self._publish = tell
         self._releases: dict[str, tuple[ModelReleased, str]] = {}
         self._serving: dict[str, ModelServing] = {}
         self._refused: set[str] = set()
         self._epoch = 0
         self.looked = asyncio.Event()
-
-    async def close(self) -> None:
-        await self._triton.close()
 
     def recall(self, records: list[Record]) -> None:
         """Take over what was told before this process started."""
@@ -59,10 +58,6 @@ class Rollout:
                 self._serving[said.model] = said
             else:
                 self._refused.add(said.release_id)
-
-    def classes(self, model: str, _version: int) -> tuple[str, ...]:
-        release = self._releases.get(model)
-        return release[0].card.classes if release else ()
 
     async def take(self, record: Record) -> None:
         """Take note of a release."""
@@ -75,30 +70,35 @@ class Rollout:
         """Bring up what is released and not served, and heal what is served and does not answer; for ever."""
         while True:
             self.looked.clear()
-            for release, tenant in sorted(self._releases.values(), key=lambda r: r[0].second_model is not None):
-                await self._bring_up(release, tenant)
+            await self.look_once()
             try:
                 async with asyncio.timeout(LOOK_AFTER_S):
                     await self.looked.wait()
             except TimeoutError:
                 continue
 
+    async def look_once(self) -> None:
+        """Look at every model; those that others name as their second come first."""
+        for release, tenant in sorted(self._releases.values(), key=lambda r: r[0].second_model is not None):
+            await self._bring_up(release, tenant)
+
     async def _bring_up(self, release: ModelReleased, tenant: str) -> None:
         serving = self._serving.get(release.model)
-        if release.release_id in self._refused and serving is None:
-            return
-        told = serving is not None and serving.release_id == release.release_id
-        wanted = serving.version if serving and (told or release.release_id in self._refused) else release.version
-        if (told or release.release_id in self._refused) and await self._answers(release.model, wanted):
+        answered = release.release_id in self._refused or (serving and serving.release_id == release.release_id)
+        version = serving.version if answered and serving else release.version
+        if answered and (serving is None or await self._answers(release.model, version)):
             return
         try:
-            await self._load(release, wanted)
+            await self._load(release, version)
         except Transient as error:
-            log.warning("rollout_waits", model=release.model, version=wanted, error=str(error))
+            log.warning("rollout_waits", model=release.model, version=version, error=str(error))
         except NOT_LOADABLE as error:
-            await self._refuse(release, tenant, f"{type(error).__name__}: {error}")
+            if answered:  # it was told once; what it needs now is a person
+                log.error("serving_version_does_not_load", model=release.model, version=version, error=str(error))
+            else:
+                await self._refuse(release, tenant, f"{type(error).__name__}: {error}")
         else:
-            if not told and wanted == release.version:
+            if not answered:
                 await self._tell(release, tenant)
 
     async def _answers(self, model: str, version: int) -> bool:
@@ -111,7 +111,7 @@ class Rollout:
     async def _load(self, release: ModelReleased, version: int) -> None:
         """Put the version into the repository, load it beside the one before, and ask it a real question."""
         if version == release.version and not repository.holds(self._folder, release.model, version):
-            weights = await self._store.fetch(release.weights)
+            weights = await self._fetch(release.weights)
             await asyncio.to_thread(repository.publish, self._folder, release, weights)
         if not await self._triton.is_live():
             raise Transient("triton", "the model server is not live")
@@ -127,18 +127,16 @@ class Rollout:
         before = self._serving.get(release.model)
         second = self._serving.get(release.second_model) if release.second_model else None
         said = _served(release, before, second)
-        await self._publish(said, tenant, release.model)
+        await self._publish(_event(said, tenant, release.model))
         self._serving[release.model] = said
         log.info("serving", model=release.model, version=release.version)
 
     async def _refuse(self, release: ModelReleased, tenant: str, why: str) -> None:
         self._refused.add(release.release_id)
-        said = _served(release, None, None).model_copy(update={"state": ServingState.REFUSED, "detail": why[:1000]})
-        await self._publish(said, tenant, f"{release.model}:refused")
+        refused = {"state": ServingState.REFUSED, "detail": why[:1000]}
+        said = _served(release, self._serving.get(release.model), None).model_copy(update=refused)
+        await self._publish(_event(said, tenant, f"{release.model}:refused"))
         log.error("release_refused", model=release.model, version=release.version, why=why)
-
-    async def _publish(self, said: ModelServing, tenant: str, key: str) -> None:
-        await transact(self._producer, [_event(said, tenant, key)], {}, "")
 
 
 def _served(release: ModelReleased, before: ModelServing | None, second: ModelServing | None) -> ModelServing:
@@ -173,7 +171,12 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
     await admin.check_topics_of(settings.kafka_bootstrap, (RELEASED, SERVING))
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
     producer = await fence(settings.kafka_bootstrap, me.client_id, "screen.rollout")
-    rollout = Rollout(store, settings.triton_grpc, settings.model_repository, producer)
+    triton = Triton(settings.triton_grpc, lambda _model, _version: ())
+
+    async def tell(said: Event) -> None:
+        await transact(producer, [said], {}, "")
+
+    rollout = Rollout(store.fetch, triton, settings.model_repository, tell)
     rollout.recall(list(await read_partition(settings.kafka_bootstrap, Partition(SERVING, 0))))
     follower = Follower(settings.kafka_bootstrap, RELEASED, rollout.take)
     try:
@@ -188,7 +191,7 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
         )
     finally:
         await abandon(producer)
-        await rollout.close()
+        await triton.close()
 
 
 if __name__ == "__main__":

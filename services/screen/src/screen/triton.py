@@ -19,6 +19,15 @@ FAILED = Counter("roadloop_inference_failures", "Requests the model server did n
 Classes = Callable[[str, int], tuple[str, ...]]
 
 
+class NotLoadable(Exception):
+    """The model server says that this model never will load."""
+
+
+def is_fault_of_model(status: str | None) -> bool:
+    """Say whether a refused load is the model's fault: a server that goes away meanwhile answers otherwise."""
+    return status == "StatusCode.INVALID_ARGUMENT"
+
+
 class Triton:
     """One long-lived client. `classes` names a model version's classes by index."""
 
@@ -77,8 +86,18 @@ class Triton:
             return False
 
     async def load(self, model: str, config: str) -> None:
-        """Load a model with its full configuration; overrides would stick. Raises InferenceServerException."""
-        await self._client.load_model(model, config=config, client_timeout=60)
+        """Load a model with its full configuration: a part of it would stay in force.
+
+        Raises NotLoadable where the model is at fault, Transient where the server is away or broken.
+        """
+        try:
+            await self._client.load_model(model, config=config, client_timeout=60)
+        except InferenceServerException as error:
+            if is_fault_of_model(error.status()):
+                raise NotLoadable(error.message()) from error
+            raise Transient("triton", f"{model}: {error.status()}: {error.message()}") from error
+        except grpc.RpcError as error:
+            raise Transient("triton", f"{model}: {error}") from error
 
     async def close(self) -> None:
         await self._client.close()
