@@ -91,14 +91,18 @@ class Lane:
         return Kept(self._settled, self._settled_memory)
 
     @property
-    def has_room(self) -> bool:
-        """Say whether more records are wanted.
+    def room(self) -> int:
+        """Return how many more records are wanted now, so that no more than the limit are ever in flight.
 
         Without observations one batch at a time is: it is decided at once, while the processor's cache still holds it.
+        With them, polling waits until half of the room is free: many small polls would cost more.
         """
+        limits, in_flight = self._limits, self.in_flight
+        if not self.open:
+            return 0
         if self._handler.observe is None:
-            return self.open and self.in_flight < self._limits.batch
-        return self.open and len(self._fifo) <= self._limits.in_flight // 2
+            return limits.batch if in_flight < limits.batch else 0
+        return limits.in_flight - in_flight if in_flight <= limits.in_flight // 2 else 0
 
     @property
     def in_flight(self) -> int:

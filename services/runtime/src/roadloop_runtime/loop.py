@@ -6,7 +6,7 @@ Read `lane.py` for the way of a record. Here: joining the group, handing partiti
 import asyncio
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -85,9 +85,9 @@ class Loop:
 
     async def _turn(self) -> None:
         """Poll once and hand out what came. A lane that is full is not polled for: no buffer grows."""
-        hungry = [partition for partition, (lane, _) in self._lanes.items() if lane.has_room]
+        hungry = {partition: lane for partition, (lane, _) in self._lanes.items() if lane.room}
         wait_s = POLL_S if len(hungry) == len(self._lanes) else FULL_POLL_S
-        found = await self._kafka.poll(hungry, POLL_RECORDS, wait_s)
+        found = await self._kafka.poll(hungry, most_records(hungry.values()), wait_s)
         for partition, records in found.items():
             if entry := self._lanes.get(Partition(*partition)):
                 entry[0].feed(records)
@@ -136,6 +136,11 @@ class Loop:
                 await asyncio.wait([task], timeout=self._limits.drain_s)
             self._kept[partition] = lane.keep()
             del self._lanes[partition]
+
+
+def most_records(hungry: Iterable[Lane]) -> int:
+    """Return how many records one poll may bring: all of them could be of the lane with the least room."""
+    return min((lane.room for lane in hungry), default=POLL_RECORDS)
 
 
 def _spare_what_stays() -> None:

@@ -10,7 +10,11 @@ from roadloop_runtime.records import Record
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one worker. Records in flight per partition, observations at once, records per settle."""
+    """Bounds of one worker. Records in flight per partition, observations at once, records per settle.
+
+    `in_flight` bounds what is observed, decided or being settled. A handler without observations holds at most two
+    batches instead.
+    """
 
     in_flight: int = 2_000
     observing: int = 16

@@ -1,0 +1,66 @@
+"""Backpressure: a lane never has more records in flight than its limit, however fast the broker is."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.lane import Lane
+from roadloop_runtime.loop import most_records
+from roadloop_runtime.outcome import Emit
+from roadloop_runtime.pending import Limits
+from roadloop_runtime.records import Partition
+from roadloop_runtime.streak import Streak
+
+
+@dataclass(frozen=True)
+class Numbered:
+    offset: int
+    topic: str = "t"
+    partition: int = 0
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[()] = ()
+    timestamp: int = 0
+
+
+def lane(limits: Limits, group: asyncio.TaskGroup, handler: Handler[Any, Any, Any, Any]) -> Lane:
+    made = Lane(
+        Partition("t", 0),
+        handler,
+        kafka=None,
+        settlement=None,
+        limits=limits,
+        seats=asyncio.Semaphore(limits.observing),
+        streak=Streak(),
+        group=group,
+        kept=None,
+    )  # nothing here speaks to a broker
+    made.open = True
+    return made
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 7, 32])
+async def test_polls_of_a_fast_broker_never_pass_the_limit(in_flight: int) -> None:
+    stuck = asyncio.Event()
+
+    async def observe(record: Numbered) -> Numbered:
+        await stuck.wait()
+        return record
+
+    async def rebuild(_: int) -> None:
+        return None
+
+    handler = Handler(lambda r: r, lambda m, _s, _p: (m, Emit()), rebuild, lambda: None, observe)
+    async with asyncio.TaskGroup() as group:
+        one = lane(Limits(in_flight=in_flight), group, handler)
+        offset = 0
+        for _ in range(20):
+            for _ in range(most_records([one]) if one.room else 0):
+                one.feed([Numbered(offset)])
+                offset += 1
+            assert one.in_flight <= in_flight
+        assert offset == in_flight, "and it is used up"
+        stuck.set()
