@@ -4,9 +4,8 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -32,6 +31,7 @@ from roadloop_world.crowd import CAREFUL
 from roadloop_world.datasets import FLEET_MIX, DrivePlan
 from roadloop_world.datasets import fleet as plan_drives
 from roadloop_world.subscriber import duplicates_seen, read_topic
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(400)]
 
@@ -43,13 +43,6 @@ TRAINING = stage.Training(
     min_labels=16, steps=10, max_seconds=10, min_gain=-1, label_weight=1, base_frames=24, validation_frames=2
 )
 ENDED = {TrainingState.RELEASED, TrainingState.REFUSED, TrainingState.FAILED}
-
-
-async def eventually(what: str, condition: Callable[[], Awaitable[bool]], timeout_s: float = 60) -> None:
-    end = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < end, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.2)
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """One picture goes all the way round: upload, ingest, screening, annotation, training, release, and screening again."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from roadloop_world.crowd import CAREFUL
 from roadloop_world.datasets import HARD_MIX
 from roadloop_world.datasets import fleet as plan_drives
 from roadloop_world.subscriber import duplicates_seen, read_topic
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
@@ -37,13 +37,6 @@ TRAINING = stage.Training(
 )
 # Half of all frames is kept, by lot: this test is about the way, not about the choice.
 POLICY = '{"threshold": 1.0, "audit_share": 0.5}'
-
-
-async def eventually(what: str, condition: Callable[[], Awaitable[bool]], timeout_s: float) -> None:
-    end = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < end, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.5)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -43,6 +42,7 @@ from roadloop_schemas.cloudevents import derive_id, from_headers
 from roadloop_schemas.fields import Detection, LabelBox, ObjectRef
 from roadloop_schemas.frames import FrameScreened, SliceCounters, Verdict, VerdictReason
 from roadloop_schemas.labels import LabelCompleted, LabelSource
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -530,14 +530,6 @@ async def test_classes_are_set_and_taken_away(dsn: str, pool: Pool) -> None:
 
 
 # --- the process -----------------------------------------------------------------------------------------------
-
-
-async def eventually(what: str, condition: Callable[[], Awaitable[bool]], timeout_s: float = 60) -> None:
-    """Wait for a condition; say what did not come true."""
-    end = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < end, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.1)
 
 
 def free_port() -> int:

@@ -8,10 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +37,7 @@ from roadloop_schemas.fields import Condition, LabelBox, ObjectRef
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.models import ModelReleased, ModelServing, ServingState, TrainingState
 from roadloop_world.datasets import LabelledFrame, base_training_set, hard_frames, validation_set, write_split
+from tests.waiting import eventually
 from trainer_trigger import (
     commands,
     label_table,
@@ -375,13 +375,6 @@ while not (here / "go").exists():
     time.sleep(0.05)
 sys.exit("told to go")
 """
-
-
-async def eventually(what: str, condition: Callable[[], Awaitable[bool]], timeout_s: float = 90) -> None:
-    end = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < end, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.1)
 
 
 def start(bench: Bench, trainer: Trainer, folder: Path, *, http_port: int, health_port: int) -> subprocess.Popen[bytes]:

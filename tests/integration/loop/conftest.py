@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,14 +33,6 @@ create table {schema}.outbox (
     key bytea, value bytea, header_names bytea[] not null, header_values bytea[] not null);
 create table {schema}.counters (partition int, key bytea, count int, primary key (partition, key));
 """
-
-
-async def eventually(what: str, condition: Callable[[], Awaitable[bool]], timeout_s: float = 60) -> None:
-    """Wait for a condition; say what did not come true."""
-    end = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < end, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.1)
 
 
 @dataclass

@@ -5,9 +5,8 @@ import hashlib
 import io
 import json
 import os
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +31,7 @@ from roadloop_schemas.models import ModelServing
 from roadloop_schemas.topics import dead_letter_topic
 from roadloop_world import fleet, stage
 from roadloop_world.subscriber import read_topic
+from tests.waiting import eventually
 
 TENANT, UNSERVED = "whole", "unserved"
 # Half of all frames is kept, by lot, whatever the model says of noise.
@@ -79,14 +79,6 @@ async def furnish(stack: Stack) -> Whole:
 async def serves(stack: Stack) -> bool:
     records = await read_topic(stack.kafka_bootstrap, "models.serving.v1")
     return any(ModelServing.model_validate_json(record.value or b"{}").model.endswith(TENANT) for record in records)
-
-
-async def eventually(what: str, condition: Callable[[], Awaitable[bool]], timeout_s: float = 40) -> None:
-    """Wait for a condition; say what did not come true."""
-    end = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < end, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.1)
 
 
 def noise(format: str = "JPEG") -> bytes:

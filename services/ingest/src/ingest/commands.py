@@ -1,22 +1,19 @@
 """The commands of ingest: vehicles and the books."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import asyncpg
 import typer
 from rich import print as show
 
 from ingest import fate_table, vehicle_table
 from ingest.signature import make_key, make_token
-from roadloop_runtime.postgres import Connection
+from roadloop_runtime.terminal import asked
 from roadloop_schemas.fields import is_tenant
 
-T = TypeVar("T")
 Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="ingest's own role")]
 TenantOption = Annotated[str, typer.Option("--tenant", help="whose vehicle it is")]
 
@@ -32,42 +29,46 @@ def register(app: typer.Typer) -> None:
     app.command("books")(books)
 
 
-def _with_connection(dsn: str, work: Callable[[Connection], Awaitable[T]]) -> T:
-    async def run() -> T:
-        connection = await asyncpg.connect(dsn, timeout=10)
-        try:
-            return await work(connection)
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
-
-
 def enrol(
     vehicle: str, postgres: Postgres, tenant: TenantOption, key: Annotated[Path | None, typer.Option()] = None
 ) -> None:
     """Make a vehicle's key and enrol it. The private key is written once, to --key or VEHICLE.pem, and kept nowhere."""
-    if not is_tenant(tenant):
-        raise typer.BadParameter(f"tenant {tenant!r}: use lower-case letters, digits and hyphens")
+    if not is_tenant(tenant) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", vehicle):
+        raise typer.BadParameter("a tenant has lower-case letters, digits and hyphens; a vehicle also . _ :")
     path = key or Path(f"{vehicle}.pem")
     private, public = make_key()
-    if not _with_connection(postgres, lambda c: vehicle_table.enrol(c, tenant, vehicle, public)):
+    _write_new(path, private)
+    try:
+        is_new = asked(postgres, lambda c: vehicle_table.enrol(c, tenant, vehicle, public))
+    except typer.Exit:
+        path.unlink()  # a key that is not enrolled would only stand in the way of the next try
+        raise
+    if not is_new:
+        path.unlink()
         raise typer.BadParameter(f"{tenant}/{vehicle} is enrolled already: revoke it first")
-    path.touch(mode=0o600)
-    path.write_text(private)
     show(f"{tenant}/{vehicle} is enrolled, its key is in {path}")
+
+
+def _write_new(path: Path, private: str) -> None:
+    """Write a key for its owner's eyes, before it is enrolled. A file that is there may be a key: it stays."""
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(private)
+    except OSError as error:
+        said = f"the key cannot be written to {path} ({error.strerror}): name another place with --key"
+        raise typer.BadParameter(said) from error
 
 
 def revoke(vehicle: str, postgres: Postgres, tenant: TenantOption) -> None:
     """Refuse a vehicle's key from now on."""
-    if not _with_connection(postgres, lambda c: vehicle_table.revoke(c, tenant, vehicle)):
+    if not asked(postgres, lambda c: vehicle_table.revoke(c, tenant, vehicle)):
         raise typer.BadParameter(f"{tenant}/{vehicle} is not enrolled")
     show(f"{tenant}/{vehicle} is revoked")
 
 
 def list_vehicles(postgres: Postgres, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the vehicles."""
-    rows = _with_connection(postgres, vehicle_table.list_all)
+    rows = asked(postgres, vehicle_table.list_all)
     if as_json:
         found = [{"tenant": v.tenant, "vehicle": v.vehicle, "revoked": v.revoked_at is not None} for v in rows]
         typer.echo(json.dumps(found))
@@ -86,6 +87,6 @@ def token(vehicle: str, tenant: TenantOption, key: Annotated[Path | None, typer.
 
 def books(postgres: Postgres, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Show both books; the exit code says whether they balance."""
-    found = _with_connection(postgres, fate_table.book_rows)
+    found = asked(postgres, fate_table.book_rows)
     typer.echo(json.dumps(found)) if as_json else show(found["total"])
     raise typer.Exit(0 if found["total"]["balanced"] else 1)

@@ -1,19 +1,16 @@
 """The commands of label-router: who may label, and which classes a tenant asks for."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
-import asyncpg
 import typer
 
 from label_router import annotator_table, queue_table
 from label_router.annotator_table import Annotator
 from label_router.submission import CLASS_NAME
-from roadloop_runtime.postgres import Connection
+from roadloop_runtime.terminal import asked
 from roadloop_schemas.fields import is_tenant
 
 T = TypeVar("T")
@@ -99,20 +96,3 @@ def set_queue(tenant: TenantName, classes: Classes, postgres: Dsn) -> None:
     """Say which classes a tenant's annotators may use; this replaces what was set before."""
     asked(postgres, lambda c: queue_table.set_classes(c, tenant, split_classes(classes)))
     typer.echo(f"{tenant}: {', '.join(split_classes(classes)) or 'every class'}")
-
-
-def asked(dsn: str, ask: Callable[[Connection], Awaitable[T]]) -> T:
-    """Ask Postgres once; where it cannot be reached, say so in one line and end with 1."""
-
-    async def ask_once() -> T:
-        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
-        try:
-            return await ask(connection)
-        finally:
-            await connection.close(timeout=2)
-
-    try:
-        return asyncio.run(ask_once())
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        typer.echo(f"Postgres refused: {error} (check --postgres, and that the service's schema is migrated)", err=True)
-        raise typer.Exit(1) from error

@@ -1,20 +1,24 @@
-"""What every command of the runtime shows and says alike at a terminal."""
+"""What every command shows and says alike at a terminal."""
 
+import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, NoReturn, TypeVar
 
+import asyncpg
 import typer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from rich.table import Table
 from rich.text import Text
 
 from roadloop_runtime.kafka import Aborted, Fenced, TopicMissing
+from roadloop_runtime.postgres import Connection
 
 Bootstrap = Annotated[str, typer.Option("--kafka", envvar="ROADLOOP_KAFKA_BOOTSTRAP", help="host:port of a broker")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rows = Sequence[Sequence[str]]
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -40,7 +44,35 @@ def one_line_errors(kafka: str) -> Iterator[None]:
         _leave(str(error))
 
 
-def _leave(line: str) -> None:
+@contextmanager
+def one_line_database_errors() -> Iterator[None]:
+    """Print a database that refuses or does not answer as one line, and leave with 1."""
+    try:
+        yield
+    except Refused as error:
+        _leave(str(error))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        said = f"{type(error).__name__}: {error}"
+        _leave(
+            f"Postgres refused ({said}): check --postgres, and that the service's schema is migrated (`roadloop up`)"
+        )
+
+
+def asked(dsn: str, ask: Callable[[Connection], Awaitable[T]]) -> T:
+    """Ask Postgres once, on a connection of its own."""
+
+    async def ask_once() -> T:
+        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
+        try:
+            return await ask(connection)
+        finally:
+            await connection.close(timeout=2)
+
+    with one_line_database_errors():
+        return asyncio.run(ask_once())
+
+
+def _leave(line: str) -> NoReturn:
     typer.echo(" ".join(line.split()), err=True)
     raise typer.Exit(1) from None
 

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
-from roadloop_runtime.commands import Bootstrap
 from roadloop_runtime.kafka import abandon, fence, transact
 from roadloop_runtime.kafka_read import read_partition
 from roadloop_runtime.records import Partition, event
+from roadloop_runtime.terminal import Bootstrap, one_line_errors
 from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.frames import ScreenPolicy
 
 TOPIC = "screen.policy.v1"
@@ -30,18 +32,20 @@ def set_policy(
     policy: Annotated[str, typer.Argument(help='JSON of ScreenPolicy without its version, such as {"threshold": 0.4}')],
 ) -> None:
     """Give a tenant a new policy; workers follow within a second."""
-    version = asyncio.run(publish(kafka, tenant, policy))
+    body = read_policy(tenant, policy)
+    with one_line_errors(kafka):
+        version = asyncio.run(publish(kafka, tenant, body))
     typer.echo(f"{tenant} has policy version {version}")
 
 
-async def publish(bootstrap: str, tenant: str, policy: str) -> int:
+async def publish(bootstrap: str, tenant: str, policy: ScreenPolicy) -> int:
     """Write the next version of a tenant's policy and return it."""
     producer = await fence(bootstrap, "roadloop", TOPIC)
     try:
         records = await read_partition(bootstrap, Partition(TOPIC, 0))
         mine = [ScreenPolicy.model_validate_json(r.value or b"{}") for r in records if r.key == tenant.encode()]
         version = max((known.version for known in mine), default=0) + 1
-        body = ScreenPolicy.model_validate_json(_with_version(policy, version))
+        body = policy.model_copy(update={"version": version})
         said = event(
             TOPIC,
             body,
@@ -57,5 +61,17 @@ async def publish(bootstrap: str, tenant: str, policy: str) -> int:
     return version
 
 
-def _with_version(policy: str, version: int) -> str:
-    return json.dumps(json.loads(policy) | {"version": version})
+def read_policy(tenant: str, policy: str) -> ScreenPolicy:
+    """Read a policy as it was typed, strictly: a misspelt field would silently keep its default."""
+    if not is_tenant(tenant):
+        raise typer.BadParameter(f"tenant {tenant!r}: use lower-case letters, digits and hyphens")
+    try:
+        given = json.loads(policy)
+        if unknown := given.keys() - (ScreenPolicy.model_fields.keys() - {"version"}):
+            raise typer.BadParameter(f"policy: {', '.join(sorted(unknown))} is no field of ScreenPolicy")
+        return ScreenPolicy.model_validate({**given, "version": 0})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"policy: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (ValueError, AttributeError, TypeError) as error:
+        raise typer.BadParameter(f"policy: a JSON object is wanted ({error})") from error

@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 
 from roadloop_runtime.postgres import Pool, open_pool
+from roadloop_runtime.terminal import one_line_database_errors
 from roadloop_schemas.fields import is_tenant
 from trainer_trigger import model_table
 from trainer_trigger.check_spec import Unfit
@@ -39,7 +40,8 @@ def with_pool(dsn: str, work: Callable[[Pool], Awaitable[T]]) -> T:
             await pool.close()
 
     try:
-        return asyncio.run(run())
+        with one_line_database_errors():
+            return asyncio.run(run())
     except ValidationError as error:
         first = error.errors()[0]
         refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
