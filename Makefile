@@ -51,6 +51,7 @@ check: setup ## Format, lint, types, layers and unit tests (under a minute when 
 	mypy schemas/src services/*/src deploy/local/src tests/world/src
 	lint-imports --no-cache
 	pytest -q tests/unit tests/contract
+	pytest -q --collect-only tests/integration tests/e2e >/dev/null # a broken import is seen here, not minutes later
 
 test: setup ## Everything that needs no accelerator, on real servers it starts itself
 	$(MAKE) -s check

@@ -24,8 +24,9 @@ from roadloop_runtime.letters_read import read_replayed
 from roadloop_runtime.letters_replay import replay
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.records import Event, Partition, Record
+from tests.waiting import eventually
 
-from .loop.conftest import Copying, eventually
+from .loop.conftest import Copying
 
 pytestmark = pytest.mark.integration
 

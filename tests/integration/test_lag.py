@@ -25,8 +25,9 @@ from roadloop_runtime import admin
 from roadloop_runtime.commands import register
 from roadloop_runtime.lag import Lag, sum_groups
 from roadloop_runtime.lag_read import connect, read_lags
+from tests.waiting import eventually
 
-from .loop.conftest import Copying, eventually
+from .loop.conftest import Copying
 
 pytestmark = pytest.mark.integration
 Offsets = dict[tuple[str, int], tuple[str, str, str]]

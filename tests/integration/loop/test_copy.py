@@ -9,8 +9,9 @@ import pytest
 from roadloop_runtime.deadletter import explain
 from roadloop_runtime.kafka_read import read_partition
 from roadloop_runtime.records import Partition
+from tests.waiting import eventually
 
-from .conftest import Copying, assert_each_once, eventually
+from .conftest import Copying, assert_each_once
 
 pytestmark = pytest.mark.integration
 
