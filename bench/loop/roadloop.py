@@ -6,6 +6,8 @@ import sys
 from loop.client import Job, Meter, take_job
 from loop.event import FrameSeen
 from roadloop_runtime import logs, service
+from roadloop_runtime.broker import Member
+from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
@@ -20,7 +22,7 @@ from roadloop_runtime.settle_kafka import KafkaSettlement
 class MeteredSettlement(KafkaSettlement):
     """Starts the meter at the first take-over, stops it at the last settle."""
 
-    def __init__(self, kafka: Kafka, job: Job, stopping: asyncio.Event) -> None:
+    def __init__(self, kafka: Member, job: Job, stopping: asyncio.Event) -> None:
         super().__init__(kafka)
         self._job = job
         self._meter = Meter(job)
@@ -54,11 +56,12 @@ async def main(stopping: asyncio.Event) -> None:
     """Copy until the last record is settled."""
     job = take_job()
     me = identity("bench-0")
-    kafka = Kafka(job.bootstrap, job.target, me.client_id, me.member, members_topic=f"{job.target}.members")
+    kafka = Kafka(job.bootstrap, me.client_id)
+    claim, member = Claim(kafka, job.target, me, f"{job.target}.members"), kafka.member(job.target, me.member)
     handler = Handler(decoder(FrameSeen), copy, rebuild, lambda: job.target)
-    settlement = MeteredSettlement(kafka, job, stopping)
-    loop = Loop(me, {job.source: handler}, kafka=kafka, settlement=settlement)
-    await service.side_by_side(stopping, [service.tell_fenced_apart(me, kafka, loop.run(stopping))], [])
+    settlement = MeteredSettlement(member, job, stopping)
+    loop = Loop(claim, {job.source: handler}, kafka=member, settlement=settlement)
+    await service.side_by_side(stopping, [service.tell_fenced_apart(claim, loop.run(stopping))], [])
 
 
 if __name__ == "__main__":

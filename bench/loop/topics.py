@@ -9,8 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from loop.client import MAX_BATCH_BYTES, PARTITIONS
 from loop.event import number
-from roadloop_runtime import admin
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition, Record
 
 Prints = Sequence[Sequence[bytes]]

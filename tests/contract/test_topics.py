@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from roadloop_runtime.admin import wanted_topics
+from roadloop_runtime.kafka.admin import wanted_topics
 from roadloop_schemas.topics import EVENTS, Topic, dead_letter_topic, topics
 from tests.contract.published import ROOT, SCHEMAS
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import pytest
 import typer
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import NewTopic
+from aiokafka.errors import ProducerFenced
 from typer.testing import CliRunner
 
 from roadloop_local.addresses import Stack
-from roadloop_runtime import admin
 from roadloop_runtime.commands import register
 from roadloop_runtime.deadletter import original_headers, to_dead_letter
-from roadloop_runtime.kafka import abandon, fence, transact
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.kafka import Kafka, admin
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.letters import REPLAYS, Choice, Fate, Place, mark, read_letter
 from roadloop_runtime.letters_read import read_replayed
 from roadloop_runtime.letters_replay import replay
@@ -134,9 +135,9 @@ class Mailbox:
     async def put_letters(self, count: int) -> None:
         letter = DeadLetter(LoopReason.UNDECODABLE, "no JSON")
         died = [self.died(number) for number in range(count)]
-        producer = await fence(self.stack.kafka_bootstrap, "test", self.name)
-        await transact(producer, [to_dead_letter(self.name, record, letter) for record in died], {}, "")
-        await abandon(producer)
+        writer = await Kafka(self.stack.kafka_bootstrap, "test").fence(self.name)
+        await writer.transact([to_dead_letter(self.name, record, letter) for record in died], {}, "")
+        await writer.close()
 
     def died(self, number: int) -> Record:
         record: Record = ConsumerRecord(
@@ -189,7 +190,10 @@ async def test_two_replays_at_once_and_one_after_them_write_each_letter_once(mai
 async def test_a_replay_that_was_cut_off_leaves_neither_a_record_nor_a_mark(mailbox: Mailbox) -> None:
     await mailbox.put_letters(3)
     (letter, *_) = [read_letter(record) for record in await records(mailbox.stack, mailbox.letters)]
-    cut_off = await fence(mailbox.stack.kafka_bootstrap, "test", f"roadloop.deadletters.{mailbox.letters}")
+    cut_off = AIOKafkaProducer(
+        bootstrap_servers=mailbox.stack.kafka_bootstrap, transactional_id=f"roadloop.deadletters.{mailbox.letters}"
+    )
+    await cut_off.start()
     await cut_off.begin_transaction()
     marked = mark(letter, mailbox.marks)
     await cut_off.send_and_wait(mailbox.source, letter.value, None, 0)
@@ -197,7 +201,8 @@ async def test_a_replay_that_was_cut_off_leaves_neither_a_record_nor_a_mark(mail
     try:
         assert await mailbox.replay() == {Fate.REPLAYED: 3}
     finally:
-        await abandon(cut_off)
+        with suppress(ProducerFenced):
+            await cut_off.stop()
     assert await mailbox.came_back() == [0, 2, 1]
 
 
@@ -208,11 +213,11 @@ async def test_marks_behind_an_open_transaction_of_another_topic_are_waited_for(
     await other.start()
     await other.begin_transaction()
     await other.send_and_wait(mailbox.marks, b'{"written_at_ms": 1}', b"dlq.other/0/0", 0)
-    ours = await fence(bootstrap, "test", f"{mailbox.name}.ours")
+    ours = await Kafka(bootstrap, "test").fence(f"{mailbox.name}.ours")
     place = Place(mailbox.letters, 0, 0, 5)
     written = Event(mailbox.marks, str(place).encode(), b'{"written_at_ms": 5}', (), 0)
-    await transact(ours, [written], {}, "")
-    await abandon(ours)
+    await ours.transact([written], {}, "")
+    await ours.close()
 
     assert await records(mailbox.stack, mailbox.marks) == [], "hidden behind the open transaction"
     reading = asyncio.create_task(read_replayed(bootstrap, mailbox.marks))
@@ -225,11 +230,11 @@ async def test_marks_behind_an_open_transaction_of_another_topic_are_waited_for(
 
 async def test_letters_that_cannot_go_back_are_counted_and_the_rest_goes(mailbox: Mailbox) -> None:
     await mailbox.put_letters(1)
-    producer = await fence(mailbox.stack.kafka_bootstrap, "test", mailbox.name)
+    writer = await Kafka(mailbox.stack.kafka_bootstrap, "test").fence(mailbox.name)
     gone = (("__dlq.errors.topic", b"gone.v1"), ("__dlq.errors.partition", b"0"))
     strangers = [Event(mailbox.letters, b"k", b"v", (), 0), Event(mailbox.letters, b"k", b"v", gone, 0)]
-    await transact(producer, strangers, {}, "")
-    await abandon(producer)
+    await writer.transact(strangers, {}, "")
+    await writer.close()
     assert await mailbox.replay() == {Fate.REPLAYED: 1, Fate.NO_ORIGIN: 1, Fate.ORIGIN_MISSING: 1}
 
 

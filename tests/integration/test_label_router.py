@@ -33,8 +33,9 @@ from label_router.handle import REQUESTED, NewTask, Policy, queue_of
 from label_router.http import Desk, make_app
 from roadloop_local.addresses import Stack
 from roadloop_local.postgres import make_role
-from roadloop_runtime import admin, migrations
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime import migrations
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.objects import open_store
 from roadloop_runtime.postgres import Pool, open_pool
 from roadloop_runtime.records import Partition, event

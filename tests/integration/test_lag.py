@@ -21,10 +21,10 @@ from roadloop_local import kafka as local_kafka
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import find_binaries
 from roadloop_local.jars import bring_jars
-from roadloop_runtime import admin
 from roadloop_runtime.commands import register
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.lag_read import connect, read_lags
 from roadloop_runtime.lag import Lag, sum_groups
-from roadloop_runtime.lag_read import connect, read_lags
 from tests.waiting import eventually
 
 from .loop.conftest import Copying

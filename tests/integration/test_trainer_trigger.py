@@ -26,9 +26,9 @@ from typer.testing import CliRunner
 
 from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
-from roadloop_runtime import admin
 from roadloop_runtime.cli import app as root
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.migrations import upgrade
 from roadloop_runtime.objects import ObjectStore, open_store
 from roadloop_runtime.postgres import Pool, open_pool

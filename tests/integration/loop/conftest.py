@@ -18,8 +18,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from roadloop_local.addresses import Stack
-from roadloop_runtime import admin
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition
 
 PARTITIONS = 3

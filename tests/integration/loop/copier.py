@@ -12,11 +12,13 @@ from typing import Any
 
 import immutables
 
-from roadloop_runtime import logs, outbox, service
+from roadloop_runtime import logs, service
+from roadloop_runtime.claims import Claim
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.kafka_read import read_partition
 from roadloop_runtime.loop import Loop
+from roadloop_runtime.offset_table import OffsetTable
+from roadloop_runtime.outbox_table import publish_outbox
 from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Skip, Undecodable
 from roadloop_runtime.postgres import Connection, open_pool
 from roadloop_runtime.process import identity
@@ -70,34 +72,38 @@ async def main(stopping: asyncio.Event) -> None:
         name: os.environ.get(f"COPY_{name}", "") for name in ("KAFKA", "DSN", "GROUP", "IN", "OUT", "MEMORY", "MEMBER")
     }
     me = identity(env["MEMBER"])
-    kafka = Kafka(env["KAFKA"], env["GROUP"], me.client_id, me.member, members_topic=env["GROUP"] + ".members.v1")
+    kafka = Kafka(env["KAFKA"], me.client_id)
+    claim = Claim(kafka, env["GROUP"], me, env["GROUP"] + ".members.v1")
     if sys.argv[1] == "kafka":
-        await _copy_to_kafka(env, me, kafka, stopping)
+        await _copy_to_kafka(env, claim, kafka, stopping)
     else:
-        await _copy_to_postgres(env, me, kafka, stopping)
+        await _copy_to_postgres(env, claim, kafka, stopping)
 
 
-async def _copy_to_kafka(env: dict[str, str], me: Any, kafka: Kafka, stopping: asyncio.Event) -> None:
+async def _copy_to_kafka(env: dict[str, str], claim: Claim, kafka: Kafka, stopping: asyncio.Event) -> None:
     async def rebuild(partition: int) -> Counts:
-        records = await read_partition(env["KAFKA"], Partition(env["MEMORY"], partition))
+        records = await kafka.read(Partition(env["MEMORY"], partition))
         return immutables.Map({r.key or b"": int(r.value or 0) for r in records})
 
     handler = Handler(decode, decide, rebuild, lambda: env, observe, remember(env["MEMORY"]))
-    loop = Loop(me, {env["IN"]: handler}, kafka=kafka, settlement=KafkaSettlement(kafka))
-    await service.side_by_side(stopping, [service.tell_fenced_apart(me, kafka, loop.run(stopping))], [])
+    member = kafka.member(claim.group, claim.me.member)
+    loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=KafkaSettlement(member))
+    await service.side_by_side(stopping, [service.tell_fenced_apart(claim, loop.run(stopping))], [])
 
 
-async def _copy_to_postgres(env: dict[str, str], me: Any, kafka: Kafka, stopping: asyncio.Event) -> None:
-    pool = await open_pool(env["DSN"], name=me.member)
+async def _copy_to_postgres(env: dict[str, str], claim: Claim, kafka: Kafka, stopping: asyncio.Event) -> None:
+    pool = await open_pool(env["DSN"], name=claim.me.member)
 
     async def rebuild(partition: int) -> Counts:
         rows = await pool.fetch("select key, count from counters where partition = $1", partition)
         return immutables.Map({row["key"]: row["count"] for row in rows})
 
     handler = Handler(decode, decide, rebuild, lambda: env, observe)
-    loop = Loop(me, {env["IN"]: handler}, kafka=kafka, settlement=PostgresSettlement(kafka, pool, store))
-    publish = outbox.publish_for_ever(env["DSN"], env["KAFKA"], env["GROUP"], me.client_id)
-    await service.side_by_side(stopping, [service.tell_fenced_apart(me, kafka, loop.run(stopping))], [publish])
+    member = kafka.member(claim.group, claim.me.member)
+    settlement = PostgresSettlement(member, OffsetTable(pool, store))
+    loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=settlement)
+    publish = publish_outbox(env["DSN"], kafka, env["GROUP"])
+    await service.side_by_side(stopping, [service.tell_fenced_apart(claim, loop.run(stopping))], [publish])
     await pool.close()
 
 

@@ -23,7 +23,7 @@ from roadloop_agent import Picture, put_pictures
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_runtime.deadletter import explain
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.objects import ObjectStore, open_store
 from roadloop_runtime.records import Partition, Record
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers

@@ -2,7 +2,7 @@
 
 import pytest
 
-from roadloop_runtime.kafka import partition_for
+from roadloop_runtime.kafka.writer import partition_for
 
 # Source: org.apache.kafka.common.utils.UtilsTest, testMurmur2.
 VECTORS = {

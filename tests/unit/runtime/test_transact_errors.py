@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiokafka.errors import IllegalOperation, KafkaError, KafkaTimeoutError, ProducerFenced
 
-from roadloop_runtime.kafka import Aborted, Fenced, transact
+from roadloop_runtime.broker import Aborted, Fenced
+from roadloop_runtime.kafka.writer import KafkaWriter
 from roadloop_runtime.records import Event, Partition
 
 EVENT = Event("out.v1", b"k", b"v", (), 0)
@@ -67,4 +68,4 @@ class Producer:
 )
 async def test_errors_come_out_as_three_kinds(step: str, error: Exception, expected: type[Exception]) -> None:
     with pytest.raises(expected):
-        await transact(Producer(step, error), [EVENT], {Partition("in.v1", 0): 1}, "group")
+        await KafkaWriter(Producer(step, error)).transact([EVENT], {Partition("in.v1", 0): 1}, "group")

@@ -12,13 +12,16 @@ from ingest.handle import Memory, decide, observe
 from ingest.http import make_app
 from ingest.measure import measure
 from ingest.settings import Settings
-from roadloop_runtime import admin, logs, outbox, postgres, service
+from roadloop_runtime import logs, postgres, service
+from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.health import health_app, serve_http
-from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.loop import Loop
 from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.offset_table import OffsetTable
+from roadloop_runtime.outbox_table import publish_outbox
 from roadloop_runtime.postgres import Pool
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Record
@@ -92,30 +95,33 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
     await admin.check_topics_of(settings.kafka_bootstrap, TOPICS)
     dsn = settings.postgres_dsn.get_secret_value()
     async with await postgres.open_pool(dsn, name=me.member, size=12) as pool:
-        uploads = Kafka(settings.kafka_bootstrap, GROUP, me.client_id, me.member)
-        admitting = admitting_loop(settings, me, uploads, pool)
-        verdicts = Kafka(settings.kafka_bootstrap, FATES_GROUP, me.client_id, me.member)
-        settlement = PostgresSettlement(verdicts, pool, fate_table.store)
-        keeping = Loop(me, fate_handlers(), kafka=verdicts, settlement=settlement)
+        kafka = Kafka(settings.kafka_bootstrap, me.client_id)
+        uploads, verdicts = Claim(kafka, GROUP, me), Claim(kafka, FATES_GROUP, me)
+        admitting = admitting_loop(settings, uploads, kafka, pool)
+        member = kafka.member(FATES_GROUP, me.member)
+        settlement = PostgresSettlement(member, OffsetTable(pool, fate_table.store))
+        keeping = Loop(verdicts, fate_handlers(), kafka=member, settlement=settlement)
         health = health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
         await service.side_by_side(
             stopping,
             [
-                service.tell_fenced_apart(me, uploads, admitting.run(stopping)),
-                service.tell_fenced_apart(me, verdicts, keeping.run(stopping)),
+                service.tell_fenced_apart(uploads, admitting.run(stopping)),
+                service.tell_fenced_apart(verdicts, keeping.run(stopping)),
             ],
             [
                 serve_http(vehicles_app(settings, pool), settings.http_host, settings.http_port, stopping),
                 serve_http(health, settings.health_host, settings.health_port, stopping),
-                outbox.publish_for_ever(dsn, settings.kafka_bootstrap, "ingest", me.client_id),
+                publish_outbox(dsn, kafka, "ingest"),
             ],
         )
 
 
-def admitting_loop(settings: Settings, me: Identity, kafka: Kafka, pool: Pool) -> Loop:
+def admitting_loop(settings: Settings, claim: Claim, kafka: Kafka, pool: Pool) -> Loop:
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
     handlers = {"uploads.completed.v1": admission(settings, pool, store)}
-    return Loop(me, handlers, kafka=kafka, settlement=PostgresSettlement(kafka, pool, upload_table.store))
+    member = kafka.member(GROUP, claim.me.member)
+    settlement = PostgresSettlement(member, OffsetTable(pool, upload_table.store))
+    return Loop(claim, handlers, kafka=member, settlement=settlement)
 
 
 def vehicles_app(settings: Settings, pool: Pool) -> FastAPI:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ingest.fates import FrameFate, FramesTrained
-from roadloop_runtime import outbox
+from roadloop_runtime import outbox_table
 from roadloop_runtime.postgres import Connection, Reader
 from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
@@ -87,7 +87,7 @@ async def _write(connection: Connection, change: FrameFate | FramesTrained) -> l
 
 async def publish(connection: Connection, uploads: Iterable[tuple[str, str]]) -> None:
     """Put the newest counters of uploads into the outbox. Sorted, so that two settles never lock crosswise."""
-    await outbox.append(connection, [await _event(connection, *upload) for upload in sorted(uploads)])
+    await outbox_table.append(connection, [await _event(connection, *upload) for upload in sorted(uploads)])
 
 
 async def _event(connection: Connection, tenant: str, upload_id: str) -> Event:

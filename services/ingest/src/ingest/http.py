@@ -13,7 +13,7 @@ from ingest.manifest import Manifest, completed, digest, object_key
 from ingest.signature import OWN_KEY_ID, BadSignature, check_token, sign
 from ingest.upload_table import Upload
 from ingest.vehicle_table import Vehicle
-from roadloop_runtime import outbox
+from roadloop_runtime import outbox_table
 from roadloop_runtime.objects import ObjectStore
 from roadloop_runtime.postgres import Pool
 from roadloop_runtime.problems import Problem, answer_with_problems
@@ -155,7 +155,7 @@ async def _complete(
     )
     async with pool.acquire() as connection, connection.transaction():
         if await upload_table.complete(connection, caller.tenant, upload_id, completed_at):
-            await outbox.append(connection, [_signed(said, own_key, caller.tenant, upload_id)])
+            await outbox_table.append(connection, [_signed(said, own_key, caller.tenant, upload_id)])
 
 
 def _signed(said: Event, own_key: str, tenant: str, upload_id: str) -> Event:

@@ -10,14 +10,18 @@ from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, Observation, Policy, decide, observe
 from label_router.http import Desk, make_app
 from label_router.settings import Settings
-from roadloop_runtime import logs, outbox, service
-from roadloop_runtime.admin import check_topics_of
+from roadloop_runtime import logs, service
+from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.kafka.admin import check_topics_of
 from roadloop_runtime.loop import Loop
 from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.offset_table import OffsetTable
+from roadloop_runtime.outbox import position_topic
+from roadloop_runtime.outbox_table import publish_outbox
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.postgres import Pool, answers, open_pool
 from roadloop_runtime.problems import DATABASE_AWAY
@@ -29,7 +33,7 @@ from roadloop_schemas.topics import dead_letter_topic
 
 NAME = "label-router"
 SCREENED = "frames.screened.v1"
-TOPICS = (SCREENED, dead_letter_topic(NAME, SCREENED), REQUESTED, COMPLETED, outbox.position_topic(NAME))
+TOPICS = (SCREENED, dead_letter_topic(NAME, SCREENED), REQUESTED, COMPLETED, position_topic(NAME))
 PICTURE_URL_LIVES = timedelta(minutes=15)
 LOOP_CONNECTIONS = 4
 
@@ -44,19 +48,20 @@ async def main(settings: Settings, stopping: asyncio.Event) -> None:
         await open_pool(dsn, name=me.member, size=LOOP_CONNECTIONS) as own,
         await open_pool(dsn, name=f"{me.member}-http") as asked,
     ):
-        kafka = Kafka(settings.kafka_bootstrap, NAME, me.client_id, me.member)
-        settlement = PostgresSettlement(kafka, own, task_table.store)
-        loop = Loop(me, {SCREENED: screened(own)}, kafka=kafka, settlement=settlement)
+        kafka = Kafka(settings.kafka_bootstrap, me.client_id)
+        claim, member = Claim(kafka, NAME, me), kafka.member(NAME, me.member)
+        settlement = PostgresSettlement(member, OffsetTable(own, task_table.store))
+        loop = Loop(claim, {SCREENED: screened(own)}, kafka=member, settlement=settlement)
         checks = {"postgres": partial(answers, own)}
         http = make_app(desk(settings, asked))
         await service.side_by_side(
             stopping,
             [
-                service.tell_fenced_apart(me, kafka, loop.run(stopping)),
+                service.tell_fenced_apart(claim, loop.run(stopping)),
                 serve_http(http, settings.http_host, settings.http_port, stopping),
             ],
             [
-                outbox.publish_for_ever(dsn, settings.kafka_bootstrap, NAME, me.client_id),
+                publish_outbox(dsn, kafka, NAME),
                 serve_http(health_app([loop], checks, stopping), settings.health_host, settings.health_port, stopping),
             ],
         )

@@ -8,7 +8,7 @@ from label_router.annotator_table import Annotator
 from label_router.completion import Label, complete, completed_event, require_repeat
 from label_router.queue_table import classes_of
 from label_router.submission import Submission
-from roadloop_runtime import outbox
+from roadloop_runtime import outbox_table
 from roadloop_runtime.postgres import Connection, Pool
 from roadloop_schemas.fields import LabelBox
 
@@ -25,7 +25,7 @@ async def submit(pool: Pool, annotator: Annotator, task_id: str, submission: Sub
         label = complete(task, annotator, submission, classes=classes, now=now)
         await insert(connection, label)
         await task_table.mark_done(connection, task_id)
-        await outbox.append(connection, [completed_event(task, label)])
+        await outbox_table.append(connection, [completed_event(task, label)])
     return label
 
 

@@ -4,44 +4,45 @@ The broker tells static members with one id apart only by letting them steal the
 shows the first one's client id whoever is in. So every process writes its start to a compacted topic and follows it.
 """
 
-from aiokafka import AIOKafkaProducer
+from dataclasses import dataclass
 
-from roadloop_runtime.kafka_read import Follower, read_partition
+from roadloop_runtime.broker import Broker
 from roadloop_runtime.process import Identity, Superseded
-from roadloop_runtime.records import Partition, Record
+from roadloop_runtime.records import Event, Partition, Record
 
 TOPIC = "runtime.members.v1"
 
 
-def _key(group: str, me: Identity) -> bytes:
-    return f"{group}/{me.member}".encode()
+@dataclass(frozen=True)
+class Claim:
+    """This process's claim to be the one member of its id in a group."""
 
+    broker: Broker
+    group: str
+    me: Identity
+    topic: str = TOPIC
 
-async def claim(bootstrap: str, topic: str, group: str, me: Identity) -> None:
-    """Write the claim; older processes of this member id end when they see it."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-    await producer.start()
-    try:
-        await producer.send_and_wait(topic, str(me.started_at_ms).encode(), _key(group, me), 0)
-    finally:
-        await producer.stop()
+    async def make(self) -> None:
+        """Write the claim; older processes of this member id end when they see it."""
+        await self.broker.write(Event(self.topic, self._key, str(self.me.started_at_ms).encode(), (), 0))
 
+    async def watch(self) -> None:
+        """Follow the claims until cancelled; raises Superseded when a younger process has mine."""
+        await self.broker.follow(self.topic, self._look)
 
-async def watch(bootstrap: str, topic: str, group: str, me: Identity) -> None:
-    """Follow the claims; raises Superseded when a younger process has mine."""
+    async def is_superseded(self) -> bool:
+        """Read all claims anew and say whether a younger process has mine."""
+        return any(map(self._is_younger, await self.broker.read(Partition(self.topic, 0))))
 
-    async def look(record: Record) -> None:
-        if _is_younger(record, group, me):
-            raise Superseded(f"a younger process has my member id {me.member} in {group}: I end and stay ended")
+    @property
+    def _key(self) -> bytes:
+        return f"{self.group}/{self.me.member}".encode()
 
-    await Follower(bootstrap, topic, look).run()
+    async def _look(self, record: Record) -> None:
+        if self._is_younger(record):
+            raise Superseded(
+                f"a younger process has my member id {self.me.member} in {self.group}: I end and stay ended"
+            )
 
-
-async def is_superseded(bootstrap: str, topic: str, group: str, me: Identity) -> bool:
-    """Read all claims anew and say whether a younger process has mine."""
-    records = await read_partition(bootstrap, Partition(topic, 0))
-    return any(_is_younger(record, group, me) for record in records)
-
-
-def _is_younger(record: Record, group: str, me: Identity) -> bool:
-    return record.key == _key(group, me) and int(record.value or b"0") > me.started_at_ms
+    def _is_younger(self, record: Record) -> bool:
+        return record.key == self._key and int(record.value or b"0") > self.me.started_at_ms

@@ -4,7 +4,8 @@ import asyncio
 
 import typer
 
-from roadloop_runtime import admin, letters_command
+from roadloop_runtime import letters_command
+from roadloop_runtime.kafka import admin
 from roadloop_runtime.lag_command import lag
 from roadloop_runtime.terminal import Bootstrap, one_line_errors
 

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvicorn
@@ -25,7 +24,8 @@ def health_app(loops: Sequence[Loop], checks: Mapping[str, Check], stopping: asy
     """Make the app. A loop is stuck when it did not turn for a minute, whether or not Kafka answers."""
 
     async def livez(_: Request) -> JSONResponse:
-        stuck = any(loop.joined and time.monotonic() - loop.turned_at > STUCK_S for loop in loops)
+        now = asyncio.get_running_loop().time()
+        stuck = any(loop.joined and now - loop.turned_at > STUCK_S for loop in loops)
         return JSONResponse({"live": not stuck}, 503 if stuck else 200)
 
     async def readyz(_: Request) -> JSONResponse:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from roadloop_runtime.kafka.lag_read import Clients, connect, groups_of_broker, read_lags
 from roadloop_runtime.lag import TITLES, GroupLag, as_json, rows, sum_groups
-from roadloop_runtime.lag_read import Clients, connect, groups_of_broker, read_lags
 from roadloop_runtime.terminal import AsJson, Bootstrap, as_lines, as_table, one_line_errors
 from roadloop_schemas.topics import topics
 

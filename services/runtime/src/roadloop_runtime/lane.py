@@ -1,7 +1,6 @@
 """One owned partition: a FIFO of observations; the head decides, the rest waits; decided records settle together."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import structlog
 
 from roadloop_runtime import metrics
+from roadloop_runtime.broker import Aborted, Member, OffsetsExpired
 from roadloop_runtime.deadletter import to_dead_letter
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.kafka import Aborted, Kafka, OffsetsExpired
 from roadloop_runtime.observe import decoded, handler_failed, observe, too_large
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.pending import Kept, Limits, Pending
@@ -30,7 +29,7 @@ class Lane:
         partition: Partition,
         handler: Handler[Any, Any, Any, Any],
         *,
-        kafka: Kafka,
+        kafka: Member,
         settlement: Settlement,
         limits: Limits,
         seats: asyncio.Semaphore,
@@ -49,6 +48,7 @@ class Lane:
         self._group = group
         self._kept = kept
         self._changed = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
         self._draining = False
         self._reset(None, None)
 
@@ -63,7 +63,7 @@ class Lane:
         self._settled = settled
         self._next = settled
         self._memory = self._settled_memory = memory
-        self._quiet_since = time.monotonic()
+        self._quiet_since = self._clock()
 
     # --- what the loop calls -----------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class Lane:
         """Start the observations of freshly polled records. While a take-over runs they are ignored: it seeks."""
         if not self.open:
             return
-        now = time.monotonic()
+        now = self._clock()
         self._fifo.extend([self._start(record, now) for record in records])
         self._changed.set()
 
@@ -115,8 +115,8 @@ class Lane:
     @property
     def oldest_s(self) -> float:
         """Return the age of the oldest unfinished record in seconds; 0 where there is none."""
-        since = self._decided_since if self._kinds else (self._fifo[0].since if self._fifo else time.monotonic())
-        return time.monotonic() - since
+        since = self._decided_since if self._kinds else (self._fifo[0].since if self._fifo else self._clock())
+        return self._clock() - since
 
     # --- the way of a record -----------------------------------------------------------------------------------
 
@@ -241,16 +241,16 @@ class Lane:
 
     def _take(self, record: Record, kind: type[Outcome], events: Sequence[Event]) -> None:
         if not self._kinds:
-            self._decided_since = time.monotonic()
+            self._decided_since = self._clock()
         self._kinds.append(kind)
         self._events.extend(events)
         self._next = record.offset + 1
 
     def _is_due(self) -> bool:
         if self._kinds:
-            waited = time.monotonic() - self._decided_since >= self._limits.settle_interval_s
+            waited = self._clock() - self._decided_since >= self._limits.settle_interval_s
             return waited or self._draining or len(self._kinds) >= self._limits.batch
-        quiet = time.monotonic() - self._quiet_since >= self._limits.idle_s
+        quiet = self._clock() - self._quiet_since >= self._limits.idle_s
         return self._next != self._settled and (quiet or self._draining)
 
     async def _settle(self) -> None:
@@ -263,7 +263,7 @@ class Lane:
         await self._settlement.settle(batch)
         self._settling = 0
         self._settled, self._settled_memory = offset, memory
-        self._quiet_since = time.monotonic()
+        self._quiet_since = self._clock()
         metrics.count(self._kafka.group, self.partition.topic, kinds, given_up)
 
     def _cancel_observations(self) -> None:

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from roadloop_runtime.admin import check_topics_of
-from roadloop_runtime.kafka import abandon, fence, transact
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.kafka.admin import check_topics_of
+from roadloop_runtime.kafka.reader import each_record
 from roadloop_runtime.letters import REPLAYS, Choice, Fate, Letter, Place, batch_of, fate, read_letter, size_bytes
-from roadloop_runtime.letters_read import each_record, read_replayed, refuse_other_topics, topics_of
+from roadloop_runtime.letters_read import read_replayed, refuse_other_topics, topics_of
 from roadloop_runtime.records import Record
 
 LETTERS_PER_TRANSACTION = 500
@@ -24,16 +25,16 @@ async def replay(
     a letter in between. Raises NoSuchLetter, Fenced or Aborted; what was durable by then is not written again.
     """
     partitions = await _ready_topics(bootstrap, topic, replays_topic)
-    producer = await fence(bootstrap, "roadloop", f"roadloop.deadletters.{topic}")
+    writer = await Kafka(bootstrap, "roadloop").fence(f"roadloop.deadletters.{topic}")
 
     async def write(letters: Sequence[Letter]) -> None:
-        await transact(producer, batch_of(letters, replays_topic), {}, "")
+        await writer.transact(batch_of(letters, replays_topic), {}, "")
 
     try:
         walk = _Walk(choice, await read_replayed(bootstrap, replays_topic), partitions, write)
         return await _go(walk, bootstrap, topic, only)
     finally:
-        await abandon(producer)
+        await writer.close()
 
 
 async def rehearse(

@@ -4,8 +4,6 @@ Read `lane.py` for the way of a record. Here: joining the group, handing partiti
 """
 
 import asyncio
-import gc
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -13,11 +11,11 @@ from typing import Any
 import structlog
 
 from roadloop_runtime import metrics
+from roadloop_runtime.broker import Member
+from roadloop_runtime.claims import Claim
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.lane import Lane
 from roadloop_runtime.pending import Kept, Limits
-from roadloop_runtime.process import Identity
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settle import Settlement
 from roadloop_runtime.streak import Streak
@@ -37,14 +35,14 @@ class Loop:
 
     def __init__(
         self,
-        me: Identity,
+        claim: Claim,
         handlers: Mapping[str, Handler[Any, Any, Any, Any]],
         *,
-        kafka: Kafka,
+        kafka: Member,
         settlement: Settlement,
         limits: Limits | None = None,
     ) -> None:
-        self._me = me
+        self._claim = claim
         self._handlers = handlers
         self._kafka = kafka
         self._settlement = settlement
@@ -53,7 +51,8 @@ class Loop:
         self._streak = Streak()
         self._lanes: dict[Partition, tuple[Lane, asyncio.Task[None]]] = {}
         self._kept: dict[Partition, Kept] = {}
-        self.turned_at = time.monotonic()
+        self._clock = asyncio.get_running_loop().time
+        self.turned_at = self._clock()
         self.joined = False
         metrics.LANES.watch(self)
 
@@ -67,12 +66,11 @@ class Loop:
         return [lane for lane, _ in self._lanes.values()]
 
     async def run(self, stopping: asyncio.Event) -> None:
-        _spare_what_stays()
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                await self._kafka.claim(self._me)
-                watch = group.create_task(self._kafka.watch_claims(self._me))
+                await self._claim.make()
+                watch = group.create_task(self._claim.watch())
                 await self._kafka.join(self._handlers, self._revoked, self._assigned)
                 self.joined = True
                 while not stopping.is_set():
@@ -93,7 +91,7 @@ class Loop:
                 entry[0].feed(records)
         if not found:
             await self._look_behind_markers()
-        self.turned_at = time.monotonic()
+        self.turned_at = self._clock()
 
     async def _look_behind_markers(self) -> None:
         for partition, (lane, _) in list(self._lanes.items()):
@@ -141,9 +139,3 @@ class Loop:
 def most_records(hungry: Iterable[Lane]) -> int:
     """Return how many records one poll may bring: all of them could be of the lane with the least room."""
     return min((lane.room for lane in hungry), default=POLL_RECORDS)
-
-
-def _spare_what_stays() -> None:
-    """Tell the garbage collector not to look through modules and models again and again, as records come and go."""
-    gc.collect()
-    gc.freeze()

@@ -1,14 +1,16 @@
 """Run a service: its loops and tasks side by side, one orderly stop, one honest exit code."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
 
-from roadloop_runtime.kafka import Fenced, Kafka
-from roadloop_runtime.process import EXIT_RESTART, EXIT_STAY_ENDED, Identity, Superseded
+from roadloop_runtime.broker import Fenced
+from roadloop_runtime.claims import Claim
+from roadloop_runtime.process import EXIT_RESTART, EXIT_STAY_ENDED, Superseded
 
 log = structlog.get_logger()
 Part = Coroutine[Any, Any, None]
@@ -19,6 +21,7 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
 
     0 after an orderly stop; 78 where a younger process has this member id (do not restart); 1 for the rest.
     """
+    _spare_what_stays()
     try:
         with asyncio.Runner() as runner:
             runner.run(_with_signals(main))
@@ -28,6 +31,12 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         log.exception("ended")
         return EXIT_RESTART
     return 0
+
+
+def _spare_what_stays() -> None:
+    """Tell the garbage collector not to look through modules and models again and again, as records come and go."""
+    gc.collect()
+    gc.freeze()
 
 
 def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
@@ -71,7 +80,7 @@ async def _until(stopping: asyncio.Event) -> None:
     await stopping.wait()
 
 
-async def tell_fenced_apart(me: Identity, kafka: Kafka, loop: Part) -> None:
+async def tell_fenced_apart(claim: Claim, loop: Part) -> None:
     """Run a loop; where it was fenced by a younger process with its member id, say so instead.
 
     A zombie that woke up after its partition moved on is restarted; the older of two twins is not.
@@ -79,6 +88,6 @@ async def tell_fenced_apart(me: Identity, kafka: Kafka, loop: Part) -> None:
     try:
         await loop
     except* Fenced as group:
-        if await kafka.is_superseded(me):
-            raise Superseded(f"fenced by a younger process with my member id {me.member}") from group
+        if await claim.is_superseded():
+            raise Superseded(f"fenced by a younger process with my member id {claim.me.member}") from group
         raise

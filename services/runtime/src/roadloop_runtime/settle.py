@@ -1,7 +1,7 @@
 """Settle: outcomes and the input offset become durable at once, or not at all."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from roadloop_runtime.records import Event, Partition
 
@@ -28,3 +28,20 @@ class Settlement(Protocol):
 
     async def abandon(self, partition: Partition) -> None:
         """Let go of a partition. Nothing is settled for it before the next take-over."""
+
+
+class Owned(NamedTuple):
+    """What a take-over gives: the epoch of the new owner, and the next offset; None where nothing was ever settled."""
+
+    epoch: int
+    next_offset: int | None
+
+
+class Offsets(Protocol):
+    """A table of offsets and epochs beside what is settled: Postgres, and a simulated one under one contract suite."""
+
+    async def take_over(self, group: str, partition: Partition) -> Owned:
+        """Begin a new epoch: every settle of an older one is refused from now on."""
+
+    async def settle(self, group: str, epoch: int, batch: Batch) -> None:
+        """Store changes, outbox rows and the offset at once or not at all. Raises Fenced or Aborted."""

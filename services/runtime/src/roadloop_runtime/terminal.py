@@ -8,11 +8,11 @@ from typing import Annotated, NoReturn, TypeVar
 
 import asyncpg
 import typer
-from aiokafka.errors import KafkaConnectionError, KafkaError
 from rich.table import Table
 from rich.text import Text
 
-from roadloop_runtime.kafka import Aborted, Fenced, TopicMissing
+from roadloop_runtime.broker import Aborted, Fenced, TopicMissing
+from roadloop_runtime.kafka import ClientError, NoBrokerAnswers
 from roadloop_runtime.postgres import Connection
 
 Bootstrap = Annotated[str, typer.Option("--kafka", envvar="ROADLOOP_KAFKA_BOOTSTRAP", help="host:port of a broker")]
@@ -32,13 +32,13 @@ def one_line_errors(kafka: str) -> Iterator[None]:
         logging.getLogger(client).addHandler(logging.NullHandler())
     try:
         yield
-    except (KafkaConnectionError, TimeoutError, OSError):
+    except (NoBrokerAnswers, TimeoutError, OSError):
         _leave(f"no Kafka broker answers at {kafka}: check --kafka, or start the local stack with `roadloop up`")
     except Fenced:
         _leave("another run of the same command took over: wait for it, then look again")
     except Aborted as error:
         _leave(f"a batch did not become durable ({error}): run it again, nothing is written twice")
-    except KafkaError as error:
+    except ClientError as error:
         _leave(f"Kafka at {kafka} refused ({type(error).__name__}: {error}): see the broker's log")
     except (Refused, TopicMissing) as error:
         _leave(str(error))

@@ -4,12 +4,13 @@ import asyncio
 import sys
 from functools import partial
 
-from roadloop_runtime import admin, logs, service
+from roadloop_runtime import logs, service
+from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.health import health_app, serve_http
-from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.kafka import Kafka, admin
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.loop import Loop
 from roadloop_runtime.objects import ObjectStore, open_store
 from roadloop_runtime.outcome import Transient
@@ -64,12 +65,13 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
     followed = Followed(settings.kafka_bootstrap)
     triton = Triton(settings.triton_grpc, followed.classes)
-    kafka = Kafka(settings.kafka_bootstrap, GROUP, me.client_id, me.member)
+    kafka = Kafka(settings.kafka_bootstrap, me.client_id)
+    claim, member = Claim(kafka, GROUP, me), kafka.member(GROUP, me.member)
     loop = Loop(
-        me,
+        claim,
         {SOURCE: screening(settings, followed, store, triton)},
-        kafka=kafka,
-        settlement=KafkaSettlement(kafka),
+        kafka=member,
+        settlement=KafkaSettlement(member),
         limits=Limits(in_flight=settings.units_in_flight, observing=settings.observing),
     )
 
@@ -80,7 +82,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
 
     await service.side_by_side(
         stopping,
-        [service.tell_fenced_apart(me, kafka, screen_once_caught_up())],
+        [service.tell_fenced_apart(claim, screen_once_caught_up())],
         [
             followed.policy_follower.run(),
             followed.serving_follower.run(),

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from roadloop_runtime.kafka import abandon, fence, transact
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.kafka import Kafka
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition, event
 from roadloop_runtime.terminal import Bootstrap, one_line_errors
 from roadloop_schemas.cloudevents import derive_id
@@ -40,7 +40,7 @@ def set_policy(
 
 async def publish(bootstrap: str, tenant: str, policy: ScreenPolicy) -> int:
     """Write the next version of a tenant's policy and return it."""
-    producer = await fence(bootstrap, "roadloop", TOPIC)
+    writer = await Kafka(bootstrap, "roadloop").fence(TOPIC)
     try:
         records = await read_partition(bootstrap, Partition(TOPIC, 0))
         mine = [ScreenPolicy.model_validate_json(r.value or b"{}") for r in records if r.key == tenant.encode()]
@@ -55,9 +55,9 @@ async def publish(bootstrap: str, tenant: str, policy: ScreenPolicy) -> int:
             key=tenant,
             time=datetime.now(UTC),
         )
-        await transact(producer, [said], {}, "")
+        await writer.transact([said], {}, "")
     finally:
-        await abandon(producer)
+        await writer.close()
     return version
 
 

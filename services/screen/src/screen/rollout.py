@@ -14,10 +14,10 @@ from pathlib import Path
 import structlog
 from minio.error import S3Error
 
-from roadloop_runtime import admin, logs, service
+from roadloop_runtime import logs, service
 from roadloop_runtime.health import health_app, serve_http
-from roadloop_runtime.kafka import abandon, fence, transact
-from roadloop_runtime.kafka_read import Follower, read_partition
+from roadloop_runtime.kafka import Kafka, admin
+from roadloop_runtime.kafka.reader import Follower, read_partition
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing, open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.process import Identity, identity
@@ -167,14 +167,14 @@ def _event(said: ModelServing, tenant: str, key: str) -> Event:
 
 
 async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event) -> None:
-    """Run until told to stop. Starting the producer fences an older rollout process."""
+    """Run until told to stop. Opening the writer fences an older rollout process."""
     await admin.check_topics_of(settings.kafka_bootstrap, (RELEASED, SERVING))
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
-    producer = await fence(settings.kafka_bootstrap, me.client_id, "screen.rollout")
+    writer = await Kafka(settings.kafka_bootstrap, me.client_id).fence("screen.rollout")
     triton = Triton(settings.triton_grpc, lambda _model, _version: ())
 
     async def tell(said: Event) -> None:
-        await transact(producer, [said], {}, "")
+        await writer.transact([said], {}, "")
 
     rollout = Rollout(store.fetch, triton, settings.model_repository, tell)
     rollout.recall(list(await read_partition(settings.kafka_bootstrap, Partition(SERVING, 0))))
@@ -190,7 +190,7 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
             ],
         )
     finally:
-        await abandon(producer)
+        await writer.close()
         await triton.close()
 
 

@@ -18,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from roadloop_runtime import admin, logs, service
+from roadloop_runtime import logs, service
 from roadloop_runtime.health import health_app, serve_http
+from roadloop_runtime.kafka import admin
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened

@@ -4,11 +4,15 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from roadloop_runtime import admin, health, logs, outbox, postgres, service
-from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.kafka_read import Follower
+from roadloop_runtime import health, logs, postgres, service
+from roadloop_runtime.claims import Claim
+from roadloop_runtime.kafka import Kafka, admin
+from roadloop_runtime.kafka.reader import Follower
 from roadloop_runtime.loop import Loop
 from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.offset_table import OffsetTable
+from roadloop_runtime.outbox import position_topic
+from roadloop_runtime.outbox_table import publish_outbox
 from roadloop_runtime.postgres import Pool
 from roadloop_runtime.process import identity
 from roadloop_runtime.records import Record
@@ -26,7 +30,7 @@ from trainer_trigger.training import Trainer
 
 SERVICE = "trainer-trigger"
 DEAD_LETTERS = dead_letter_topic(handle.GROUP, handle.LABELS)
-TOPICS = (handle.LABELS, DEAD_LETTERS, SERVING, CHANGED, RELEASED, outbox.position_topic(SERVICE))
+TOPICS = (handle.LABELS, DEAD_LETTERS, SERVING, CHANGED, RELEASED, position_topic(SERVICE))
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
@@ -35,9 +39,10 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     await admin.check_topics_of(bootstrap, TOPICS)
     pool = await postgres.open_pool(dsn, name=me.member)
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
-    kafka = Kafka(bootstrap, handle.GROUP, me.client_id, me.member)
-    settlement = PostgresSettlement(kafka, pool, label_table.store)
-    loop = Loop(me, {handle.LABELS: handle.handler(settings.uploads_bucket)}, kafka=kafka, settlement=settlement)
+    kafka = Kafka(bootstrap, me.client_id)
+    claim, member = Claim(kafka, handle.GROUP, me), kafka.member(handle.GROUP, me.member)
+    settlement = PostgresSettlement(member, OffsetTable(pool, label_table.store))
+    loop = Loop(claim, {handle.LABELS: handle.handler(settings.uploads_bucket)}, kafka=member, settlement=settlement)
 
     async def take_serving(record: Record) -> None:
         await serving_table.take(pool, record)
@@ -48,9 +53,9 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     try:
         await service.side_by_side(
             stopping,
-            [service.tell_fenced_apart(me, kafka, loop.run(stopping))],
+            [service.tell_fenced_apart(claim, loop.run(stopping))],
             [
-                outbox.publish_for_ever(dsn, bootstrap, SERVICE, me.client_id),
+                publish_outbox(dsn, kafka, SERVICE),
                 Follower(bootstrap, SERVING, take_serving).run(),
                 runner.run_for_ever(_runner(settings, pool, store), dsn),
                 health.serve_http(app, settings.http_host, settings.http_port, stopping),

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from roadloop_runtime import outbox
+from roadloop_runtime import outbox_table
 from roadloop_runtime.postgres import Connection, Pool
 from roadloop_runtime.records import event
 from roadloop_schemas.cloudevents import derive_id
@@ -63,7 +63,7 @@ async def insert(connection: Connection, release: ModelReleased) -> None:
         time=release.released_at,
         subject=f"{release.model}/{release.version}",
     )
-    await outbox.append(connection, [released])
+    await outbox_table.append(connection, [released])
     await wake(connection)
 
 

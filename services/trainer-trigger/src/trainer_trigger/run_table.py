@@ -7,7 +7,7 @@ from datetime import datetime
 
 import asyncpg
 
-from roadloop_runtime import outbox
+from roadloop_runtime import outbox_table
 from roadloop_runtime.postgres import Connection, Pool
 from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
@@ -64,7 +64,7 @@ async def open_run(pool: Pool, run: Run, labels: Sequence[Label] = ()) -> bool:
         rows = [(run.run_id, label.frame_id, label.label_version) for label in labels]
         await connection.executemany(INSERT_FRAME, rows)
         told = [_event(replace(run, revision=number), piece) for number, piece in enumerate(pieces)]
-        await outbox.append(connection, told)
+        await outbox_table.append(connection, told)
         await wake(connection)
     return True
 
@@ -79,7 +79,7 @@ async def change(connection: Connection, old: Run, new: Run) -> Run:
     )
     if done != "UPDATE 1":
         raise RunMoved(f"run {old.run_id} is no longer at revision {old.revision}")
-    await outbox.append(connection, [_event(new, ())])
+    await outbox_table.append(connection, [_event(new, ())])
     return new
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from roadloop_runtime.kafka_read import read_partition
+from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition, Record
 from roadloop_schemas.topics import topics
 

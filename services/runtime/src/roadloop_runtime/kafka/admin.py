@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from roadloop_runtime.kafka import TopicMissing
-from roadloop_runtime.kafka_read import REQUEST_TIMEOUT_S
+from roadloop_runtime.broker import TopicMissing
+from roadloop_runtime.kafka.reader import REQUEST_TIMEOUT_S
 from roadloop_schemas.topics import Topic, dead_letter_topic, topics
 
 DEAD_LETTER_RETENTION_HOURS = 24 * 28

@@ -1,15 +1,17 @@
 """Read Kafka without a group: a partition to its end, and compacted topics that every worker follows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Literal, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from roadloop_runtime.broker import Take
 from roadloop_runtime.records import Partition, Record
 
 REQUEST_TIMEOUT_S = 30.0
+STALLED_S = 90.0  # a transaction that is left open ends after 60 s, and its broker looks every 10 s
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 
@@ -65,10 +67,60 @@ async def _read_to_end(consumer: AIOKafkaConsumer, tp: TopicPartition) -> list[R
     return records
 
 
+async def read_one(bootstrap: str, partition: Partition, offset: int) -> Record | None:
+    """Return the committed record at an offset, None where there is none.
+
+    Offsets out of range are not asked for: the answer would be another record.
+    """
+    tp = TopicPartition(*partition)
+    async with open_reader(bootstrap) as reader, asyncio.timeout(REQUEST_TIMEOUT_S):
+        start = (await reader.beginning_offsets([tp]))[tp]
+        end = (await reader.end_offsets([tp]))[tp]
+        if not start <= offset < end:
+            return None
+        reader.assign([tp])
+        reader.seek(tp, offset)
+        while await reader.position(tp) <= offset:
+            records = (await reader.getmany(tp, timeout_ms=200, max_records=1)).get(tp, [])
+            if records:
+                return cast("Record", records[0]) if records[0].offset == offset else None
+    return None
+
+
+async def each_record(
+    bootstrap: str, topic: str, partitions: int, take: Take, *, up_to: Isolation = "read_committed"
+) -> None:
+    """Hand over every committed record of a topic up to its end as of now.
+
+    Up to the end for `read_uncommitted`, open transactions are waited for: they may hide what is committed behind
+    them. Raises TimeoutError where nothing moves for STALLED_S.
+    """
+    tps = [TopicPartition(topic, number) for number in range(partitions)]
+    async with open_reader(bootstrap, up_to) as asked:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            ends = await asked.end_offsets(tps)
+    async with open_reader(bootstrap) as reader:
+        await _read_up_to(reader, ends, take)
+
+
+async def _read_up_to(reader: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], take: Take) -> None:
+    reader.assign(list(ends))
+    await reader.seek_to_beginning(*ends)
+    async with asyncio.timeout(STALLED_S) as stalled:
+        while left := [tp for tp, end in ends.items() if await reader.position(tp) < end]:
+            found = await reader.getmany(*left, timeout_ms=200)
+            for tp, records in found.items():
+                for record in records:
+                    if record.offset < ends[tp]:
+                        await take(record)
+            if found:
+                stalled.reschedule(asyncio.get_running_loop().time() + STALLED_S)
+
+
 class Follower:
     """The newest record per key of a compacted topic with one partition, kept up to date by `run`."""
 
-    def __init__(self, bootstrap: str, topic: str, changed: Callable[[Record], Awaitable[None]] | None = None) -> None:
+    def __init__(self, bootstrap: str, topic: str, changed: Take | None = None) -> None:
         self._bootstrap = bootstrap
         self._tp = TopicPartition(topic, 0)
         self._changed = changed
