@@ -8,18 +8,21 @@ from aiokafka import ConsumerRecord
 
 from ingest import fates
 from ingest.fate_table import Books
-from ingest.fates import FrameFate, FramesTrained
+from ingest.fates import FrameFate, FramesTrained, UploadRefused
 from ingest.reasons import SkipReason
+from ingest.signature import OWN_KEY_ID, make_key, sign
 from roadloop_runtime.deadletter import to_dead_letter
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Skip
-from roadloop_schemas.cloudevents import Attributes, Header
+from roadloop_schemas.cloudevents import Attributes, Header, rfc3339, to_headers
 from roadloop_schemas.fields import EventBody, ObjectRef
 from roadloop_schemas.frames import FrameScreened, FramesIngested, IngestedFrame, SliceCounters, Verdict, VerdictReason
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.models import TrainingChanged, TrainingState
+from roadloop_schemas.uploads import UploadCompleted, UploadedFile
 
 B = TypeVar("B", bound=EventBody)
+OWN_KEY = "k" * 32
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 OBJECT = ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10)
 VERDICT = FrameScreened(
@@ -151,3 +154,42 @@ def test_a_dead_letter_that_is_no_unit_counts_for_none(value: bytes) -> None:
 def test_the_books(files: dict[str, int], frames: dict[str, int], balanced: bool) -> None:
     books = Books(announced=3, files=files, ingested=2, frames=frames, reasons={}, labelled=0, trained=0)
     assert books.balanced == balanced
+
+
+def completion_letter(key_id: str, key: str, signed: bytes | None = None) -> ConsumerRecord[bytes, bytes]:
+    """Return the dead letter of a completion, signed by somebody over its own value or another."""
+    body = UploadCompleted(
+        upload_id="up-1",
+        vehicle="car-1",
+        drive="d-1",
+        files=(UploadedFile(object=OBJECT, captured_at=NOW, media_type="image/jpeg"),),
+        completed_at=NOW,
+        received_at=NOW,
+    )
+    value = body.model_dump_json().encode()
+    about = Attributes("e-1", "/roadloop/ingest", "roadloop.uploads.completed.v1", "acme", rfc3339(NOW))
+    jws = sign("e-1", "acme", value if signed is None else signed, key=key, key_id=key_id)
+    came = ConsumerRecord(
+        "uploads.completed.v1", 0, 0, 0, 0, b"car-1", value, 0, 0, 0, (*to_headers(about), ("jws", jws))
+    )
+    letter = to_dead_letter("ingest", came, DeadLetter(LoopReason.STILL_FAILING))
+    return ConsumerRecord("dlq", 0, 0, 0, 0, letter.key, letter.value, 0, 0, 0, letter.headers)
+
+
+def test_a_completion_by_ingest_that_was_given_up_rejects_its_upload() -> None:
+    said = Emit(changes=(UploadRefused("acme", "up-1", "still_failing"),))
+    letter = completion_letter(OWN_KEY_ID, OWN_KEY)
+    assert fates.of_upload_letter(None, letter, None, own_key=OWN_KEY) == (None, said)
+
+
+@pytest.mark.parametrize(
+    "letter",
+    [
+        pytest.param(completion_letter("acme/car-1", make_key()[0]), id="by-a-vehicle"),
+        pytest.param(completion_letter(OWN_KEY_ID, "x" * 32), id="by-another-secret"),
+        pytest.param(completion_letter(OWN_KEY_ID, OWN_KEY, b"{}"), id="of-another-value"),
+        pytest.param(record(b"no JSON"), id="no-event"),
+    ],
+)
+def test_the_letters_of_others_change_no_upload(letter: ConsumerRecord[bytes, bytes]) -> None:
+    assert fates.of_upload_letter(None, letter, None, own_key=OWN_KEY) == (None, Skip(SkipReason.NOT_OURS))

@@ -2,14 +2,15 @@
 
 import asyncio
 import sys
+from datetime import timedelta
 from functools import partial
 
 import immutables
 from fastapi import FastAPI
 
-from ingest import fate_table, fates, upload_table
+from ingest import fate_table, fates, http, upload_table
+from ingest.abandon import abandon_for_ever
 from ingest.handle import Memory, decide, observe
-from ingest.http import make_app
 from ingest.measure import measure
 from ingest.settings import Settings
 from roadloop_runtime import logs, postgres, service
@@ -35,6 +36,7 @@ from roadloop_schemas.uploads import UploadCompleted
 GROUP = "ingest"
 FATES_GROUP = "ingest-fates"
 GIVEN_UP = dead_letter_topic("screen", "frames.ingested.v1")
+REFUSED = dead_letter_topic(GROUP, "uploads.completed.v1")
 TOPICS = (
     "uploads.completed.v1",
     "frames.ingested.v1",
@@ -44,6 +46,7 @@ TOPICS = (
     "uploads.fate.v1",
     "ingest.outbox.v1",
     GIVEN_UP,
+    REFUSED,
 )
 
 
@@ -79,14 +82,16 @@ def admission(settings: Settings, pool: Pool, store: ObjectStore) -> Handler:  #
     return Handler(decoder(UploadCompleted), decide, new_memory, no_policy, look, canaries=canaries)
 
 
-def fate_handlers() -> dict[str, Handler]:  # type: ignore[type-arg]
-    """Handle everything that tells what became of a frame."""
+def fate_handlers(settings: Settings) -> dict[str, Handler]:  # type: ignore[type-arg]
+    """Handle everything that tells what became of a frame, or of an upload as a whole."""
+    own_key = settings.signing_key.get_secret_value()
     rest = (nothing_to_remember, no_policy)
     return {
         "frames.screened.v1": Handler(decoder(FrameScreened), fates.of_verdict, *rest),
         "labels.completed.v1": Handler(decoder(LabelCompleted), fates.of_label, *rest),
         "trainings.changed.v1": Handler(decoder(TrainingChanged), fates.of_training, *rest),
         GIVEN_UP: Handler(as_it_is, fates.of_dead_letter, *rest),
+        REFUSED: Handler(as_it_is, partial(fates.of_upload_letter, own_key=own_key), *rest),
     }
 
 
@@ -100,7 +105,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         admitting = admitting_loop(settings, uploads, kafka, pool)
         member = kafka.member(FATES_GROUP, me.member)
         settlement = PostgresSettlement(member, OffsetTable(pool, fate_table.store))
-        keeping = Loop(verdicts, fate_handlers(), kafka=member, settlement=settlement)
+        keeping = Loop(verdicts, fate_handlers(settings), kafka=member, settlement=settlement)
         health = health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
         await service.side_by_side(
             stopping,
@@ -112,6 +117,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
                 serve_http(vehicles_app(settings, pool), settings.http_host, settings.http_port, stopping),
                 serve_http(health, settings.health_host, settings.health_port, stopping),
                 publish_outbox(dsn, kafka, "ingest"),
+                abandon_for_ever(pool, timedelta(seconds=settings.abandon_after_s), http.now),
             ],
         )
 
@@ -128,7 +134,7 @@ def vehicles_app(settings: Settings, pool: Pool) -> FastAPI:
     """Make the app for vehicles; its URLs name S3 as vehicles reach it."""
     endpoint = settings.public_s3_endpoint or settings.s3_endpoint
     public = open_store(endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
-    return make_app(
+    return http.make_app(
         pool,
         public,
         bucket=settings.bucket,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ingest.fates import FrameFate, FramesTrained
+from ingest.fates import FrameFate, FramesTrained, UploadRefused
 from roadloop_runtime import outbox_table
 from roadloop_runtime.postgres import Connection, Reader
 from roadloop_runtime.records import Event, event
@@ -25,7 +25,11 @@ update frames set trained = true where frame_id = any($1::text[]) and not traine
 """
 NEXT_REVISION = """
 update uploads set revision = revision + 1 where tenant = $1 and upload_id = $2
-returning vehicle, revision, received_at, announced, admitted_at is not null as admitted
+returning vehicle, revision, received_at, announced, admitted_at is not null as admitted, whole_fate, whole_reason
+"""
+SET_REFUSED = """
+update uploads set whole_fate = 'rejected', whole_reason = $3
+where tenant = $1 and upload_id = $2 and admitted_at is null returning tenant, upload_id
 """
 FILES = "select fate, reason, count(*) from files where tenant = $1 and upload_id = $2 group by fate, reason"
 FRAMES = """
@@ -34,7 +38,7 @@ from frames where tenant = $1 and upload_id = $2 group by fate
 """
 FILE_BOOK = """
 select u.tenant, u.vehicle, date_trunc('hour', u.received_at) as hour,
-       coalesce(f.fate, 'open') as fate, coalesce(f.reason, '') as reason,
+       coalesce(f.fate, u.whole_fate, 'open') as fate, coalesce(f.reason, u.whole_reason) as reason,
        sum(case when f.fate is null then u.announced else 1 end)::bigint as count
 from uploads u left join files f using (tenant, upload_id)
 group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
@@ -46,6 +50,9 @@ from frames group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
 """
 ANNOUNCED = "select coalesce(sum(announced), 0)::bigint from uploads"
 INGESTED = "select count(*) from files where fate = 'accepted'"
+
+
+Change = FrameFate | FramesTrained | UploadRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,8 @@ class Books:
         return self.announced == sum(self.files.values()) and self.ingested == sum(self.frames.values())
 
 
-async def store(connection: Connection, changes: Sequence[FrameFate | FramesTrained]) -> None:
-    """Write what became of frames, and tell it, in the transaction of their settle."""
+async def store(connection: Connection, changes: Sequence[Change]) -> None:
+    """Write what became of frames and uploads, and tell it, in the transaction of their settle."""
     touched: dict[tuple[str, str], None] = {}
     for change in changes:
         for row in await _write(connection, change):
@@ -75,7 +82,9 @@ async def store(connection: Connection, changes: Sequence[FrameFate | FramesTrai
     await publish(connection, touched)
 
 
-async def _write(connection: Connection, change: FrameFate | FramesTrained) -> list[Any]:
+async def _write(connection: Connection, change: Change) -> list[Any]:
+    if isinstance(change, UploadRefused):
+        return await connection.fetch(SET_REFUSED, change.tenant, change.upload_id, change.reason)
     if isinstance(change, FramesTrained):
         return await connection.fetch(SET_TRAINED, list(change.frame_ids))
     if change.unit_id is not None:
@@ -112,12 +121,19 @@ async def _count(connection: Connection, tenant: str, upload_id: str) -> UploadF
 
 
 async def read(pool: Reader, tenant: str, upload_id: str, upload: dict[str, Any]) -> UploadFate:
-    """Count an upload's files and frames. `upload` has vehicle, revision, received_at, announced and admitted."""
+    """Count an upload's files and frames. `upload` is its row as NEXT_REVISION returns it.
+
+    Files without a fate of their own have that of the upload as a whole, or are open.
+    """
     files = await pool.fetch(FILES, tenant, upload_id)
     frames = await pool.fetch(FRAMES, tenant, upload_id)
     by_fate: dict[str, int] = {}
     for row in files:
         by_fate[row["fate"]] = by_fate.get(row["fate"], 0) + row["count"]
+    reasons = {row["reason"]: row["count"] for row in files if row["reason"]}
+    if not upload["admitted"]:
+        by_fate[upload["whole_fate"] or "open"] = upload["announced"]
+        reasons |= {upload["whole_reason"]: upload["announced"]} if upload["whole_reason"] else {}
     return UploadFate(
         upload_id=upload_id,
         vehicle=upload["vehicle"],
@@ -125,8 +141,7 @@ async def read(pool: Reader, tenant: str, upload_id: str, upload: dict[str, Any]
         received_at=upload["received_at"],
         announced=upload["announced"],
         **by_fate,
-        open=0 if upload["admitted"] else upload["announced"],
-        reasons={row["reason"]: row["count"] for row in files if row["reason"]},
+        reasons=reasons,
         ingested=by_fate.get("accepted", 0),
         **{row["fate"]: row["count"] for row in frames},
         labelled=sum(row["labelled"] for row in frames),

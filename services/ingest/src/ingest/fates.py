@@ -1,4 +1,4 @@
-"""What became of a frame: read from the verdicts, their dead letters, the labels and the trainings. Pure."""
+"""What became of frames and uploads: read from verdicts, dead letters, labels and trainings. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from ingest.reasons import SkipReason
+from ingest.signature import OWN_KEY_ID, BadSignature, verify
 from roadloop_runtime.deadletter import explain
-from roadloop_runtime.decode import Received
-from roadloop_runtime.outcome import Emit, Outcome, Skip
+from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.outcome import Emit, Outcome, Skip, Undecodable
 from roadloop_runtime.records import Record
 from roadloop_schemas.frames import FrameScreened, FramesIngested
 from roadloop_schemas.labels import LabelCompleted
 from roadloop_schemas.models import TrainingChanged, TrainingState
+from roadloop_schemas.uploads import UploadCompleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,15 @@ class FramesTrained:
     """Frames went into a dataset that was trained on."""
 
     frame_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRefused:
+    """A completion that ingest itself had signed was given up: the upload's files are rejected as a whole."""
+
+    tenant: str
+    upload_id: str
+    reason: str
 
 
 def of_verdict(memory: None, verdict: Received[FrameScreened], _policy: None) -> tuple[None, Outcome]:
@@ -56,5 +67,29 @@ def of_dead_letter(memory: None, letter: Record, _policy: None) -> tuple[None, O
         unit = FramesIngested.model_validate_json(letter.value or b"")
     except ValidationError:
         return memory, Skip(SkipReason.NOT_OURS)
-    reason = explain(tuple(letter.headers)).get("reason", "unknown")
-    return memory, Emit(changes=(FrameFate("dead_lettered", reason, unit_id=unit.unit_id),))
+    return memory, Emit(changes=(FrameFate("dead_lettered", _reason(letter), unit_id=unit.unit_id),))
+
+
+def of_upload_letter(memory: None, letter: Record, _policy: None, *, own_key: str) -> tuple[None, Outcome]:
+    """A completion that admission gave up. Only one that ingest signed speaks for an upload that was announced here:
+
+    of what others sign, admission said who they are not, and their word must change nothing.
+    """
+    try:
+        upload = decoder(UploadCompleted)(letter)
+        verify(
+            dict(letter.headers).get("jws", b""),
+            upload.envelope.id,
+            upload.envelope.tenant,
+            letter.value or b"",
+            key=own_key,
+            key_id=OWN_KEY_ID,
+        )
+    except (Undecodable, BadSignature):
+        return memory, Skip(SkipReason.NOT_OURS)
+    refused = UploadRefused(upload.envelope.tenant, upload.body.upload_id, _reason(letter))
+    return memory, Emit(changes=(refused,))
+
+
+def _reason(letter: Record) -> str:
+    return explain(tuple(letter.headers)).get("reason", "unknown")

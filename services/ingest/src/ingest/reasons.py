@@ -14,6 +14,7 @@ class FileReason(StrEnum):
     NOT_A_PICTURE = "not_a_picture"
     UNSUPPORTED_MEDIA = "unsupported_media"
     DUPLICATE = "duplicate"
+    NEVER_COMPLETED = "never_completed"
 
 
 class UploadReason(StrEnum):

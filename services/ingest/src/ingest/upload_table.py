@@ -42,7 +42,8 @@ select vehicle, drive, manifest_sha256, manifest, completed_at from uploads
 where tenant = $1 and upload_id = $2
 """
 COMPLETE = """
-update uploads set completed_at = $3 where tenant = $1 and upload_id = $2 and completed_at is null
+update uploads set completed_at = $3, whole_fate = null, whole_reason = ''
+where tenant = $1 and upload_id = $2 and completed_at is null
 """
 STATE = "select vehicle, admitted_at is not null as admitted from uploads where tenant = $1 and upload_id = $2"
 ACCEPTED = "select sha256 from frames where tenant = $1 and vehicle = $2 and sha256 = any($3::text[])"
@@ -50,7 +51,7 @@ ADMIT = """
 insert into uploads (tenant, upload_id, vehicle, drive, announced, received_at, completed_at, admitted_at)
 values ($1, $2, $3, $4, $5, $6, $6, now())
 on conflict (tenant, upload_id) do update
-    set admitted_at = now(), announced = excluded.announced,
+    set admitted_at = now(), announced = excluded.announced, whole_fate = null, whole_reason = '',
         completed_at = coalesce(uploads.completed_at, excluded.completed_at)
 """
 ADD_FILE = """
@@ -77,7 +78,7 @@ async def find(pool: Reader, tenant: str, upload_id: str) -> Upload | None:
 
 
 async def complete(connection: Connection, tenant: str, upload_id: str, now: datetime) -> bool:
-    """Mark an upload complete; False where it was before."""
+    """Mark an upload complete, also one that was abandoned; False where it was before."""
     return await connection.execute(COMPLETE, tenant, upload_id, now) == "UPDATE 1"
 
 
