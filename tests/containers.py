@@ -45,7 +45,10 @@ def container(name: str, described: Mapping[str, Any], layout: Layout) -> Docker
     made = DockerContainer(described["image"]).with_envs(**{**described["environment"], **environment(name, layout)})
     made.ports[str(INNER_PORTS[name])] = ("127.0.0.1", layout.ports[name])
     if name == "s3":
-        made.with_volume_mapping(layout.data / "s3" / "identities.json", "/run/secrets/identities", "ro")
+        identities = layout.data / "s3" / "identities.json"
+        # the image runs it as user 1000, whoever owns the file; the stack's own folder keeps others on this host out
+        identities.chmod(0o644)
+        made.with_volume_mapping(identities, "/run/secrets/identities", "ro")
     return made.with_command(described["command"]) if "command" in described else made
 
 
