@@ -5,6 +5,7 @@ Triton stays a process even so: its image lacks the Python packages that our mod
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ from roadloop_local.layout import Layout
 from roadloop_local.servers import SERVERS
 
 INNER_PORTS = {"kafka": 9092, "postgres": 5432, "s3": 8333}
-READY_TIMEOUT_S = 120.0
+# Less than a test may take, so that what did not answer is said instead of pytest's "Timeout".
+READY_TIMEOUT_S = 60.0
+LOG_BYTES = 2000
 
 
 @contextmanager
@@ -34,9 +37,15 @@ def run_in_containers(data: Path) -> Iterator[Stack]:
         layout = local.up(data, ("triton",)).layout
         s3.lay_down(layout, find_binaries())
         described = yaml.safe_load((REPOSITORY / "deploy" / "compose.yaml").read_text())["services"]
-        for name in INNER_PORTS:
-            running.enter_context(container(name, described[name], layout))
-        asyncio.run(prepare(layout))
+        started = {name: running.enter_context(container(name, described[name], layout)) for name in INNER_PORTS}
+        try:
+            asyncio.run(prepare(layout))
+        except NotReadyError as error:
+            for name, server in started.items():
+                error.add_note(
+                    f"{name} printed last:\n{b''.join(server.get_logs())[-LOG_BYTES:].decode(errors='replace')}"
+                )
+            raise
         yield Stack(layout)
 
 
@@ -64,16 +73,18 @@ def environment(name: str, layout: Layout) -> Mapping[str, str]:
 
 async def prepare(layout: Layout) -> None:
     """Wait until each server answers, and make in it what the services expect."""
-    async with asyncio.timeout(READY_TIMEOUT_S):
-        for name in INNER_PORTS:
-            await until_ready(layout, name)
-            await SERVERS[name].prepare(layout)
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    for name in INNER_PORTS:
+        await until_ready(layout, name, deadline)
+        await SERVERS[name].prepare(layout)
 
 
-async def until_ready(layout: Layout, name: str) -> None:
-    """Ask until a server answers."""
+async def until_ready(layout: Layout, name: str, deadline: float) -> None:
+    """Ask until a server answers; raise why it does not where the time is over."""
     while True:
         try:
             return await check(layout, name)
         except NotReadyError:
+            if time.monotonic() > deadline:
+                raise
             await asyncio.sleep(0.2)
