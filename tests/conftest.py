@@ -15,8 +15,8 @@ from roadloop_local.addresses import Stack
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The four servers, fresh for this run; `ROADLOOP_TEST_STACK` names a running stack to use instead.
 
-    With ROADLOOP_TEST_SERVERS=containers they run in containers, where `docker info` reaches an engine (not run so
-    far, see `containers.py`).
+    With ROADLOOP_TEST_SERVERS=containers they run in containers, where `docker info` reaches an engine. Pull the
+    images of `deploy/compose.yaml` first: the pull would count against the first test's time.
     """
     running = os.environ.get("ROADLOOP_TEST_STACK")
     if running:

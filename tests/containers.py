@@ -1,6 +1,6 @@
 """The servers of `deploy/compose.yaml` in containers, behind the same `Stack` as the processes.
 
-Not run so far: it was written without a container engine at hand, so it is only used where it is asked for.
+Run against Docker with images built after the official ones, not yet with those: so only used where it is asked for.
 Triton stays a process even so: its image lacks the Python packages that our models run on.
 """
 

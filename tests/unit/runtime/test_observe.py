@@ -118,3 +118,11 @@ async def test_cancelling_is_never_swallowed() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_code_that_lost_a_task_of_its_own_is_our_bug_and_ends_nothing_else() -> None:
+    async def look(_body: str) -> str:
+        raise asyncio.CancelledError
+
+    found = await observe(handler(), look, RECORD, "body")
+    assert (found.reason, found.detail) == (LoopReason.HANDLER_FAILED, "CancelledError: ")

@@ -50,6 +50,7 @@ class Lane:
         self._changed = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._draining = False
+        self._remembers = False
         self._reset(None, None)
 
     def _reset(self, settled: int | None, memory: Any) -> None:
@@ -86,9 +87,12 @@ class Lane:
         self._draining = True
         self._changed.set()
 
-    def keep(self) -> Kept:
-        """Return the memory as it was settled, for the case that this partition comes back."""
-        return Kept(self._settled, self._settled_memory)
+    def keep(self) -> Kept | None:
+        """Return the memory as it was settled, for the case that this partition comes back.
+
+        None where no take-over has ended: no memory is not an empty one.
+        """
+        return Kept(self._settled, self._settled_memory) if self._remembers else None
 
     @property
     def room(self) -> int:
@@ -151,6 +155,7 @@ class Lane:
             memory = await self._handler.rebuild(self.partition.partition)
         self._kept = None
         self._reset(offset, memory)
+        self._remembers = True
         self._kafka.seek(self.partition, start if offset is None else offset)
         self.open = True
         self._kafka.resume((self.partition,))
@@ -173,7 +178,8 @@ class Lane:
             async with asyncio.timeout(limit):
                 await self._changed.wait()
         except TimeoutError:
-            return
+            if not self._fifo and not self._kinds:
+                await self._settlement.look_after(self.partition)
 
     def _start(self, record: Record, now: float) -> Pending:
         look = self._handler.observe
@@ -255,11 +261,11 @@ class Lane:
 
     async def _settle(self) -> None:
         kinds, given_up = self._kinds, self._given_up
-        self._settling = len(kinds)
         memory, offset = self._memory, self._next or 0
         changed = self._handler.remember(self.partition.partition, self._settled_memory, memory)
         batch = Batch(self.partition, self._settled, offset, (*self._events, *changed), tuple(self._changes))
         self._events, self._changes, self._kinds, self._given_up = [], [], [], []
+        self._settling = len(kinds)
         await self._settlement.settle(batch)
         self._settling = 0
         self._settled, self._settled_memory = offset, memory

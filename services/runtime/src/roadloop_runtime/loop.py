@@ -5,7 +5,6 @@ Read `lane.py` for the way of a record. Here: joining the group, handing partiti
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -54,6 +53,7 @@ class Loop:
         self._clock = asyncio.get_running_loop().time
         self.turned_at = self._clock()
         self.joined = False
+        self._leaving = False
         metrics.LANES.watch(self)
 
     @property
@@ -75,6 +75,7 @@ class Loop:
                 self.joined = True
                 while not stopping.is_set():
                     await self._turn()
+                self._leaving = True
                 self._kafka.pause(self._lanes)
                 await self._end_lanes(frozenset(self._lanes))
                 watch.cancel()
@@ -101,6 +102,8 @@ class Loop:
     async def _assigned(self, partitions: frozenset[Partition]) -> None:
         """Pause and hand over, nothing else: the client would only log what is raised here."""
         self._kafka.pause(partitions)
+        if self._leaving:  # a lane begun now would never end
+            return
         for partition in partitions - self._lanes.keys():
             lane = Lane(
                 partition,
@@ -122,6 +125,7 @@ class Loop:
         await self._end_lanes(partitions)
 
     async def _end_lanes(self, partitions: frozenset[Partition]) -> None:
+        """Drain lanes and end them. A revoke and a stop may end the same one: both wait for it."""
         ending = {partition: self._lanes[partition] for partition in partitions if partition in self._lanes}
         for lane, _ in ending.values():
             lane.drain()
@@ -129,11 +133,12 @@ class Loop:
         if tasks:
             await asyncio.wait(tasks, timeout=self._limits.drain_s)
         for partition, (lane, task) in ending.items():
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):  # a failed lane ends the process through its group
-                await asyncio.wait([task], timeout=self._limits.drain_s)
-            self._kept[partition] = lane.keep()
-            del self._lanes[partition]
+            task.cancel()  # where it failed it ends the process through its group
+            await asyncio.wait([task], timeout=self._limits.drain_s)
+            if self._lanes.get(partition) == (lane, task):
+                del self._lanes[partition]
+                if kept := lane.keep():
+                    self._kept[partition] = kept
 
 
 def most_records(hungry: Iterable[Lane]) -> int:

@@ -1,5 +1,6 @@
 """Observe one record until there is an observation, or a reason why there never will be."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -43,9 +44,17 @@ async def observe(
                     if await again(error):
                         raise _Again(str(error)) from error
                     return _still_failing(error)
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
+        if _is_cancelled_from_outside(error):
+            raise
         log.exception("observe_failed", topic=record.topic, partition=record.partition, offset=record.offset)
         return handler_failed(error)
+
+
+def _is_cancelled_from_outside(error: BaseException) -> bool:
+    """Tell a lane that gives up from code that lost a task of its own: passed on, that would end the lane unseen."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 class _Again(Exception):
@@ -66,7 +75,7 @@ def _still_failing(error: Transient) -> DeadLetter:
     )
 
 
-def handler_failed(error: Exception) -> DeadLetter:
+def handler_failed(error: BaseException) -> DeadLetter:
     """Say that our own code broke on a record."""
     return DeadLetter(
         LoopReason.HANDLER_FAILED,

@@ -25,11 +25,11 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     try:
         with asyncio.Runner() as runner:
             runner.run(_with_signals(main))
-    except BaseExceptionGroup as group:
-        return _exit_code(group)
-    except Exception:
-        log.exception("ended")
-        return EXIT_RESTART
+    except (BaseExceptionGroup, Exception) as error:
+        for leaf in leaves(error):
+            quiet = isinstance(leaf, Superseded)
+            log.error("ended", error=f"{type(leaf).__name__}: {leaf}", exc_info=None if quiet else leaf)
+        return exit_code(error)
     return 0
 
 
@@ -39,18 +39,18 @@ def _spare_what_stays() -> None:
     gc.freeze()
 
 
-def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
-    superseded = group.subgroup(Superseded) is not None
-    for error in _leaves(group):
-        log.error("ended", error=f"{type(error).__name__}: {error}", exc_info=None if superseded else error)
-    return EXIT_STAY_ENDED if superseded else EXIT_RESTART
+def exit_code(error: BaseException | None) -> int:
+    """Return what a process ends with that ended by this."""
+    if error is None:
+        return 0
+    return EXIT_STAY_ENDED if any(isinstance(leaf, Superseded) for leaf in leaves(error)) else EXIT_RESTART
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors in a group of groups, or the error itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in leaves(inner)]
 
 
 async def _with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

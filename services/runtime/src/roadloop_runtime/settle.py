@@ -26,6 +26,9 @@ class Settlement(Protocol):
     async def settle(self, batch: Batch) -> None:
         """Make a batch durable. Raises Fenced or Aborted."""
 
+    async def look_after(self, partition: Partition) -> None:
+        """Renew what is only a copy, while the partition is idle."""
+
     async def abandon(self, partition: Partition) -> None:
         """Let go of a partition. Nothing is settled for it before the next take-over."""
 

@@ -30,6 +30,9 @@ class KafkaSettlement:
             raise Aborted(f"{batch.partition}: not taken over")
         await writer.transact(batch.events, {batch.partition: batch.next_offset}, self._kafka.group)
 
+    async def look_after(self, partition: Partition) -> None:
+        """Nothing here is a copy."""
+
     async def abandon(self, partition: Partition) -> None:
         if writer := self._writers.pop(partition, None):
             await writer.close()

@@ -4,20 +4,24 @@ The truth of the offset is the row in consumer_offsets; what is committed to Kaf
 tools and is never read back.
 """
 
+import asyncio
 from contextlib import suppress
 
 from roadloop_runtime.broker import Aborted, Member
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settle import Batch, Offsets
 
+COPY_AGAIN_S = 10.0
+
 
 class PostgresSettlement:
-    """Holds the epoch of each partition this worker owns."""
+    """Holds the epoch of each partition this worker owns, and what was copied when."""
 
     def __init__(self, kafka: Member, offsets: Offsets) -> None:
         self._kafka = kafka
         self._offsets = offsets
         self._epochs: dict[Partition, int] = {}
+        self._copies: dict[Partition, tuple[int, float]] = {}
 
     async def take_over(self, partition: Partition) -> int | None:
         owned = await self._offsets.take_over(self._kafka.group, partition)
@@ -33,9 +37,17 @@ class PostgresSettlement:
         await self._offsets.settle(self._kafka.group, epoch, batch)
         await self._copy(batch.partition, batch.next_offset)
 
+    async def look_after(self, partition: Partition) -> None:
+        """Copy the offset again: the copy may have failed, and no newer one may come for days."""
+        offset, copied_at = self._copies.get(partition, (None, 0.0))
+        if offset is not None and asyncio.get_running_loop().time() - copied_at >= COPY_AGAIN_S:
+            await self._copy(partition, offset)
+
     async def _copy(self, partition: Partition, offset: int) -> None:
-        with suppress(Exception):  # a copy for lag tools; the next settle writes a newer one
+        self._copies[partition] = (offset, asyncio.get_running_loop().time())
+        with suppress(Exception):  # a copy for lag tools: it is made again
             await self._kafka.commit({partition: offset})
 
     async def abandon(self, partition: Partition) -> None:
         self._epochs.pop(partition, None)
+        self._copies.pop(partition, None)

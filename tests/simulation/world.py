@@ -1,0 +1,206 @@
+"""Run one scenario: the workers, their input, the faults, and the oracle's verdict."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+
+from roadloop_runtime.records import Event, Partition
+from tests.simulation import work
+from tests.simulation.broker import SimulatedBroker
+from tests.simulation.clock import OUTSIDE, State, run_virtual
+from tests.simulation.database import SimulatedDatabase
+from tests.simulation.network import Network
+from tests.simulation.oracle import Oracle, Violation
+from tests.simulation.scenario import WORKERS, Fault, Scenario
+from tests.simulation.worker import RESTART_S, Life, Servers, Worker
+
+PATIENCE_S = 40.0
+ORDERLY = {"terminate", "rebalance", "twin", "tidy"}
+STOP_S = 3.0  # where nothing else goes wrong: the drain twice, and the client's goodbye
+LOOK_S = 0.1
+
+
+@dataclass
+class Report:
+    """What became of a scenario. `steps` tells two runs apart: the same scenario takes the same steps."""
+
+    scenario: Scenario
+    problem: str = ""
+    seconds: float = 0.0
+    steps: int = 0
+    starts: int = 0
+    places: set[str] = field(default_factory=set)
+    errors: list[str] = field(default_factory=list)
+
+
+def run(scenario: Scenario) -> Report:
+    """Run a scenario in virtual time. The same scenario always gives the same report."""
+    random.seed(scenario.seed)  # the runtime's retries draw their jitter from it
+
+    async def live() -> Report:
+        return await _World(scenario).live()
+
+    report: Report = run_virtual(live)
+    return report
+
+
+class _World:
+    def __init__(self, scenario: Scenario) -> None:
+        self._dice = Random(f"run {scenario.seed}")
+        self._scenario = scenario
+        network = Network(self._dice)
+        broker = SimulatedBroker(work.TOPICS, self._dice)
+        self._servers = Servers(broker, SimulatedDatabase(), network, scenario.settle == "postgres")
+        self._workers = {name: Worker(name, self._servers) for name in WORKERS}
+        self._oracle = Oracle(self._servers)
+        self._report = Report(scenario)
+        self._loop = asyncio.get_running_loop()
+
+    async def live(self) -> Report:
+        self._feed(0, self._scenario.records // 2)
+        for number, name in enumerate(WORKERS):
+            self._later(0.3 * number * self._dice.random() ** 2, self._workers[name].start)
+        self._later(1.5, lambda: self._feed(self._scenario.records // 2, self._scenario.records))
+        for fault in self._scenario.faults:
+            self._later(fault.at_s, partial(self._strike, fault))
+        try:
+            await self._until_done()
+        except Violation as violation:
+            self._report.problem = str(violation)
+        self._close()
+        return self._report
+
+    def _later(self, after_s: float, what: Callable[[], object]) -> None:
+        self._loop.call_later(after_s, what, context=OUTSIDE)
+
+    def _feed(self, first: int, last: int) -> None:
+        """Write input, with the holes and markers that compaction and other people's transactions leave."""
+        broker = self._servers.broker
+        for number in range(first, last):
+            item = work.write(number, self._dice)
+            log = broker.logs[Partition(work.SOURCE, item.partition or 0)]
+            draw = self._dice.random()
+            if draw < 0.03:
+                log.leave_hole(self._dice.randint(1, 3))
+            elif draw < 0.08:
+                log.append(Event(work.SOURCE, b"k", b"aborted", (), item.partition), "upstream")
+                log.mark("upstream", commit=False)
+            log.append(item, "upstream" if draw < 0.3 else "")
+            log.mark("upstream", commit=True)
+
+    async def _until_done(self) -> None:
+        last_fault_s = max((fault.at_s + fault.for_s for fault in self._scenario.faults), default=0.0)
+        until = max(last_fault_s, 2.0)
+        await asyncio.sleep(1.6)
+        wanted = {number: self._oracle.calm(number) for number in range(work.PARTITIONS)}
+        while self._loop.time() < until or not self._oracle.is_done(wanted):
+            self._oracle.look(list(self._workers.values()))
+            if self._loop.time() > until + PATIENCE_S:
+                raise Violation(f"no progress for {PATIENCE_S} s after the last fault: {self._state()}")
+            await asyncio.sleep(LOOK_S)
+        self._oracle.look(list(self._workers.values()))
+        self._oracle.compare(wanted)
+
+    def _state(self) -> str:
+        group = self._servers.broker.group(work.GROUP)
+        lanes = {
+            (worker.name, lane.partition.partition): (lane.open, lane.in_flight, lane.settled)
+            for worker in self._workers.values()
+            for lane in (worker.life.loop.lanes if worker.life.loop else ())
+        }
+        committed = {p.partition: offset for p, offset in sorted(group.committed.items())}
+        ends = {n: self._servers.broker.logs[Partition(work.SOURCE, n)].end for n in range(work.PARTITIONS)}
+        rows = len(self._servers.database.rows)
+        return f"lanes (open, in flight, settled) {lanes}, committed {committed} of {ends}, {rows} rows in the outbox"
+
+    def _close(self) -> None:
+        report = self._report
+        report.seconds = self._loop.time()
+        for worker in self._workers.values():
+            report.errors += worker.errors
+            report.starts += len(worker.lives)
+            for life in worker.lives:
+                report.steps += life.process.steps
+                life.process.on_death = lambda: None
+                life.process.kill()
+                life.process.bury()
+
+    # --- faults ------------------------------------------------------------------------------------------------
+
+    def _strike(self, fault: Fault) -> None:
+        getattr(self, f"_{fault.kind}")(fault)
+
+    def _kill(self, fault: Fault) -> None:
+        worker = self._workers[fault.whom]
+        if worker.lives:
+            worker.restart_after_s = fault.for_s
+            process = worker.life.process
+            process.dies_at_step = process.steps + int(fault.number)
+            before = process.on_death
+
+            def note() -> None:
+                self._report.places.update(process.places())
+                before()
+                self._later(fault.for_s + 0.01, lambda: setattr(worker, "restart_after_s", RESTART_S))
+
+            process.on_death = note
+
+    def _freeze(self, fault: Fault) -> None:
+        if self._workers[fault.whom].lives:
+            process = self._workers[fault.whom].life.process
+            process.freeze()
+            self._later(fault.for_s, process.wake)
+
+    def _terminate(self, fault: Fault) -> None:
+        worker = self._workers[fault.whom]
+        if worker.lives:
+            worker.restart_after_s = fault.for_s
+            worker.life.stopping.set()
+            self._later(fault.for_s + 1.0, lambda: setattr(worker, "restart_after_s", RESTART_S))
+            if ORDERLY.issuperset(fault.kind for fault in self._scenario.faults):
+                self._later(STOP_S, partial(self._must_have_ended, worker.life))
+
+    def _must_have_ended(self, life: Life) -> None:
+        if life.process.state is not State.DEAD:
+            self._oracle.violations.append(f"{life.process.name} was told to stop {STOP_S} s ago and still runs")
+
+    def _twin(self, fault: Fault) -> None:
+        if self._workers[fault.whom].lives:
+            self._workers[fault.whom].start()
+
+    def _rebalance(self, fault: Fault) -> None:
+        for number in range(int(fault.number)):
+            self._later(fault.for_s * number, self._servers.broker.group(work.GROUP).rebalance)
+
+    def _outage(self, fault: Fault) -> None:
+        self._servers.network.away.add(fault.whom)
+        self._later(fault.for_s, lambda: self._servers.network.away.discard(fault.whom))
+
+    def _lossy(self, fault: Fault) -> None:
+        self._servers.network.loss[fault.whom] = fault.number
+        self._later(fault.for_s, lambda: self._servers.network.loss.pop(fault.whom, None))
+
+    def _refuse(self, fault: Fault) -> None:
+        for number in range(work.PARTITIONS):
+            log = self._servers.broker.logs[Partition(fault.whom, number)]
+            log.refusing = fault.number
+            self._later(fault.for_s, partial(setattr, log, "refusing", 0.0))
+
+    def _store(self, fault: Fault) -> None:
+        self._servers.store_is_up = False
+        self._later(fault.for_s, lambda: setattr(self._servers, "store_is_up", True))
+
+    def _tidy(self, fault: Fault) -> None:
+        for number in range(work.PARTITIONS):
+            self._servers.broker.logs[Partition(work.MEMORY, number)].compact()
+
+    def _cut(self, fault: Fault) -> None:
+        def cut() -> None:
+            if self._servers.database.holder is not None:
+                self._servers.database.hang_up(self._servers.database.holder)
+
+        for number in range(int(fault.number)):
+            self._later(0.25 * number, cut)
