@@ -2,16 +2,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-MEMBERS := schemas services/runtime services/ingest services/screen services/label-router services/trainer-trigger deploy/local tests/world
+MEMBERS := schemas services/runtime services/ingest services/screen services/label-router services/trainer-trigger deploy/local deploy/audit tests/world
 PYTHON ?= python3
 VENV := .venv
 SEEDS ?= 10000
 FIRST ?= 0
+ROUNDS ?= 200
+SEED ?= 1
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup lock demo test check simulate mutations bench up down clean
+.PHONY: help setup lock demo test check simulate mutations chaos bench up down clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,18 +52,21 @@ lock: ## Resolve the three lock files anew (needs uv)
 check: setup ## Format, lint, types, layers and unit tests (under a minute when warm)
 	ruff format --check -q .
 	ruff check -q .
-	mypy schemas/src services/*/src deploy/local/src tests/world/src tests/simulation
+	mypy schemas/src services/*/src deploy/local/src deploy/audit/src tests/world/src tests/simulation tests/chaos
 	lint-imports --no-cache
 	pytest -q tests/unit tests/contract
-	pytest -q --collect-only tests/integration tests/e2e tests/simulation >/dev/null # a broken import is seen here, not minutes later
+	pytest -q --collect-only tests/integration tests/e2e tests/simulation tests/chaos >/dev/null # a broken import is seen here, not minutes later
 
 test: setup ## Everything that needs no accelerator, on real servers it starts itself
 	$(MAKE) -s check
 	pytest -q tests/simulation
-	pytest -q tests/integration tests/e2e
+	pytest -q tests/integration tests/e2e tests/chaos
 
 simulate: setup ## Run the loop on a simulated broker: SEEDS=10000 seeds of faults, on all cores
 	python -m tests.simulation seeds $(SEEDS) --first $(FIRST)
+
+chaos: setup ## The whole stack under load while things go wrong: ROUNDS=200; see build/chaos/index.html
+	python -m tests.chaos $(ROUNDS) --seed $(SEED)
 
 mutations: setup ## Plant every known defect in the loop, and see each caught by the simulation
 	python -m tests.simulation mutations --most 2000

@@ -22,6 +22,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers={controller}
 listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
+advertised.listeners=PLAINTEXT://{advertised},CONTROLLER://{controller}
 controller.listener.names=CONTROLLER
 log.dirs={log_dirs}
 auto.create.topics.enable=false
@@ -56,7 +57,10 @@ def lay_down(layout: Layout, binaries: Binaries) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "log4j2.properties").write_text(LOGGING)
     properties = PROPERTIES.format(
-        broker=layout.address("kafka"), controller=layout.address("kafka_controller"), log_dirs=folder / "logs"
+        broker=layout.address("kafka"),
+        advertised=layout.reached().address("kafka"),
+        controller=layout.address("kafka_controller"),
+        log_dirs=folder / "logs",
     )
     (folder / "server.properties").write_text(properties)
     if not (folder / "logs" / "meta.properties").exists():

@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from roadloop_local.errors import StackError
@@ -19,6 +19,11 @@ class Layout:
     tag: str
     ports: Mapping[str, int]
     secrets: Mapping[str, str]
+    reach: Mapping[str, int] = field(default_factory=dict)
+
+    def reached_at(self, reach: Mapping[str, int]) -> "Layout":
+        """Return the layout with other ports at which services reach servers."""
+        return replace(self, reach=reach)
 
     @property
     def sockets(self) -> Path:
@@ -37,6 +42,10 @@ class Layout:
     def address(self, port: str) -> str:
         """Return host:port of a named port."""
         return f"127.0.0.1:{self.ports[port]}"
+
+    def reached(self) -> "Layout":
+        """Return the layout as services see it: with the ports at which they reach servers."""
+        return replace(self, ports={**self.ports, **self.reach})
 
 
 def read_layout(data: Path) -> Layout:

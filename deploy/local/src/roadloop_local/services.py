@@ -70,7 +70,7 @@ def environment(name: str, layout: Layout, binaries: Binaries) -> dict[str, str]
 def program(name: str, layout: Layout, binaries: Binaries, overrides: Mapping[str, str]) -> Program:
     """Return a service as a program that is started again after every unexpected exit."""
     (layout.data / "state" / name).mkdir(parents=True, exist_ok=True)
-    variables = environment(name, layout, binaries) | dict(overrides)
+    variables = environment(name, layout.reached(), binaries) | dict(overrides)
     return Program(name, (str(binaries.python), "-m", SERVICES[name].module), variables, settle_s=0, stop_s=20)
 
 

@@ -40,19 +40,21 @@ def up(
     programs: Iterable[str] = EVERYTHING,
     *,
     environment: Mapping[str, str] | None = None,
+    reach: Mapping[str, int] | None = None,
     timeout_s: float = 120,
     report: Report = be_silent,
 ) -> Stack:
     """Start programs (servers first), prepare them and wait until they answer.
 
-    What runs already goes on, except a service whose settings changed. `environment` is added to every service.
+    What runs already goes on, except a service whose settings changed. `environment` is added to every service;
+    `reach` has the ports at which services reach servers, where those are not the servers' own: of a proxy, say.
     Raises `StackError`, whose last line says what to do.
     """
     folder, wanted = Path(data).resolve(), tuple(programs)
     layout = settle(folder)
     with lock(layout):
         refuse_full_disk(layout)
-        changed = lay_out(layout, wanted, environment or {}, report)
+        changed = lay_out(layout.reached_at(reach or {}), wanted, environment or {}, report)
         servers = [name for name in wanted if name in SERVERS]
         start_all(layout, servers, changed, timeout_s, report)
         asyncio.run(prepare(layout, servers))

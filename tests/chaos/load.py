@@ -1,0 +1,125 @@
+"""Work for the stack: cars that upload by HTTP and by Kafka, people who label, trainings that start by themselves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+from aiokafka import AIOKafkaProducer
+
+from roadloop_local.addresses import Stack
+from roadloop_schemas.models import ModelServing
+from roadloop_world import fleet, stage
+from roadloop_world.annotators import work
+from roadloop_world.crowd import CAREFUL
+from roadloop_world.datasets import FLEET_MIX, DrivePlan
+from roadloop_world.datasets import fleet as plan_drives
+from roadloop_world.subscriber import read_topic
+from tests.waiting import eventually
+
+TENANT = "chaos"
+CARS, PEOPLE, FRAMES_PER_DRIVE = 3, 2, 6
+POLICY = '{"threshold": 1.0, "audit_share": 0.5}'
+TRAINING = stage.Training(
+    min_labels=60, steps=10, max_seconds=10, min_gain=-1, label_weight=1, base_frames=24, validation_frames=2
+)
+
+
+@dataclass
+class Load:
+    """The world around a stack. `sent` counts the frames that were uploaded so far."""
+
+    stack: Stack
+    ingest: httpx.AsyncClient
+    desk: httpx.AsyncClient
+    cars: list[fleet.Vehicle]
+    plans: Iterator[DrivePlan]
+    truth: fleet.Truth = field(default_factory=fleet.Truth)
+    sent: int = 0
+
+    async def upload(self, drives: int) -> None:
+        """Upload so many drives, each car its own, every other one completed on Kafka by the car itself."""
+        plans = [next(self.plans) for _ in range(drives)]
+        async with asyncio.TaskGroup() as group:
+            for number, car in enumerate(self.cars):
+                group.create_task(self._drive(car, plans[number :: len(self.cars)]))
+
+    async def _drive(self, car: fleet.Vehicle, plans: list[DrivePlan]) -> None:
+        for number, plan in enumerate(plans):
+            pictures = await asyncio.to_thread(fleet.take_pictures, car, plan, FRAMES_PER_DRIVE, self.truth)
+            await self._until_taken(car, plan, pictures, by_kafka=number % 2 == 1)
+            self.sent += len(pictures)
+
+    async def _until_taken(self, car: fleet.Vehicle, plan: DrivePlan, pictures: list[Any], *, by_kafka: bool) -> None:
+        """Upload as an agent does that keeps its pictures until it knows that they are there: again and again."""
+        while True:
+            try:
+                if by_kafka:
+                    await self._by_kafka(car, plan, pictures)
+                else:
+                    await fleet.upload_drive(self.ingest, car, plan, pictures)
+            except (httpx.HTTPError, TimeoutError):
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    async def _by_kafka(self, car: fleet.Vehicle, plan: DrivePlan, pictures: list[Any]) -> None:
+        async with asyncio.timeout(60):
+            async with AIOKafkaProducer(
+                bootstrap_servers=self.stack.kafka_bootstrap, enable_idempotence=True
+            ) as producer:
+                await fleet.upload_drive_by_kafka(self.ingest, producer, car, plan, pictures)
+
+    async def label(self, token: str, seed: int) -> None:
+        """Label task after task, for ever; while label-router is away, ask again as a browser does."""
+        for again in count():
+            try:
+                await work(self.desk, token, self.truth, CAREFUL, seed=seed + 100 * again, stopping=asyncio.Event())
+            except (httpx.TransportError, httpx.HTTPStatusError):
+                await asyncio.sleep(0.3)
+
+    async def books(self) -> dict[str, Any]:
+        """Return the books; none while ingest is away."""
+        try:
+            answer = await self.ingest.get("/v1/books")
+        except httpx.TransportError:
+            return {}
+        found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+        return found
+
+    async def is_settled(self) -> bool:
+        """Say whether all that was sent is known, screened, and labelled where it was kept."""
+        found = await self.books()
+        if not found or "open" in found["files"] or "in_flight" in found["frames"]:
+            return False
+        return bool(found["announced"] == self.sent and found["labelled"] == found["frames"].get("kept", 0))
+
+
+async def serves(stack: Stack) -> bool:
+    records = await read_topic(stack.kafka_bootstrap, "models.serving.v1")
+    return any(ModelServing.model_validate_json(record.value or b"{}").model.endswith(TENANT) for record in records)
+
+
+@asynccontextmanager
+async def under_load(stack: Stack, folder: Path) -> AsyncIterator[Load]:
+    """Set a tenant up, with people at work; who comes in here says when cars drive."""
+    await stage.seed_model(stack, TENANT, f"detector.{TENANT}", stage.DETECTORS / "v1")
+    await stage.set_training(stack, TENANT, TRAINING, folder)
+    await stage.set_policy(stack, TENANT, POLICY)
+    tokens = await stage.enrol_annotators(stack, TENANT, [f"person-{n}" for n in range(PEOPLE)])
+    cars = await fleet.enrol(stack.postgres_dsn("ingest"), TENANT, [f"car-{n}" for n in range(CARS)])
+    await eventually("the model serves", lambda: serves(stack), 90)
+    async with (
+        httpx.AsyncClient(base_url=f"http://{stack.address('ingest')}", timeout=10) as ingest,
+        httpx.AsyncClient(base_url=f"http://{stack.address('label-router')}", timeout=10) as desk,
+        asyncio.TaskGroup() as group,
+    ):
+        load = Load(stack, ingest, desk, cars, iter(plan_drives(11, 5_000, FLEET_MIX)))
+        people = [group.create_task(load.label(token, seed)) for seed, token in enumerate(tokens)]
+        yield load
+        for person in people:
+            person.cancel()

@@ -1,0 +1,191 @@
+"""Rounds of load and faults; after each, an outside reader compares the books."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import psutil
+
+from roadloop_audit.check import Finding, audit
+from roadloop_audit.commands import places_of
+from roadloop_audit.read import read_facts
+from roadloop_local import stack as local
+from roadloop_local.addresses import Stack
+from roadloop_local.leftovers import find_processes
+from tests.chaos.faults import PROXIED, Fault, draw, strike
+from tests.chaos.load import Load, under_load
+from tests.chaos.proxy import Proxy, open_proxy
+from tests.waiting import eventually
+
+DRIVES = 9
+SETTLE_S = 180.0
+LOST = {
+    "no-verdict",
+    "no-task",
+    "task-not-told",
+    "label-not-told",
+    "label-not-stored",
+    "frame-without-row",
+    "frame-not-announced",
+    "object-missing",
+    "files-unbalanced",
+    "frames-unbalanced",
+    "behind",
+}
+Told = Callable[["Round"], None]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What went wrong in a round, and what was found.
+
+    `fault_s`: how long the longest fault lasted; `standstill_s`: the longest time in which no frame came through;
+    `settled_s`: from the last upload and the last fault's end until every effect was there.
+    """
+
+    number: int
+    faults: tuple[str, ...]
+    frames: int
+    fault_s: float
+    standstill_s: float
+    settled_s: float
+    findings: tuple[Finding, ...] = ()
+    orphans: tuple[str, ...] = ()
+
+    @property
+    def lost(self) -> int:
+        return sum(finding.kind in LOST for finding in self.findings)
+
+    @property
+    def twice(self) -> int:
+        return sum(finding.kind.startswith("two-") or finding.kind == "event-twice" for finding in self.findings)
+
+
+@dataclass
+class Arena:
+    """A stack whose services reach their servers through proxies."""
+
+    stack: Stack
+    proxies: Mapping[str, Proxy]
+    folder: Path
+    programs: frozenset[str] = field(default_factory=frozenset)
+
+
+@asynccontextmanager
+async def open_arena(folder: Path) -> AsyncIterator[Arena]:
+    """Bring everything up, with proxies between the services and Kafka, Postgres and S3."""
+    layout = local.settle((folder / "stack").resolve())
+    proxies = {name: await open_proxy(layout.ports[name]) for name in PROXIED}
+    reach = {name: proxy.port for name, proxy in proxies.items()}
+    public = {"ROADLOOP_PUBLIC_S3_ENDPOINT": f"http://127.0.0.1:{layout.ports['s3']}"}
+    try:
+        stack = await asyncio.to_thread(local.up, layout.data, environment=public, reach=reach)
+        yield Arena(stack, proxies, folder)
+    finally:
+        for proxy in proxies.values():
+            await proxy.close()
+        await asyncio.to_thread(local.down, layout.data, purge=True)
+
+
+async def run_rounds(folder: Path, rounds: int, seed: int, told: Told) -> list[Round]:
+    """Run so many rounds on one stack; a finding ends none of them."""
+    dice, done = Random(f"chaos {seed}"), list[Round]()
+    async with open_arena(folder) as arena, under_load(arena.stack, folder) as load:
+        await one_round(arena, load, 0, ())
+        usual = names(arena.stack)
+        for number in range(1, rounds + 1):
+            faults = tuple(draw(dice) for _ in range(dice.choice((1, 1, 2))))
+            outcome = await one_round(arena, load, number, faults, dice=dice, usual=usual)
+            done.append(outcome)
+            told(outcome)
+    return done
+
+
+class Standstill:
+    """The longest time in which no more frames had their verdict."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+
+    async def follow(self, load: Load) -> None:
+        seen, since = -1, time.monotonic()
+        while True:
+            frames = (await load.books()).get("frames", {})
+            screened = frames.get("kept", 0) + frames.get("dropped", 0)
+            if screened > seen:
+                seen, since = screened, time.monotonic()
+            self.longest_s = max(self.longest_s, time.monotonic() - since)
+            await asyncio.sleep(0.3)
+
+
+def names(stack: Stack) -> list[str]:
+    """Return the names of the stack's long-lived processes, sorted; children of Postgres and trainings come and go."""
+    found = []
+    for process in find_processes(stack.data):
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            continue
+        if process.name() not in ("postgres", "git") and "roadloop_trainer" not in command:
+            found.append(f"{process.name()} {' '.join(command[-2:])[-60:]}")
+    return sorted(found)
+
+
+async def one_round(
+    arena: Arena,
+    load: Load,
+    number: int,
+    faults: tuple[Fault, ...],
+    *,
+    dice: Random | None = None,
+    usual: list[str] | None = None,
+) -> Round:
+    """Load, faults in the midst of it, then wait until all is settled, and look."""
+    sent, fault_s = load.sent, 0.0
+
+    async def go_wrong(fault: Fault, after_s: float) -> None:
+        nonlocal fault_s
+        await asyncio.sleep(after_s)
+        began = time.monotonic()
+        await strike(fault, arena.stack, arena.proxies, arena.folder)
+        fault_s = max(fault_s, time.monotonic() - began)
+
+    watch = Standstill()
+    async with asyncio.TaskGroup() as watched:
+        watching = watched.create_task(watch.follow(load))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(load.upload(DRIVES))
+            for fault in faults:
+                group.create_task(go_wrong(fault, dice.uniform(0.0, 3.0) if dice else 0.0))
+        ended = time.monotonic()
+        await eventually(f"round {number} ({', '.join(map(str, faults))}) is settled", load.is_settled, SETTLE_S)
+        settled_s = time.monotonic() - ended
+        watching.cancel()
+    findings = await settled_findings(arena.stack)
+    orphans = tuple(sorted(set(names(arena.stack)) - set(usual))) if usual is not None else ()
+    return Round(
+        number,
+        tuple(map(str, faults)),
+        load.sent - sent,
+        round(fault_s, 1),
+        round(watch.longest_s, 1),
+        round(settled_s, 1),
+        tuple(findings),
+        orphans,
+    )
+
+
+async def settled_findings(stack: Stack) -> list[Finding]:
+    """Look until nothing is found, or nothing more changes: the last effects may be on their way for a moment."""
+    end, found = time.monotonic() + 40, list[Finding]()
+    while True:
+        before, found = found, audit(await read_facts(places_of(stack), objects=True), 0.0, settled=True)
+        if not found or (time.monotonic() > end and found == before):
+            return found
+        if time.monotonic() > end + 40:
+            return found
+        await asyncio.sleep(1)
