@@ -10,9 +10,9 @@ from random import Random
 
 import psutil
 
-from roadloop_audit.check import Finding, audit
+from roadloop_audit.check import Finding
 from roadloop_audit.commands import places_of
-from roadloop_audit.read import read_facts
+from roadloop_audit.settled import audit_settled
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.leftovers import find_processes
@@ -116,7 +116,7 @@ class Standstill:
         while True:
             frames = (await load.books()).get("frames", {})
             screened = frames.get("kept", 0) + frames.get("dropped", 0)
-            if screened > seen:
+            if screened > seen or (frames and screened >= load.sent):  # nothing waits where all is through
                 seen, since = screened, time.monotonic()
             self.longest_s = max(self.longest_s, time.monotonic() - since)
             await asyncio.sleep(0.3)
@@ -165,7 +165,7 @@ async def one_round(
         await eventually(f"round {number} ({', '.join(map(str, faults))}) is settled", load.is_settled, SETTLE_S)
         settled_s = time.monotonic() - ended
         watching.cancel()
-    findings = await settled_findings(arena.stack)
+    findings = await audit_settled(places_of(arena.stack))
     orphans = tuple(sorted(set(names(arena.stack)) - set(usual))) if usual is not None else ()
     return Round(
         number,
@@ -177,15 +177,3 @@ async def one_round(
         tuple(findings),
         orphans,
     )
-
-
-async def settled_findings(stack: Stack) -> list[Finding]:
-    """Look until nothing is found, or nothing more changes: the last effects may be on their way for a moment."""
-    end, found = time.monotonic() + 40, list[Finding]()
-    while True:
-        before, found = found, audit(await read_facts(places_of(stack), objects=True), 0.0, settled=True)
-        if not found or (time.monotonic() > end and found == before):
-            return found
-        if time.monotonic() > end + 40:
-            return found
-        await asyncio.sleep(1)

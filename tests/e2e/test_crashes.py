@@ -17,6 +17,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from roadloop_audit.commands import places_of
+from roadloop_audit.settled import audit_settled
 from roadloop_local import services
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
@@ -244,6 +246,7 @@ async def test_crashes_lose_nothing_and_repeat_nothing(whole_stack: Stack, tmp_p
         await one_verdict_one_task_one_label(loop, found)
         await one_run_per_dataset(loop)
         assert await duplicates_seen(whole_stack.kafka_bootstrap) == 0
+        assert await audit_settled(places_of(whole_stack)) == []
 
 
 async def one_verdict_one_task_one_label(loop: Loop, found: dict[str, Any]) -> None:

@@ -48,7 +48,10 @@ def replay(scenario: str) -> None:
     report = run(Scenario.from_json(scenario))
     for error in report.errors:
         typer.echo(f"ended: {error}")
-    typer.echo(f"{report.steps} steps, {report.seconds:.3f} s virtual: {report.problem or 'all holds'}")
+    typer.echo(
+        f"{report.steps} steps, {report.seconds:.3f} s virtual, the busiest id fenced {report.most_fences} times"
+    )
+    typer.echo(report.problem or "all holds")
     raise typer.Exit(1 if report.problem else 0)
 
 

@@ -4,6 +4,7 @@ Behaviour as measured on Kafka 4.3 with the client the runtime uses; the contrac
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,6 +57,7 @@ class SimulatedBroker:
         self.logs = {Partition(t, n): Log(t, n) for t, count in partitions.items() for n in range(count)}
         self.transactions: dict[str, Transaction] = {}
         self.groups: dict[str, Group] = {}
+        self.fences: Counter[str] = Counter()
         self.before_commit: BeforeCommit = lambda _: None
 
     # --- without a group ---------------------------------------------------------------------------------------
@@ -91,6 +93,7 @@ class SimulatedBroker:
         if transaction.ending:
             raise Again(transactional_id)
         transaction.epoch += 1
+        self.fences[transactional_id] += 1
         return transaction.epoch
 
     def produce(self, transactional_id: str, epoch: int, request: int, to: Partition, items: Sequence[Event]) -> None:

@@ -128,10 +128,9 @@ class SimulatedLoop(async_solipsism.EventLoop):  # type: ignore[misc]
         return super().call_at(when, process.step, callback, args, context, context=context)
 
 
-def _new_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context | None = None
-) -> SimulatedTask:
-    task = SimulatedTask(coroutine, loop=loop, context=context)
+def _new_task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any) -> SimulatedTask:
+    task = SimulatedTask(coroutine, loop=loop, **options)
+    context = options.get("context")
     process = PROCESS.get() if context is None else context.get(PROCESS)
     if process is not None:
         process.tasks.append(task)

@@ -102,8 +102,8 @@ ALL = (
     _one(
         "F: one failed batch and the commit never moves again",
         LANE,
-        "                except Aborted as error:\n",
-        "                except Aborted as error:\n                    await asyncio.Event().wait()\n",
+        "        except Aborted as error:\n",
+        "        except Aborted as error:\n            await asyncio.Event().wait()\n",
     ),
     Mutation(
         "G: what is cancelled at a stop counts as done",

@@ -110,8 +110,8 @@ def _in_a_rebalance(dice: Random, at_s: float, settle: str) -> tuple[Fault, ...]
 
 def _slow_start(dice: Random, at_s: float, settle: str) -> tuple[Fault, ...]:
     """Partitions move on before their first take-over has ended, in a group that never committed anything."""
-    moves = tuple(Fault(round(0.2 + 0.5 * n + 0.3 * dice.random(), 3), "rebalance", number=1) for n in range(3))
-    return (Fault(0.01, "lossy", "kafka", for_s=2.0, number=0.4), *moves)
+    moves = tuple(Fault(round(0.3 + 0.6 * n + 0.3 * dice.random(), 3), "rebalance", number=1) for n in range(4))
+    return (Fault(0.01, "lossy", "kafka", for_s=3.0, number=dice.choice((0.4, 0.6, 0.75))), *moves)
 
 
 Kind = Callable[[Random, float, str], Fault | tuple[Fault, ...]]
@@ -122,7 +122,7 @@ KINDS: tuple[tuple[Kind, int], ...] = (
     (_twin, 2),
     (_rebalance, 3),
     (_in_a_rebalance, 3),
-    (_slow_start, 1),
+    (_slow_start, 2),
     (_outage, 2),
     (_lossy, 4),
     (_refuse, 2),

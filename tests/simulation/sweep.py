@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ def run_slice(seeds: range) -> list[Report]:
 def be_quiet() -> None:
     """The code under test logs every fault; here they are all wanted."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    warnings.simplefilter("ignore")  # killed processes leave coroutines that nobody awaits
 
 
 def reports(seeds: range) -> Iterator[Report]:

@@ -17,9 +17,11 @@ SEEDS, MUTANT_SEEDS = 500, 1_500
 REPLAY = draw(11)
 
 
-def simulation(*arguments: str, timeout_s: float = 300) -> "subprocess.CompletedProcess[str]":
+def simulation(
+    *arguments: str, module: str = "tests.simulation", timeout_s: float = 300
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        (sys.executable, "-m", "tests.simulation", *arguments),
+        (sys.executable, "-W", "ignore", "-m", module, *arguments),
         cwd=Path(__file__).parents[2],
         env=os.environ | {"PYTHONHASHSEED": "0", "COLUMNS": "200"},
         capture_output=True,
@@ -38,6 +40,14 @@ def test_all_seeds_hold() -> None:
     assert int(places) >= 20, "processes die in few places: the faults no longer reach the loop"
 
 
+def test_the_seeds_reach_nearly_every_branch_of_the_loop() -> None:
+    done = simulation("60", module="tests.simulation.branches")
+    assert done.returncode == 0, done.stderr
+    shares = {line.split()[0]: float(line.split()[1].rstrip("%")) for line in done.stdout.splitlines()}
+    assert set(shares) >= {"lane", "loop", "outbox", "observe", "claims"}
+    assert min(shares.values()) >= 85, done.stdout
+
+
 def test_every_seed_has_at_least_200_records_and_two_faults() -> None:
     for seed in range(1_000):
         scenario = draw(seed)
@@ -50,6 +60,15 @@ def test_a_scenario_runs_the_same_every_time() -> None:
     first, second = (simulation("replay", REPLAY.to_json()) for _ in range(2))
     assert first.returncode == 0, first.stdout + first.stderr
     assert (first.stdout, "all holds" in first.stdout) == (second.stdout, True)
+
+
+def test_an_output_that_refuses_for_long_is_not_asked_in_a_storm() -> None:
+    """Without a pause it would be more than three take-overs a second, each with the memory read and input fetched."""
+    refusal = Scenario(2, "kafka", 200, (Fault(0.3, "refuse", "out.v1", 30.0, 1.0),))
+    done = simulation("replay", refusal.to_json())
+    assert done.returncode == 0, done.stdout
+    (fences,) = re.findall(r"fenced (\d+) times", done.stdout)
+    assert 5 <= int(fences) <= 35
 
 
 def test_a_scenario_survives_json() -> None:

@@ -25,13 +25,17 @@ LOOK_S = 0.1
 
 @dataclass
 class Report:
-    """What became of a scenario. `steps` tells two runs apart: the same scenario takes the same steps."""
+    """What became of a scenario. `steps` tells two runs apart: the same scenario takes the same steps.
+
+    `most_fences` is how often the busiest transactional id was fenced.
+    """
 
     scenario: Scenario
     problem: str = ""
     seconds: float = 0.0
     steps: int = 0
     starts: int = 0
+    most_fences: int = 0
     places: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
 
@@ -119,6 +123,7 @@ class _World:
     def _close(self) -> None:
         report = self._report
         report.seconds = self._loop.time()
+        report.most_fences = max(self._servers.broker.fences.values(), default=0)
         for worker in self._workers.values():
             report.errors += worker.errors
             report.starts += len(worker.lives)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import stamina
 import structlog
 
 from roadloop_runtime import metrics
@@ -19,6 +20,7 @@ from roadloop_runtime.settle import Batch, Settlement
 from roadloop_runtime.streak import Streak
 
 log = structlog.get_logger()
+PAUSES: dict[str, Any] = {"wait_initial": 0.1, "wait_max": 2.0}  # seconds; a revoke waits no longer for a lane
 
 
 class Lane:
@@ -125,25 +127,48 @@ class Lane:
     # --- the way of a record -----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take the partition over and work on it; after an aborted batch, take it over again."""
+        """Take the partition over and work on it; after an aborted batch, take it over again.
+
+        At once where something was settled since; with growing pauses while nothing is: an output that refuses for
+        minutes must not be asked, and the input not be fetched, again and again.
+        """
         try:
-            while True:
-                await self._take_over()
-                try:
-                    return await self._work()
-                except Aborted as error:
-                    log.warning("settle_aborted", partition=self.partition, error=str(error))
-                    metrics.ABORTED.labels(self._kafka.group, self.partition.topic).inc()
+            ended = False
+            while not ended:
+                async for attempt in stamina.retry_context(on=Aborted, attempts=None, timeout=None, **PAUSES):
+                    with attempt:
+                        ended = await self._live()
         finally:
-            self.open = False
-            self._cancel_observations()
+            self._shut()
             await self._settlement.abandon(self.partition)
 
-    async def _take_over(self) -> None:
-        """Fence, read the committed offset, seek there, rebuild the memory, only then take records."""
+    async def _live(self) -> bool:
+        """Take over and work until the lane is drained, or a batch is aborted. Say whether this was the end.
+
+        Raises Aborted where nothing was settled since the take-over.
+        """
+        await self._take_over()
+        taken_over_at = self._settled
+        try:
+            await self._work()
+        except Aborted as error:
+            log.warning("settle_aborted", partition=self.partition, error=str(error))
+            metrics.ABORTED.labels(self._kafka.group, self.partition.topic).inc()
+            self._shut()
+            if self._settled == taken_over_at and not self._draining:
+                raise
+            return self._draining
+        return True
+
+    def _shut(self) -> None:
+        """Take no records, and give up what is observed."""
         self.open = False
         self._kafka.pause((self.partition,))
         self._cancel_observations()
+
+    async def _take_over(self) -> None:
+        """Fence, read the committed offset, seek there, rebuild the memory, only then take records."""
+        self._shut()
         offset = await self._settlement.take_over(self.partition)
         start = await self._kafka.start_of(self.partition)
         if offset is not None and offset < start:

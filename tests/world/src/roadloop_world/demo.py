@@ -236,6 +236,7 @@ def check(report: Mapping[str, Any]) -> list[str]:
     """Say what does not hold."""
     held = {
         "the books balance": report["balanced"],
+        "an outside reader finds nothing lost or twice": not report["audit"],
         "nothing is in flight": report["in_flight"] == 0,
         "every frame has a fate": report["ingested"] == sum(report["fates"].values()),
         "a model was trained and released": report["releases"] >= 1,

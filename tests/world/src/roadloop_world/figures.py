@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import numpy as np
 
+from roadloop_audit.commands import places_of
+from roadloop_audit.settled import audit_settled
 from roadloop_local.addresses import Stack
 from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_schemas.models import ModelServing, ServingState, TrainingChanged, TrainingState
@@ -113,5 +115,6 @@ async def report(stack: Stack, books: Mapping[str, Any], seconds: float) -> dict
         "serving": await serving(stack),
         "map": map_by_version(told),
         "balanced": books["balanced"],
+        "audit": [finding._asdict() for finding in await audit_settled(places_of(stack))],
         "seconds": round(seconds, 1),
     }
