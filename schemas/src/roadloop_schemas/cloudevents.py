@@ -5,9 +5,9 @@ on the hot path; a contract test compares it with the `cloudevents` library.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
+from typing import NamedTuple
 
 Header = tuple[str, bytes]
 _CONTENT_TYPE: Header = ("content-type", b"application/json")
@@ -25,9 +25,11 @@ class NotACloudEvent(ValueError):
         self.rule = rule
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """The envelope. `id` is unique within `source`; `time` is when the thing happened, RFC 3339."""
+class Attributes(NamedTuple):
+    """The envelope. `id` is unique within `source`; `time` is when the thing happened, RFC 3339.
+
+    A tuple, because one is made per record: a frozen dataclass takes three times as long.
+    """
 
     id: str
     source: str

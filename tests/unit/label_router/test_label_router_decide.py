@@ -1,6 +1,5 @@
 """Which verdict becomes a task, and what its request says."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,7 +54,7 @@ KEPT = FrameScreened(
 
 
 def seen(verdict: FrameScreened = KEPT, classes: tuple[str, ...] = (), **envelope: str) -> Observation:
-    return Observation(Received(replace(ENVELOPE, **envelope), verdict, 0, 0, WRITTEN_AT, RECORD), classes)
+    return Observation(Received(ENVELOPE._replace(**envelope), verdict, 0, 0, WRITTEN_AT, RECORD), classes)
 
 
 def variant(**changes: Any) -> FrameScreened:

@@ -1,9 +1,8 @@
 """Read a record as the event its topic promises, or say what is wrong with it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -15,8 +14,7 @@ from roadloop_schemas.fields import EventBody
 B = TypeVar("B", bound=EventBody)
 
 
-@dataclass(frozen=True, slots=True)
-class Received(Generic[B]):
+class Received(NamedTuple, Generic[B]):
     """One event with its envelope and where it was read. `written_at` is the record's timestamp."""
 
     envelope: Attributes

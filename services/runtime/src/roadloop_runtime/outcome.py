@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from roadloop_runtime.records import Event
 
@@ -16,8 +17,7 @@ class LoopReason(StrEnum):
     OUTPUT_TOO_LARGE = "output_too_large"
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(NamedTuple):
     """Done. `events` go to Kafka, `changes` to Postgres, both with the input offset or not at all."""
 
     events: tuple[Event, ...] = ()
