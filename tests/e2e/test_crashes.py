@@ -68,10 +68,12 @@ class Loop:
     sent: int = 0
 
     async def books(self) -> dict[str, Any]:
-        """Return the books; empty ones while ingest is away."""
+        """Return the books; empty ones while ingest or its database is away."""
         try:
             answer = await self.ingest.get("/v1/books")
-        except httpx.TransportError:
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            print("no books:", error, answer.text if isinstance(error, httpx.HTTPStatusError) else "")
             return {"announced": 0, "files": {}, "frames": {}}
         found: dict[str, Any] = answer.json()
         return found

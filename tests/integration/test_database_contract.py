@@ -13,7 +13,7 @@ import pytest
 
 from roadloop_local.addresses import Stack
 from roadloop_runtime import outbox_table
-from roadloop_runtime.broker import Fenced
+from roadloop_runtime.broker import Aborted, Fenced
 from roadloop_runtime.offset_table import OffsetTable
 from roadloop_runtime.outbox import LockLost, Row, Rows
 from roadloop_runtime.postgres import Connection, Pool, open_pool
@@ -237,3 +237,18 @@ async def test_a_committed_row_is_found_after_a_wait(database: Database) -> None
         return await fresh(rows) == [(1, "1")]
 
     await eventually("the row", there, 10)
+
+
+async def test_a_transaction_that_postgres_gives_up_is_aborted_and_ends_no_process(stack: Stack) -> None:
+    async def deadlocked(_connection: Connection, _changes: Sequence[Any]) -> None:
+        raise asyncpg.DeadlockDetectedError("deadlock detected")
+
+    schema = f"contract_{uuid.uuid4().hex[:8]}"
+    dsn = f"{stack.postgres_dsn('postgres')}?options=-csearch_path%3D{schema}"
+    async with await open_pool(dsn, name=schema) as pool:
+        await pool.execute(TABLES.format(schema=schema))
+        offsets = OffsetTable(pool, deadlocked)
+        await offsets.take_over(GROUP, SOURCE)
+        with pytest.raises(Aborted):
+            await offsets.settle(GROUP, 1, batch(None, 1, counts=((0, b"k", 1),)))
+        await pool.execute(f"drop schema {schema} cascade")

@@ -34,6 +34,7 @@ class Log:
     end: int = 0
     refusing: float = 0.0
     entries: list[Entry] = field(default_factory=list)
+    expired: list[Entry] = field(default_factory=list)
     opened: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -93,8 +94,15 @@ class Log:
     def expire(self, before: int) -> None:
         """Delete what is below an offset, as retention does."""
         if before > self.start:
-            self.entries = self.entries[self._index(before) :]
+            kept = self._index(before)
+            self.expired += self.entries[:kept]
+            self.entries = self.entries[kept:]
             self.start = before
+
+    def ever_committed(self) -> Sequence[Entry]:
+        """Return all records that a read_committed reader could ever see, expired ones included."""
+        gone = [entry for entry in self.expired if not entry.marker and not entry.aborted]
+        return [*gone, *self.committed()]
 
     def _index(self, offset: int) -> int:
         return bisect_left(self.entries, offset, key=lambda entry: entry.offset)

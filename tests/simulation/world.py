@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -10,12 +9,13 @@ from random import Random
 from roadloop_runtime.records import Event, Partition
 from tests.simulation import work
 from tests.simulation.broker import SimulatedBroker
-from tests.simulation.clock import OUTSIDE, State, run_virtual
+from tests.simulation.clock import State, run_virtual
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle, Violation
-from tests.simulation.scenario import WORKERS, Fault, Scenario
-from tests.simulation.worker import RESTART_S, Life, Servers, Worker
+from tests.simulation.scenario import WORKERS, Scenario
+from tests.simulation.strikes import Strikes, later
+from tests.simulation.worker import Life, Servers, Worker
 
 PATIENCE_S = 40.0
 ORDERLY = {"terminate", "rebalance", "twin", "tidy"}
@@ -60,16 +60,19 @@ class _World:
         self._servers = Servers(broker, SimulatedDatabase(), network, scenario.settle == "postgres")
         self._workers = {name: Worker(name, self._servers) for name in WORKERS}
         self._oracle = Oracle(self._servers)
+        self._strikes = Strikes(self._servers, self._workers)
         self._report = Report(scenario)
         self._loop = asyncio.get_running_loop()
 
     async def live(self) -> Report:
         self._feed(0, self._scenario.records // 2)
         for number, name in enumerate(WORKERS):
-            self._later(0.3 * number * self._dice.random() ** 2, self._workers[name].start)
-        self._later(1.5, lambda: self._feed(self._scenario.records // 2, self._scenario.records))
+            later(0.3 * number * self._dice.random() ** 2, self._workers[name].start)
+        later(1.5, partial(self._feed, self._scenario.records // 2, self._scenario.records))
         for fault in self._scenario.faults:
-            self._later(fault.at_s, partial(self._strike, fault))
+            later(fault.at_s, partial(self._strikes.strike, fault))
+            if fault.kind == "terminate" and ORDERLY.issuperset(other.kind for other in self._scenario.faults):
+                later(fault.at_s, partial(self._watch_the_end, self._workers[fault.whom]))
         try:
             await self._until_done()
         except Violation as violation:
@@ -77,8 +80,13 @@ class _World:
         self._close()
         return self._report
 
-    def _later(self, after_s: float, what: Callable[[], object]) -> None:
-        self._loop.call_later(after_s, what, context=OUTSIDE)
+    def _watch_the_end(self, worker: Worker) -> None:
+        if worker.lives:
+            later(STOP_S, partial(self._must_have_ended, worker.life))
+
+    def _must_have_ended(self, life: Life) -> None:
+        if life.process.state is not State.DEAD:
+            self._oracle.violations.append(f"{life.process.name} was told to stop {STOP_S} s ago and still runs")
 
     def _feed(self, first: int, last: int) -> None:
         """Write input, with the holes and markers that compaction and other people's transactions leave."""
@@ -123,6 +131,7 @@ class _World:
     def _close(self) -> None:
         report = self._report
         report.seconds = self._loop.time()
+        report.places = self._strikes.places
         report.most_fences = max(self._servers.broker.fences.values(), default=0)
         for worker in self._workers.values():
             report.errors += worker.errors
@@ -132,80 +141,3 @@ class _World:
                 life.process.on_death = lambda: None
                 life.process.kill()
                 life.process.bury()
-
-    # --- faults ------------------------------------------------------------------------------------------------
-
-    def _strike(self, fault: Fault) -> None:
-        getattr(self, f"_{fault.kind}")(fault)
-
-    def _kill(self, fault: Fault) -> None:
-        worker = self._workers[fault.whom]
-        if worker.lives:
-            worker.restart_after_s = fault.for_s
-            process = worker.life.process
-            process.dies_at_step = process.steps + int(fault.number)
-            before = process.on_death
-
-            def note() -> None:
-                self._report.places.update(process.places())
-                before()
-                self._later(fault.for_s + 0.01, lambda: setattr(worker, "restart_after_s", RESTART_S))
-
-            process.on_death = note
-
-    def _freeze(self, fault: Fault) -> None:
-        if self._workers[fault.whom].lives:
-            process = self._workers[fault.whom].life.process
-            process.freeze()
-            self._later(fault.for_s, process.wake)
-
-    def _terminate(self, fault: Fault) -> None:
-        worker = self._workers[fault.whom]
-        if worker.lives:
-            worker.restart_after_s = fault.for_s
-            worker.life.stopping.set()
-            self._later(fault.for_s + 1.0, lambda: setattr(worker, "restart_after_s", RESTART_S))
-            if ORDERLY.issuperset(fault.kind for fault in self._scenario.faults):
-                self._later(STOP_S, partial(self._must_have_ended, worker.life))
-
-    def _must_have_ended(self, life: Life) -> None:
-        if life.process.state is not State.DEAD:
-            self._oracle.violations.append(f"{life.process.name} was told to stop {STOP_S} s ago and still runs")
-
-    def _twin(self, fault: Fault) -> None:
-        if self._workers[fault.whom].lives:
-            self._workers[fault.whom].start()
-
-    def _rebalance(self, fault: Fault) -> None:
-        for number in range(int(fault.number)):
-            self._later(fault.for_s * number, self._servers.broker.group(work.GROUP).rebalance)
-
-    def _outage(self, fault: Fault) -> None:
-        self._servers.network.away.add(fault.whom)
-        self._later(fault.for_s, lambda: self._servers.network.away.discard(fault.whom))
-
-    def _lossy(self, fault: Fault) -> None:
-        self._servers.network.loss[fault.whom] = fault.number
-        self._later(fault.for_s, lambda: self._servers.network.loss.pop(fault.whom, None))
-
-    def _refuse(self, fault: Fault) -> None:
-        for number in range(work.PARTITIONS):
-            log = self._servers.broker.logs[Partition(fault.whom, number)]
-            log.refusing = fault.number
-            self._later(fault.for_s, partial(setattr, log, "refusing", 0.0))
-
-    def _store(self, fault: Fault) -> None:
-        self._servers.store_is_up = False
-        self._later(fault.for_s, lambda: setattr(self._servers, "store_is_up", True))
-
-    def _tidy(self, fault: Fault) -> None:
-        for number in range(work.PARTITIONS):
-            self._servers.broker.logs[Partition(work.MEMORY, number)].compact()
-
-    def _cut(self, fault: Fault) -> None:
-        def cut() -> None:
-            if self._servers.database.holder is not None:
-                self._servers.database.hang_up(self._servers.database.holder)
-
-        for number in range(int(fault.number)):
-            self._later(0.25 * number, cut)

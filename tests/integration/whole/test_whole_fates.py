@@ -1,16 +1,20 @@
 """Uploads that get a fate as a whole: never completed, completed late, or given up unseen."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from aiokafka import ConsumerRecord
 
+from ingest import fate_table
 from ingest.abandon import abandon_late
+from ingest.fates import FrameFate, FramesTrained
 from ingest.signature import OWN_KEY_ID, sign
 from roadloop_runtime.deadletter import to_dead_letter
 from roadloop_runtime.outcome import DeadLetter, LoopReason
-from roadloop_runtime.postgres import open_pool
+from roadloop_runtime.postgres import Pool, open_pool
 from roadloop_schemas.cloudevents import Attributes, to_headers
 from roadloop_world import fleet
 from tests.waiting import eventually
@@ -18,6 +22,9 @@ from tests.waiting import eventually
 from .conftest import COMPLETED, Road, a_name, bearer, body, file, picture
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+FORGET = "update frames set labelled = false, trained = false where frame_id = any($1::text[])"
 
 
 async def abandon(road: Road) -> int:
@@ -71,3 +78,25 @@ async def test_a_given_up_completion_rejects_its_upload_until_a_replay_admits_it
     told = await road.fate(upload_id)
     assert (told["accepted"], told.get("rejected", 0)) == (1, 0)
     assert await books_balance(road)
+
+
+async def test_settles_that_touch_the_same_uploads_crosswise_never_deadlock(road: Road) -> None:
+    """Verdicts, labels and trainings of the same frames settle in their own order, and admissions beside them."""
+    uploads = [(a_name("up"), [picture() for _ in range(6)]) for _ in range(4)]
+    for upload_id, pictures in uploads:
+        uris = await road.put(upload_id, pictures)
+        await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+        await road.fate(upload_id)
+    frames = [fleet.frame_id(road.car, one.content) for _, pictures in uploads for one in pictures]
+    dice = Random(1)
+
+    async def settle(pool: Pool) -> None:
+        for _ in range(12):
+            changes = [FrameFate("labelled", frame_id=frame) for frame in dice.sample(frames, len(frames))]
+            trained = FramesTrained(dice.sample(frames, len(frames)))
+            async with pool.acquire() as connection, connection.transaction():
+                await fate_table.store(connection, [*changes, trained] if dice.random() < 0.5 else [trained, *changes])
+                await connection.execute(FORGET, frames)
+
+    async with await open_pool(road.whole.stack.postgres_dsn("ingest"), name="test") as pool:
+        await asyncio.gather(*(settle(pool) for _ in range(6)))

@@ -12,6 +12,13 @@ from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.uploads import UploadFate
 
+# Whoever changes frames holds their uploads, and takes those in one order: so no two settles ever wait for each other.
+LOCK = """
+select tenant, upload_id from uploads
+where (tenant, upload_id) in (select * from unnest($1::text[], $2::text[]))
+order by tenant, upload_id for update
+"""
+TOUCHED = "select distinct tenant, upload_id from frames where frame_id = any($1::text[]) or unit_id = any($2::text[])"
 SET_FATE = """
 update frames set fate = $2, reason = $3
 where frame_id = $1 and fate in ('in_flight', 'dead_lettered') returning tenant, upload_id
@@ -75,11 +82,34 @@ class Books:
 
 async def store(connection: Connection, changes: Sequence[Change]) -> None:
     """Write what became of frames and uploads, and tell it, in the transaction of their settle."""
+    await lock(connection, await _uploads_of(connection, changes))
     touched: dict[tuple[str, str], None] = {}
     for change in changes:
         for row in await _write(connection, change):
             touched[row["tenant"], row["upload_id"]] = None
     await publish(connection, touched)
+
+
+async def lock(connection: Connection, uploads: Iterable[tuple[str, str]]) -> None:
+    """Hold uploads until the end of the transaction. Call it once, before anything of them is changed."""
+    wanted = list(uploads)
+    await connection.execute(LOCK, [tenant for tenant, _ in wanted], [upload_id for _, upload_id in wanted])
+
+
+async def _uploads_of(connection: Connection, changes: Sequence[Change]) -> set[tuple[str, str]]:
+    frames: list[str] = []
+    units: list[str] = []
+    uploads: set[tuple[str, str]] = set()
+    for change in changes:
+        if isinstance(change, UploadRefused):
+            uploads.add((change.tenant, change.upload_id))
+        elif isinstance(change, FramesTrained):
+            frames += change.frame_ids
+        elif change.unit_id is not None:
+            units.append(change.unit_id)
+        elif change.frame_id is not None:
+            frames.append(change.frame_id)
+    return uploads | {tuple(row) for row in await connection.fetch(TOUCHED, frames, units)}
 
 
 async def _write(connection: Connection, change: Change) -> list[Any]:
@@ -95,7 +125,7 @@ async def _write(connection: Connection, change: Change) -> list[Any]:
 
 
 async def publish(connection: Connection, uploads: Iterable[tuple[str, str]]) -> None:
-    """Put the newest counters of uploads into the outbox. Sorted, so that two settles never lock crosswise."""
+    """Put the newest counters of uploads into the outbox."""
     await outbox_table.append(connection, [await _event(connection, *upload) for upload in sorted(uploads)])
 
 

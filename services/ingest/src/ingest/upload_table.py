@@ -106,6 +106,7 @@ async def _look_up(pool: Pool, tenant: str, upload: UploadCompleted) -> Known:
 
 async def store(connection: Connection, changes: Sequence[Admitted]) -> None:
     """Write the fates of files and the new frames, in the transaction of their settle."""
+    await fate_table.lock(connection, [(change.tenant, change.upload_id) for change in changes])
     for change in changes:
         await _admit(connection, change)
         await fate_table.publish(connection, [(change.tenant, change.upload_id)])

@@ -20,7 +20,9 @@ from roadloop_runtime.settle import Batch, Settlement
 from roadloop_runtime.streak import Streak
 
 log = structlog.get_logger()
-PAUSES: dict[str, Any] = {"wait_initial": 0.1, "wait_max": 2.0}  # seconds; a revoke waits no longer for a lane
+# A worker that was frozen learns from its next heartbeat that a partition has moved on. To take it over again sooner
+# than that would fence its rightful owner. The longest pause is what a revoke has to wait for at most.
+PAUSE_S, LONGEST_PAUSE_S = 0.7, 2.0
 
 
 class Lane:
@@ -127,15 +129,18 @@ class Lane:
     # --- the way of a record -----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take the partition over and work on it; after an aborted batch, take it over again.
+        """Take the partition over and work on it; after an aborted batch and a pause, take it over again.
 
-        At once where something was settled since; with growing pauses while nothing is: an output that refuses for
-        minutes must not be asked, and the input not be fetched, again and again.
+        The pauses grow while nothing is settled: an output that refuses for minutes must not be asked, and the input
+        not be fetched, again and again.
         """
         try:
             ended = False
             while not ended:
-                async for attempt in stamina.retry_context(on=Aborted, attempts=None, timeout=None, **PAUSES):
+                pauses = stamina.retry_context(
+                    on=Aborted, attempts=None, timeout=None, wait_initial=PAUSE_S, wait_max=LONGEST_PAUSE_S
+                )
+                async for attempt in pauses:
                     with attempt:
                         ended = await self._live()
         finally:
@@ -155,9 +160,12 @@ class Lane:
             log.warning("settle_aborted", partition=self.partition, error=str(error))
             metrics.ABORTED.labels(self._kafka.group, self.partition.topic).inc()
             self._shut()
-            if self._settled == taken_over_at and not self._draining:
+            if self._draining:
+                return True
+            if self._settled == taken_over_at:
                 raise
-            return self._draining
+            await asyncio.sleep(PAUSE_S)
+            return False
         return True
 
     def _shut(self) -> None:

@@ -73,9 +73,11 @@ class Loop:
                 watch = group.create_task(self._claim.watch())
                 await self._kafka.join(self._handlers, self._revoked, self._assigned)
                 self.joined = True
-                while not stopping.is_set():
-                    await self._turn()
-                self._leaving = True
+                try:
+                    while not stopping.is_set():
+                        await self._turn()
+                finally:
+                    self._leaving = True
                 self._kafka.pause(self._lanes)
                 await self._end_lanes(frozenset(self._lanes))
                 watch.cancel()

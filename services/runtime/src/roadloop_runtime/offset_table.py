@@ -25,6 +25,15 @@ update consumer_offsets set next_offset = $6, settled_at = now()
 where consumer_group = $1 and topic = $2 and partition = $3 and epoch = $4 and next_offset is not distinct from $5
 """
 
+# The connection is gone, or Postgres gave this transaction up for another one's sake.
+ROLLED_BACK = (
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TransactionRollbackError,
+    OSError,
+    TimeoutError,
+)
+
 
 class OffsetTable:
     """The table of one service. `store` writes a batch's changes in the transaction of its offset."""
@@ -47,7 +56,7 @@ class OffsetTable:
                 if batch.changes:
                     await self._store(connection, batch.changes)
                 await outbox_table.append(connection, batch.events)
-        except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError, TimeoutError) as error:
+        except ROLLED_BACK as error:
             raise Aborted(f"{type(error).__name__}: {error}") from error
 
 
