@@ -24,6 +24,7 @@ from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import find_binaries
 from roadloop_local.ports import choose_ports
+from roadloop_runtime.process import EXIT_RESTART
 from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.labels import LabelCompleted, LabelRequested
 from roadloop_schemas.models import ModelServing, TrainingChanged, TrainingState
@@ -223,7 +224,9 @@ async def freeze_a_worker(loop: Loop, folder: Path) -> None:
         await asyncio.to_thread(local.kill, loop.stack.data, "screen", signal.SIGCONT)
         await eventually("the frozen worker is back", lambda: has_members(loop, 2))
         second.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(second.wait, 30) == 0
+        # a zombie may take a partition back before its heartbeat tells it better: the rightful owner then ends, to be
+        # restarted, and what counts is that nothing is lost or doubled
+        assert await asyncio.to_thread(second.wait, 30) in (0, EXIT_RESTART)
 
 
 async def test_crashes_lose_nothing_and_repeat_nothing(whole_stack: Stack, tmp_path: Path) -> None:
