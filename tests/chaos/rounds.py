@@ -130,7 +130,7 @@ def names(stack: Stack) -> list[str]:
             command = process.cmdline()
         except psutil.Error:
             continue
-        if process.name() not in ("postgres", "git") and "roadloop_trainer" not in command:
+        if process.name() != "postgres" and "roadloop_trainer" not in command:
             found.append(f"{process.name()} {' '.join(command[-2:])[-60:]}")
     return sorted(found)
 

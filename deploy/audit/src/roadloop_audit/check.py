@@ -5,10 +5,10 @@ A thing is only missing when its cause is older than `patience_s`: younger ones 
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from roadloop_audit.facts import Facts, Heard, Run, Topic
+from roadloop_audit.facts import Facts, Heard, Topic
 
 OURS = "/roadloop/"  # agents may say a thing twice; what Roadloop says it says once
 
@@ -76,8 +76,7 @@ def _frames(facts: Facts, old: float) -> Iterator[Finding]:
         if frame_id not in rows:
             yield Finding("frame-without-row", frame_id, f"announced at {unit.place}, ingest has no row of it")
     for frame in facts.frames:
-        since = max(facts.ingested.whole_since, 0.0)
-        if frame.frame_id not in announced and since < frame.received_at < old:
+        if frame.frame_id not in announced and facts.ingested.whole_since < frame.received_at < old:
             yield Finding("frame-not-announced", frame.frame_id, f"ingest has its row, {facts.ingested.name} has not")
 
 
@@ -90,7 +89,8 @@ def _verdicts(facts: Facts, old: float) -> Iterator[Finding]:
         if count > 1:
             yield Finding("two-verdicts", frame_id, f"{count} events in {facts.screened.name}")
     for frame_id, unit in announced.items():
-        if frame_id not in given and unit.body["unit_id"] not in dead and _due(unit, facts.screened, old):
+        due = facts.screened.whole_since < unit.at < old
+        if frame_id not in given and unit.body.get("unit_id") not in dead and due:
             yield Finding("no-verdict", frame_id, f"announced at {unit.place}, neither screened nor a dead letter")
     known = announced.keys() | {frame.frame_id for frame in facts.frames}
     for heard in facts.screened.records:
@@ -114,7 +114,7 @@ def _objects(facts: Facts, _old: float) -> Iterator[Finding]:
 
 def _tasks(facts: Facts, old: float) -> Iterator[Finding]:
     """Every kept frame has one task, and every task was told."""
-    kept = {str(heard.body["frame_id"]): heard for heard in facts.screened.records if heard.body["verdict"] == "kept"}
+    kept = {str(h.body.get("frame_id")): h for h in facts.screened.records if h.body.get("verdict") == "kept"}
     per_frame = Counter(task.frame_id for task in facts.tasks)
     told = {heard.body.get("task_id") for heard in facts.requested.records}
     for frame_id, heard in kept.items():
@@ -153,10 +153,12 @@ def _training(facts: Facts, old: float) -> Iterator[Finding]:
             yield Finding("label-not-stored", key[0], f"told at {heard.place}, trainer-trigger has no row")
     for key in stored - told.keys():
         yield Finding("label-of-nothing", key[0], f"trainer-trigger has version {key[1]}, no event told it")
-    for (model, dataset), runs in _grouped(facts.runs, lambda run: (run.model, run.dataset_id)).items():
-        if len(runs) > 1:
-            names = ", ".join(sorted(run.run_id for run in runs))
-            yield Finding("two-runs", dataset, f"{model} was trained on it by {names}")
+    runs: dict[tuple[str, str], list[str]] = {}
+    for run in facts.runs:
+        runs.setdefault((run.model, run.dataset_id), []).append(run.run_id)
+    for (model, dataset), names in runs.items():
+        if len(names) > 1:
+            yield Finding("two-runs", dataset, f"{model} was trained on it by {', '.join(sorted(names))}")
 
 
 def _lags(facts: Facts) -> Iterator[Finding]:
@@ -164,14 +166,3 @@ def _lags(facts: Facts) -> Iterator[Finding]:
         if lag.records:
             where = f"{lag.topic}/{lag.partition}"
             yield Finding("behind", lag.group, f"{lag.records} records of {where} are not settled")
-
-
-def _due(heard: Heard, effect: Topic, old: float) -> bool:
-    return effect.whole_since < heard.at < old
-
-
-def _grouped(things: Iterable[Run], key: Callable[[Run], tuple[str, str]]) -> dict[tuple[str, str], list[Run]]:
-    grouped: dict[tuple[str, str], list[Run]] = {}
-    for thing in things:
-        grouped.setdefault(key(thing), []).append(thing)
-    return grouped

@@ -77,28 +77,18 @@ async def partition_counts(admin: AIOKafkaAdminClient) -> Mapping[str, int]:
 async def create(bootstrap: str, wanted: Iterable[NewTopic]) -> None:
     """Create topics that are missing and check the others' partition counts."""
     wanted = list(wanted)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    async with asyncio.timeout(REQUEST_TIMEOUT_S):
-        await admin.start()
-        try:
-            answer = await admin.create_topics(wanted)
-            for name, code, message in answer.topic_errors:
-                if code not in (0, ALREADY_EXISTS):
-                    raise TopicMissing(f"{name} could not be created: {message} (error {code})")
-        finally:
-            await admin.close()
+    async with open_admin(bootstrap) as admin, asyncio.timeout(REQUEST_TIMEOUT_S):
+        answer = await admin.create_topics(wanted)
+    for name, code, message in answer.topic_errors:
+        if code not in (0, ALREADY_EXISTS):
+            raise TopicMissing(f"{name} could not be created: {message} (error {code}): see the broker's log")
     await check(bootstrap, {topic.name: topic.num_partitions for topic in wanted})
 
 
 async def check(bootstrap: str, partitions: Mapping[str, int]) -> None:
     """Raise TopicMissing unless every topic is there with its partition count."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    async with asyncio.timeout(REQUEST_TIMEOUT_S):
-        await admin.start()
-        try:
-            found = await _partition_counts(admin, partitions)
-        finally:
-            await admin.close()
+    async with open_admin(bootstrap) as admin, asyncio.timeout(REQUEST_TIMEOUT_S):
+        found = await _partition_counts(admin, partitions)
     for name, count in partitions.items():
         if name not in found:
             raise TopicMissing(f"topic {name} is not there: run `roadloop topics create`")

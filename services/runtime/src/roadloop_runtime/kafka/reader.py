@@ -45,13 +45,8 @@ async def read_partition(bootstrap: str, partition: Partition) -> Sequence[Recor
 
     The end is the last stable offset: what a still open transaction holds back is not waited for.
     """
-    consumer = _consumer(bootstrap)
-    async with asyncio.timeout(REQUEST_TIMEOUT_S):
-        await consumer.start()
-    try:
+    async with open_reader(bootstrap) as consumer:
         return await _read_to_end(consumer, TopicPartition(*partition))
-    finally:
-        await consumer.stop()
 
 
 async def _read_to_end(consumer: AIOKafkaConsumer, tp: TopicPartition) -> list[Record]:

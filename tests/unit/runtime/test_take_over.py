@@ -1,0 +1,95 @@
+"""A take-over skips nothing silently, and a lane that never took over remembers nothing."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from roadloop_runtime.broker import OffsetsExpired
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.lane import Lane
+from roadloop_runtime.outcome import Emit
+from roadloop_runtime.pending import Kept, Limits
+from roadloop_runtime.records import Partition
+from roadloop_runtime.streak import Streak
+
+LIMITS = Limits()
+
+
+class Log:
+    """A member whose partition begins at an offset."""
+
+    group = "g"
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self.sought: list[int] = []
+
+    def pause(self, _partitions: Any) -> None:
+        return
+
+    def resume(self, _partitions: Any) -> None:
+        return
+
+    def seek(self, _partition: Partition, offset: int) -> None:
+        self.sought.append(offset)
+
+    async def start_of(self, _partition: Partition) -> int:
+        return self._start
+
+
+class Settled:
+    """A settlement that stopped at an offset."""
+
+    def __init__(self, offset: int | None) -> None:
+        self._offset = offset
+
+    async def take_over(self, _partition: Partition) -> int | None:
+        return self._offset
+
+    async def abandon(self, _partition: Partition) -> None:
+        return
+
+
+async def rebuild(_partition: int) -> str:
+    return "rebuilt"
+
+
+def lane(log: Log, settled: int | None, group: asyncio.TaskGroup, kept: Kept | None = None) -> Lane:
+    handler: Handler[Any, Any, Any, Any] = Handler(lambda r: r, lambda m, _s, _p: (m, Emit()), rebuild, lambda: None)
+    return Lane(
+        Partition("t", 0),
+        handler,
+        kafka=log,  # type: ignore[arg-type]
+        settlement=Settled(settled),  # type: ignore[arg-type]
+        limits=LIMITS,
+        seats=asyncio.Semaphore(1),
+        streak=Streak(),
+        group=group,
+        kept=kept,
+    )
+
+
+async def test_records_that_expired_unread_end_the_lane_with_their_count() -> None:
+    async with asyncio.TaskGroup() as group:
+        with pytest.raises(OffsetsExpired, match=r"4 records expired unread \(5 to 8\)"):
+            await lane(Log(9), 5, group).run()
+
+
+@pytest.mark.parametrize(
+    ("settled", "kept", "sought", "remembered"),
+    [
+        pytest.param(None, None, 3, "rebuilt", id="where-nothing-was-settled-it-begins-at-the-start"),
+        pytest.param(7, None, 7, "rebuilt", id="else-where-the-last-settle-ended"),
+        pytest.param(7, Kept(7, "kept"), 7, "kept", id="a-returning-owner-remembers"),
+        pytest.param(8, Kept(7, "kept"), 8, "rebuilt", id="but-not-what-another-has-changed-since"),
+    ],
+)
+async def test_a_take_over(settled: int | None, kept: Kept | None, sought: int, remembered: str) -> None:
+    log = Log(3)
+    async with asyncio.TaskGroup() as group:
+        one = lane(log, settled, group, kept)
+        assert one.keep() is None, "nothing was taken over: no memory is not an empty one"
+        one.drain()
+        await one.run()
+    assert (log.sought, one.keep()) == ([sought], Kept(settled, remembered))
