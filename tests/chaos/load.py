@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from aiokafka import AIOKafkaProducer
 from roadloop_local.addresses import Stack
 from roadloop_schemas.models import ModelServing
 from roadloop_world import fleet, stage
-from roadloop_world.annotators import work
-from roadloop_world.crowd import CAREFUL
 from roadloop_world.datasets import FLEET_MIX, DrivePlan
 from roadloop_world.datasets import fleet as plan_drives
 from roadloop_world.subscriber import read_topic
+from tests.load import label_for_ever, read_books
 from tests.waiting import eventually
 
 TENANT = "chaos"
@@ -74,26 +72,9 @@ class Load:
             ) as producer:
                 await fleet.upload_drive_by_kafka(self.ingest, producer, car, plan, pictures)
 
-    async def label(self, token: str, seed: int) -> None:
-        """Label task after task, for ever; while label-router is away, ask again as a browser does."""
-        for again in count():
-            try:
-                await work(self.desk, token, self.truth, CAREFUL, seed=seed + 100 * again, stopping=asyncio.Event())
-            except (httpx.TransportError, httpx.HTTPStatusError):
-                await asyncio.sleep(0.3)
-
-    async def books(self) -> dict[str, Any]:
-        """Return the books; none while ingest is away."""
-        try:
-            answer = await self.ingest.get("/v1/books")
-        except httpx.TransportError:
-            return {}
-        found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
-        return found
-
     async def is_settled(self) -> bool:
         """Say whether all that was sent is known, screened, and labelled where it was kept."""
-        found = await self.books()
+        found = await read_books(self.ingest)
         if not found or "open" in found["files"] or "in_flight" in found["frames"]:
             return False
         return bool(found["announced"] == self.sent and found["labelled"] == found["frames"].get("kept", 0))
@@ -119,7 +100,7 @@ async def under_load(stack: Stack, folder: Path) -> AsyncIterator[Load]:
         asyncio.TaskGroup() as group,
     ):
         load = Load(stack, ingest, desk, cars, iter(plan_drives(11, 5_000, FLEET_MIX)))
-        people = [group.create_task(load.label(token, seed)) for seed, token in enumerate(tokens)]
+        people = [group.create_task(label_for_ever(desk, token, load.truth, seed)) for seed, token in enumerate(tokens)]
         yield load
         for person in people:
             person.cancel()

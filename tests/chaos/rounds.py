@@ -19,6 +19,7 @@ from roadloop_local.leftovers import find_processes
 from tests.chaos.faults import PROXIED, Fault, draw, strike
 from tests.chaos.load import Load, under_load
 from tests.chaos.proxy import Proxy, open_proxy
+from tests.load import read_books
 from tests.waiting import eventually
 
 DRIVES = 9
@@ -114,7 +115,7 @@ class Standstill:
     async def follow(self, load: Load) -> None:
         seen, since = -1, time.monotonic()
         while True:
-            frames = (await load.books()).get("frames", {})
+            frames = (await read_books(load.ingest)).get("frames", {})
             screened = frames.get("kept", 0) + frames.get("dropped", 0)
             if screened > seen or (frames and screened >= load.sent):  # nothing waits where all is through
                 seen, since = screened, time.monotonic()

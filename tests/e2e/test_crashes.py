@@ -28,11 +28,10 @@ from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.labels import LabelCompleted, LabelRequested
 from roadloop_schemas.models import ModelServing, TrainingChanged, TrainingState
 from roadloop_world import fleet, stage
-from roadloop_world.annotators import work
-from roadloop_world.crowd import CAREFUL
 from roadloop_world.datasets import FLEET_MIX, DrivePlan
 from roadloop_world.datasets import fleet as plan_drives
 from roadloop_world.subscriber import duplicates_seen, read_topic
+from tests.load import label_for_ever, read_books
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(400)]
@@ -69,14 +68,7 @@ class Loop:
 
     async def books(self) -> dict[str, Any]:
         """Return the books; empty ones while ingest or its database is away."""
-        try:
-            answer = await self.ingest.get("/v1/books")
-            answer.raise_for_status()
-        except httpx.HTTPError as error:
-            print("no books:", error, answer.text if isinstance(error, httpx.HTTPStatusError) else "")
-            return {"announced": 0, "files": {}, "frames": {}}
-        found: dict[str, Any] = answer.json()
-        return found
+        return await read_books(self.ingest) or {"announced": 0, "files": {}, "frames": {}}
 
     async def screened(self) -> int:
         frames = (await self.books())["frames"]
@@ -107,16 +99,6 @@ class Loop:
 
     async def _keeps_up(self) -> bool:
         return self.enough.is_set() or self.sent - await self.screened() <= IN_FLIGHT_AT_MOST
-
-    async def label(self, token: str, seed: int) -> None:
-        """Label task after task; while label-router is away, ask again as a browser does."""
-        for again in count():
-            try:
-                await work(self.desk, token, self.truth, CAREFUL, seed=seed + 100 * again, stopping=asyncio.Event())
-            except (httpx.TransportError, httpx.HTTPStatusError):
-                await asyncio.sleep(0.2)
-            else:
-                return
 
     async def goes_on(self) -> None:
         """Wait until frames that were not there before have come through."""
@@ -168,7 +150,9 @@ async def under_load(stack: Stack, tmp_path: Path) -> AsyncIterator[Loop]:
     ):
         loop = Loop(stack, ingest, desk)
         driving = group.create_task(loop.drive(vehicles))
-        labelling = [group.create_task(loop.label(token, seed)) for seed, token in enumerate(tokens)]
+        labelling = [
+            group.create_task(label_for_ever(desk, token, loop.truth, seed)) for seed, token in enumerate(tokens)
+        ]
         yield loop
         for task in (driving, *labelling):
             task.cancel()

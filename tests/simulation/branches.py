@@ -17,6 +17,7 @@ MODULES = (
     "roadloop_runtime.outbox",
     "roadloop_runtime.settle_kafka",
     "roadloop_runtime.settle_postgres",
+    "roadloop_runtime.waiting",
 )
 
 

@@ -48,9 +48,8 @@ def _one(name: str, file: Path, old: str, new: str) -> Mutation:
     return Mutation(name, (Patch(file, old, new),))
 
 
-UNDONE = """            if head.task is not None and not head.task.done():
-                break
-"""
+READY = "        for record, seen in self._waiting.ready(self._limits.batch - len(self._kinds)):\n"
+UNDONE = "self._waiting and (task := self._waiting._fifo[0].task) and not task.done()"
 TRANSACT = """        await writer.transact(batch.events, {batch.partition: batch.next_offset}, self._kafka.group)
 """
 FENCE = """        self._writers[partition] = await self._kafka.broker.fence(transactional_id)
@@ -63,17 +62,13 @@ ALL = (
         "A: commit one past the unfinished head",
         LANE,
         "memory, offset = self._memory, self._next or 0",
-        "memory, offset = self._memory, self._fifo[0].record.offset + 1 if self._fifo else self._next or 0",
+        "memory, offset = self._memory, self._waiting._fifo[0].record.offset + 1 if self._waiting else self._next or 0",
     ),
     _one(
         "B: no head check where nothing was committed yet",
         LANE,
-        UNDONE,
-        UNDONE.replace(
-            "                break\n",
-            "                if self._settled is not None:\n                    break\n"
-            "                fifo.popleft()\n                continue\n",
-        ),
+        READY,
+        f"        while self._settled is None and {UNDONE}:\n            self._waiting._fifo.popleft()\n" + READY,
     ),
     Mutation(
         "C: the gap behind a marker swallows what is in flight",
@@ -81,7 +76,7 @@ ALL = (
             Patch(LOOP, "if lane.open and lane.in_flight == 0:", "if lane.open:"),
             Patch(LOOP, "        if not found:\n            await", "        if True:\n            await"),
             Patch(
-                LANE, "if self.open and not self._fifo and not self._kinds and position", "if self.open and position"
+                LANE, "if self.open and not self._waiting and not self._kinds and position", "if self.open and position"
             ),
         ),
     ),
@@ -94,10 +89,10 @@ ALL = (
     _one(
         "E: an exception in observe acknowledges all that waits",
         LANE,
-        "            fifo.popleft()\n            self._decide(",
-        "            if isinstance(self._seen(head), DeadLetter):\n                fifo.clear()\n"
-        "                self._give_up(head.record, self._seen(head))\n                break\n"
-        "            fifo.popleft()\n            self._decide(",
+        "            self._decide(record, seen)\n",
+        "            if isinstance(seen, DeadLetter) and self._waiting:\n"
+        "                record = self._waiting._fifo[-1].record\n                self._waiting._fifo.clear()\n"
+        "            self._decide(record, seen)\n            if not self._waiting:\n                return\n",
     ),
     _one(
         "F: one failed batch and the commit never moves again",
@@ -111,7 +106,7 @@ ALL = (
             Patch(
                 LANE,
                 "        self._draining = True\n",
-                "        self._draining = True\n        self._cancel_observations()\n",
+                "        self._draining = True\n        [p.task and p.task.cancel() for p in self._waiting._fifo]\n",
             ),
             Patch(OBSERVE, "        if _is_cancelled_from_outside(error):\n            raise\n", ""),
         ),
@@ -120,24 +115,21 @@ ALL = (
         "H: a stop commits what is in flight",
         LANE,
         "        self._draining = True\n",
-        "        self._draining = True\n        if self._fifo:\n"
-        "            self._next = self._fifo[-1].record.offset + 1\n            self._fifo.clear()\n",
+        "        self._draining = True\n        if self._waiting._fifo:\n"
+        "            self._next = self._waiting._fifo[-1].record.offset + 1\n            self._waiting._fifo.clear()\n",
     ),
     _one(
         "I: a malformed record is acknowledged before its turn",
         LANE,
-        "            return Pending(record, now, letter=body)\n",
-        "            self._give_up(record, body)\n            return Pending(record, now, letter=body)\n",
+        "        self._waiting.add(records, self._clock())\n",
+        "        self._waiting.add(records, self._clock())\n        for pending in self._waiting._fifo:\n"
+        "            if pending.letter:\n                self._give_up(pending.record, pending.letter)\n",
     ),
     _one(
         "J: acknowledged when handed out, not when done",
         LANE,
-        UNDONE,
-        UNDONE.replace(
-            "                break\n",
-            "                fifo.popleft()\n                self._take(head.record, Emit, ())\n"
-            "                continue\n",
-        ),
+        READY,
+        f"        while {UNDONE}:\n            self._take(self._waiting._fifo.popleft().record, Emit, ())\n" + READY,
     ),
     _one(
         "K: a failed delivery does not stop the commit",

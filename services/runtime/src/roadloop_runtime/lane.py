@@ -1,8 +1,7 @@
 """One owned partition: a FIFO of observations; the head decides, the rest waits; decided records settle together."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import stamina
@@ -12,12 +11,13 @@ from roadloop_runtime import metrics
 from roadloop_runtime.broker import Aborted, Member, OffsetsExpired
 from roadloop_runtime.deadletter import to_dead_letter
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.observe import decoded, handler_failed, observe, too_large
+from roadloop_runtime.observe import handler_failed, too_large
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
-from roadloop_runtime.pending import Kept, Limits, Pending
+from roadloop_runtime.pending import Kept, Limits
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_runtime.settle import Batch, Settlement
 from roadloop_runtime.streak import Streak
+from roadloop_runtime.waiting import Waiting
 
 log = structlog.get_logger()
 # A worker that was frozen learns from its next heartbeat that a partition has moved on. To take it over again sooner
@@ -47,18 +47,16 @@ class Lane:
         self._kafka = kafka
         self._settlement = settlement
         self._limits = limits
-        self._seats = seats
         self._streak = streak
-        self._group = group
         self._kept = kept
         self._changed = asyncio.Event()
+        self._waiting = Waiting(handler, seats=seats, group=group, changed=self._changed)
         self._clock = asyncio.get_running_loop().time
         self._draining = False
         self._remembers = False
         self._reset(None, None)
 
     def _reset(self, settled: int | None, memory: Any) -> None:
-        self._fifo: deque[Pending] = deque()
         self._events: list[Event] = []
         self._changes: list[object] = []
         self._kinds: list[type[Outcome]] = []
@@ -76,13 +74,12 @@ class Lane:
         """Start the observations of freshly polled records. While a take-over runs they are ignored: it seeks."""
         if not self.open:
             return
-        now = self._clock()
-        self._fifo.extend([self._start(record, now) for record in records])
+        self._waiting.add(records, self._clock())
         self._changed.set()
 
     def see_position(self, position: int) -> None:
         """Take note of the offset behind transaction markers, where nothing is in flight."""
-        if self.open and not self._fifo and not self._kinds and position > (self._next or 0):
+        if self.open and not self._waiting and not self._kinds and position > (self._next or 0):
             self._next = position
             self._changed.set()
 
@@ -114,7 +111,7 @@ class Lane:
 
     @property
     def in_flight(self) -> int:
-        return len(self._fifo) + len(self._kinds) + self._settling
+        return len(self._waiting) + len(self._kinds) + self._settling
 
     @property
     def settled(self) -> int | None:
@@ -123,8 +120,8 @@ class Lane:
     @property
     def oldest_s(self) -> float:
         """Return the age of the oldest unfinished record in seconds; 0 where there is none."""
-        since = self._decided_since if self._kinds else (self._fifo[0].since if self._fifo else self._clock())
-        return self._clock() - since
+        since = self._decided_since if self._kinds else self._waiting.since
+        return 0.0 if since is None else self._clock() - since
 
     # --- the way of a record -----------------------------------------------------------------------------------
 
@@ -172,7 +169,7 @@ class Lane:
         """Take no records, and give up what is observed."""
         self.open = False
         self._kafka.pause((self.partition,))
-        self._cancel_observations()
+        self._waiting.give_up()
 
     async def _take_over(self) -> None:
         """Fence, read the committed offset, seek there, rebuild the memory, only then take records."""
@@ -200,7 +197,7 @@ class Lane:
             self._decide_ready()
             if self._is_due():
                 await self._settle()
-            elif self._draining and not self._fifo:
+            elif self._draining and not self._waiting:
                 return
             else:
                 await self._wait()
@@ -211,44 +208,13 @@ class Lane:
             async with asyncio.timeout(limit):
                 await self._changed.wait()
         except TimeoutError:
-            if not self._fifo and not self._kinds:
+            if not self._waiting and not self._kinds:
                 await self._settlement.look_after(self.partition)
-
-    def _start(self, record: Record, now: float) -> Pending:
-        look = self._handler.observe
-        if look is None:
-            return Pending(record, now)
-        body = decoded(self._handler, record)
-        if isinstance(body, DeadLetter):
-            return Pending(record, now, letter=body)
-        task = self._group.create_task(self._observe(look, record, body))
-        task.add_done_callback(lambda _: self._changed.set())
-        return Pending(record, now, task)
-
-    async def _observe(self, look: Callable[[Any], Awaitable[Any]], record: Record, body: Any) -> Any:
-        async with self._seats:
-            return await observe(self._handler, look, record, body)
 
     def _decide_ready(self) -> None:
         """Decide from the head on, until a record that is still being observed or a full batch."""
-        fifo = self._fifo
-        room = self._limits.batch - len(self._kinds)
-        while fifo and room > 0:
-            head = fifo[0]
-            if head.task is not None and not head.task.done():
-                break
-            fifo.popleft()
-            self._decide(head.record, self._seen(head))
-            room -= 1
-
-    def _seen(self, head: Pending) -> Any:
-        """Return what was observed; of a record without observation its body, or a DeadLetter.
-
-        Decoded no earlier than this: thousands of waiting bodies would cost more in garbage collection than all else.
-        """
-        if head.task is not None:
-            return head.task.result()
-        return decoded(self._handler, head.record) if head.letter is None else head.letter
+        for record, seen in self._waiting.ready(self._limits.batch - len(self._kinds)):
+            self._decide(record, seen)
 
     def _decide(self, record: Record, seen: Any) -> None:
         if isinstance(seen, DeadLetter):
@@ -304,8 +270,3 @@ class Lane:
         self._settled, self._settled_memory = offset, memory
         self._quiet_since = self._clock()
         metrics.count(self._kafka.group, self.partition.topic, kinds, given_up)
-
-    def _cancel_observations(self) -> None:
-        for pending in self._fifo:
-            if pending.task is not None:
-                pending.task.cancel()
