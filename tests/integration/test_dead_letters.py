@@ -21,6 +21,7 @@ from roadloop_runtime.deadletter import original_headers, to_dead_letter
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.letters import REPLAYS, Choice, Fate, Place, mark, read_letter
+from roadloop_runtime.letters_command import CHOOSE
 from roadloop_runtime.letters_read import read_replayed
 from roadloop_runtime.letters_replay import replay
 from roadloop_runtime.outcome import DeadLetter, LoopReason
@@ -263,17 +264,28 @@ async def test_letters_that_cannot_go_back_are_counted_and_the_rest_goes(mailbox
         ),
         pytest.param(
             ("replay", "{letters}"),
-            "say which letters: --partition and --offset, or --reason, or --all",
+            CHOOSE,
             id="nothing-chosen",
         ),
         pytest.param(
             ("replay", "{letters}", "--all", "--partition", "0"),
-            "say which letters: --partition and --offset, or --reason, or --all",
-            id="half-a-place",
+            CHOOSE,
+            id="some-and-all",
+        ),
+        pytest.param(("replay", "{letters}", "--offset", "0"), CHOOSE, id="an-offset-of-no-partition"),
+        pytest.param(
+            ("replay", "{letters}", "--partition", "0", "--offset", "9-"),
+            "--offset '9-': say one offset (7), or the first and the last one (7-9)",
+            id="no-range",
+        ),
+        pytest.param(
+            ("replay", "{letters}", "--id", "e-9"),
+            "no letter of {letters} is like that: `roadloop deadletters list` shows those there are",
+            id="an-event-that-is-not-there",
         ),
         pytest.param(
             ("replay", "{letters}", "--all", "--reason", "undecodable"),
-            "say which letters: --partition and --offset, or --reason, or --all",
+            CHOOSE,
             id="two-choices",
         ),
     ],

@@ -82,7 +82,8 @@ class FrameScreened(EventBody):
     """The verdict on one frame, with all it takes to decide it again.
 
     `score` and `threshold` are 0..1. `slice` is condition/camera. `inclusion_probability` is the chance
-    that this frame's draw would have kept it whatever its score; 1 where the score kept it.
+    that this frame's draw would have kept it whatever its score; 1 where the score kept it. `replayed` says that the
+    frame's unit had been a dead letter before.
     """
 
     frame_id: Id
@@ -108,6 +109,7 @@ class FrameScreened(EventBody):
     audit: bool = False
     inclusion_probability: Unit = 1.0
     counters: SliceCounters
+    replayed: bool = False
     detections: tuple[Detection, ...] = ()
 
 

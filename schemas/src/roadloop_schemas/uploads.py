@@ -46,6 +46,7 @@ class UploadFate(EventBody):
 
     Files: announced = accepted + duplicate + rejected + abandoned + open.
     Frames: ingested = kept + dropped + quarantined + dead_lettered + in_flight.
+    `replayed_files` and `replayed` are those of the files and frames that came back from a dead letter.
     """
 
     upload_id: Id
@@ -67,3 +68,5 @@ class UploadFate(EventBody):
     in_flight: Count = 0
     labelled: Count = 0
     trained: Count = 0
+    replayed_files: Count = 0
+    replayed: Count = 0

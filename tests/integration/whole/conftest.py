@@ -24,6 +24,8 @@ from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_runtime.deadletter import explain
 from roadloop_runtime.kafka.reader import read_partition
+from roadloop_runtime.letters import Choice, Fate
+from roadloop_runtime.letters_replay import replay
 from roadloop_runtime.objects import ObjectStore, open_store
 from roadloop_runtime.records import Partition, Record
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers
@@ -76,9 +78,9 @@ async def furnish(stack: Stack) -> Whole:
     return Whole(stack, tuple(annotators), researcher)
 
 
-async def serves(stack: Stack) -> bool:
+async def serves(stack: Stack, tenant: str = TENANT) -> bool:
     records = await read_topic(stack.kafka_bootstrap, "models.serving.v1")
-    return any(ModelServing.model_validate_json(record.value or b"{}").model.endswith(TENANT) for record in records)
+    return any(ModelServing.model_validate_json(record.value or b"{}").model.endswith(tenant) for record in records)
 
 
 def noise(format: str = "JPEG") -> bytes:
@@ -153,6 +155,11 @@ class Road:
         await eventually(f"a dead letter of {sent}", there)
         assert len(found) == 1
         return found[0]
+
+    async def replay(self, topic: str, event_id: str) -> dict[Fate, int]:
+        """Replay the dead letters of an event; return how many had which fate, the others not counted."""
+        fates = await replay(self.bootstrap, topic, Choice(event_id=event_id))
+        return {fate: count for fate, count in fates.items() if fate is not Fate.NOT_CHOSEN}
 
     async def units_of(self, upload_id: str) -> list[Record]:
         """Return what was announced of an upload's frames."""

@@ -21,9 +21,10 @@ from ingest import vehicle_table
 from ingest.signature import make_key, make_token
 from roadloop_agent import Picture
 from roadloop_local import stack as local
+from roadloop_runtime.letters import Fate
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.frames import FrameScreened, Verdict, VerdictReason
-from roadloop_world import fleet
+from roadloop_world import fleet, stage
 from roadloop_world.subscriber import read_topic
 
 from .conftest import (
@@ -38,6 +39,7 @@ from .conftest import (
     file,
     noise,
     picture,
+    serves,
     signed,
 )
 
@@ -439,6 +441,34 @@ async def test_frames_of_a_tenant_without_a_model_are_dead_lettered(road: Road) 
     assert (letter["reason"], letter["field"]) == ("no_model", "ce_tenant")
     assert f"detector.{UNSERVED}" in letter["remedy"]
     await road.still_goes_on()
+
+
+async def test_a_replay_without_its_remedy_dies_again_and_after_it_is_screened_and_the_books_tell(road: Road) -> None:
+    tenant = a_name("late")
+    car, upload_id, pictures = await road.enrol(tenant), a_name("up"), [picture(), picture()]
+    uris = await road.put(upload_id, pictures, car)
+    await road.send(*fleet.completion(car, upload_id, "d-1", uris, pictures))
+    told = await road.fate(upload_id, car)
+    assert (told["dead_lettered"], told.get("replayed", 0)) == (2, 0)
+    (unit,) = await road.units_of(upload_id)
+    event_id = dict(unit.headers)["ce_id"].decode()
+    assert await road.replay("dlq.screen.frames.ingested.v1", event_id) == {Fate.REPLAYED: 1}
+
+    async def has(**wanted: int) -> bool:
+        told = await road.fate(upload_id, car)
+        return {name: told.get(name, 0) for name in wanted} == wanted
+
+    await eventually("it died again", lambda: has(dead_lettered=2, replayed=2))
+    await stage.seed_model(road.whole.stack, tenant, f"detector.{tenant}", stage.DETECTORS / "v1")
+    await eventually("the model serves", lambda: serves(road.whole.stack, tenant))
+    again = await road.replay("dlq.screen.frames.ingested.v1", event_id)
+    assert again == {Fate.REPLAYED: 1, Fate.REPLAYED_BEFORE: 1}, "the second death, not the first one again"
+    await eventually("it is screened", lambda: has(dead_lettered=0, replayed=2))
+    told = await road.fate(upload_id, car)
+    assert told.get("kept", 0) + told.get("dropped", 0) == 2
+    books = (await road.client.get("/v1/books")).json()
+    assert books["balanced"]
+    assert books["replayed"] >= 2
 
 
 async def test_a_picture_that_vanishes_before_screening_is_quarantined(road: Road) -> None:

@@ -13,6 +13,7 @@ from ingest.abandon import abandon_late
 from ingest.fates import FrameFate, FramesTrained
 from ingest.signature import OWN_KEY_ID, sign
 from roadloop_runtime.deadletter import to_dead_letter
+from roadloop_runtime.letters import Fate
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.postgres import Pool, open_pool
 from roadloop_schemas.cloudevents import Attributes, to_headers
@@ -73,10 +74,10 @@ async def test_a_given_up_completion_rejects_its_upload_until_a_replay_admits_it
     told = await road.fate(upload_id)
     assert told == {"announced": 1, "rejected": 1, "reasons": {"still_failing": 1}}
     assert await books_balance(road)
-    await road.send(*fleet.completion(road.car, upload_id, "d-1", [uri], pictures))
+    assert await road.replay(letter.topic, event_id) == {Fate.REPLAYED: 1}
     await eventually("it is admitted", lambda: accepted(road, upload_id))
     told = await road.fate(upload_id)
-    assert (told["accepted"], told.get("rejected", 0)) == (1, 0)
+    assert (told["accepted"], told.get("rejected", 0), told["replayed_files"]) == (1, 0, 1)
     assert await books_balance(road)
 
 

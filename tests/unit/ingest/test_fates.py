@@ -137,6 +137,17 @@ def test_a_dead_letter_counts_for_the_whole_unit() -> None:
     assert fates.of_dead_letter(None, record(letter.value or b"", letter.headers), None) == (None, said)
 
 
+def test_what_was_replayed_is_known_by_its_header_and_by_its_verdict() -> None:
+    mark = ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/0/7")
+    again = record(UNIT.model_dump_json().encode(), (mark,))
+    letter = to_dead_letter("screen", again, DeadLetter(LoopReason.STILL_FAILING))
+    said = Emit(changes=(FrameFate("dead_lettered", "still_failing", unit_id="u-1", replayed=True),))
+    assert fates.of_dead_letter(None, record(letter.value or b"", letter.headers), None) == (None, said)
+    verdict = VERDICT.model_copy(update={"replayed": True})
+    (change,) = fates.of_verdict(None, received(verdict), None)[1].changes  # type: ignore[union-attr]
+    assert change.replayed
+
+
 @pytest.mark.parametrize("value", [b"", b"no JSON", b"{}", b"\xff"])
 def test_a_dead_letter_that_is_no_unit_counts_for_none(value: bytes) -> None:
     assert fates.of_dead_letter(None, record(value), None) == (None, Skip(SkipReason.NOT_OURS))
@@ -152,7 +163,17 @@ def test_a_dead_letter_that_is_no_unit_counts_for_none(value: bytes) -> None:
     ],
 )
 def test_the_books(files: dict[str, int], frames: dict[str, int], balanced: bool) -> None:
-    books = Books(announced=3, files=files, ingested=2, frames=frames, reasons={}, labelled=0, trained=0)
+    books = Books(
+        announced=3,
+        files=files,
+        ingested=2,
+        frames=frames,
+        reasons={},
+        labelled=0,
+        trained=0,
+        replayed_files=0,
+        replayed=0,
+    )
     assert books.balanced == balanced
 
 

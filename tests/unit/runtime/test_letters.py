@@ -1,5 +1,6 @@
 """Counting, choosing and marking dead letters."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -19,14 +20,15 @@ from roadloop_runtime.letters import (
     read_letter,
     read_mark,
 )
-from roadloop_runtime.letters_command import say
+from roadloop_runtime.letters_command import read_offsets, say
 from roadloop_runtime.records import Event, Partition
+from roadloop_runtime.terminal import Refused
 from roadloop_schemas.cloudevents import Header
 
 TOPIC = "dlq.screen.frames.ingested.v1"
 PLACE = Place(TOPIC, 1, 7, 1_000)
-SAID = {"topic": "frames.ingested.v1", "partition": "1", "reason": "undecodable"}
-LETTER = Letter(PLACE, b"k", b"v", (), SAID)
+SAID = {"topic": "frames.ingested.v1", "partition": "1", "reason": "undecodable", "rule": "be JSON"}
+LETTER = Letter(PLACE, b"k", b"v", (("ce_id", b"e-1"),), SAID)
 PARTITIONS = {"frames.ingested.v1": 6}
 
 
@@ -62,6 +64,15 @@ def test_letters_are_counted_by_reason_with_first_and_last_time() -> None:
         pytest.param(SAID, Choice(), (), Fate.REPLAYED, id="all-takes-each"),
         pytest.param(SAID, Choice("undecodable"), (), Fate.REPLAYED, id="its-reason-is-asked-for"),
         pytest.param(SAID, Choice("still_failing"), (PLACE,), Fate.NOT_CHOSEN, id="another-reason-is-asked-for"),
+        pytest.param(SAID, Choice(rule="be JSON"), (), Fate.REPLAYED, id="its-rule-is-asked-for"),
+        pytest.param(SAID, Choice(rule="be"), (), Fate.NOT_CHOSEN, id="a-part-of-its-rule"),
+        pytest.param(SAID, Choice(event_id="e-1"), (), Fate.REPLAYED, id="its-event-id-is-asked-for"),
+        pytest.param(SAID, Choice(event_id="e-2"), (), Fate.NOT_CHOSEN, id="another-event-id"),
+        pytest.param(SAID, Choice(partition=1, first=7, last=7), (), Fate.REPLAYED, id="its-offset"),
+        pytest.param(SAID, Choice(partition=1, first=8), (), Fate.NOT_CHOSEN, id="before-the-range"),
+        pytest.param(SAID, Choice(partition=1, last=6), (), Fate.NOT_CHOSEN, id="behind-the-range"),
+        pytest.param(SAID, Choice(partition=0), (), Fate.NOT_CHOSEN, id="another-partition"),
+        pytest.param(SAID, Choice("undecodable", partition=0), (), Fate.NOT_CHOSEN, id="all-that-is-said-must-hold"),
         pytest.param(SAID, Choice(), (PLACE,), Fate.REPLAYED_BEFORE, id="each-letter-once"),
         pytest.param(SAID, Choice(again=True), (PLACE,), Fate.REPLAYED, id="again-overrides"),
         pytest.param(SAID, Choice(), (PLACE._replace(written_at_ms=999),), Fate.REPLAYED, id="topic-was-made-anew"),
@@ -99,7 +110,7 @@ def test_a_mark_is_read_back_as_the_letters_place() -> None:
 def test_a_batch_has_each_record_with_its_mark() -> None:
     header = ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/1/7")
     assert batch_of([LETTER], "marks.v1") == [
-        Event("frames.ingested.v1", b"k", b"v", (header,), 1),
+        Event("frames.ingested.v1", b"k", b"v", (("ce_id", b"e-1"), header), 1),
         mark(LETTER, "marks.v1"),
     ]
 
@@ -132,3 +143,21 @@ def test_a_record_without_our_headers_is_a_letter_without_reason_and_origin() ->
 )
 def test_one_line_says_what_became_of_the_letters(fates: dict[Fate, int], dry_run: bool, expected: str) -> None:
     assert say(fates, dry_run) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "offsets"),
+    [
+        pytest.param(None, (0, math.inf), id="all"),
+        pytest.param("7", (7, 7), id="one"),
+        pytest.param("7-9", (7, 9), id="a-range"),
+    ],
+)
+def test_offsets_are_one_or_a_range(text: str | None, offsets: tuple[int, float]) -> None:
+    assert read_offsets(text) == offsets
+
+
+@pytest.mark.parametrize("text", ["", "-", "7-", "-7", "7-9-11", "seven", "7.5", "²"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="say one offset"):
+        read_offsets(text)

@@ -20,11 +20,12 @@ order by tenant, upload_id for update
 """
 TOUCHED = "select distinct tenant, upload_id from frames where frame_id = any($1::text[]) or unit_id = any($2::text[])"
 SET_FATE = """
-update frames set fate = $2, reason = $3
+update frames set fate = $2, reason = $3, replayed = replayed or $4
 where frame_id = $1 and fate in ('in_flight', 'dead_lettered') returning tenant, upload_id
 """
 SET_UNIT_FATE = """
-update frames set fate = $2, reason = $3 where unit_id = $1 and fate = 'in_flight' returning tenant, upload_id
+update frames set fate = $2, reason = $3, replayed = replayed or $4
+where unit_id = $1 and (fate = 'in_flight' or fate = 'dead_lettered' and $4) returning tenant, upload_id
 """
 SET_LABELLED = "update frames set labelled = true where frame_id = $1 and not labelled returning tenant, upload_id"
 SET_TRAINED = """
@@ -32,27 +33,31 @@ update frames set trained = true where frame_id = any($1::text[]) and not traine
 """
 NEXT_REVISION = """
 update uploads set revision = revision + 1 where tenant = $1 and upload_id = $2
-returning vehicle, revision, received_at, announced, admitted_at is not null as admitted, whole_fate, whole_reason
+returning vehicle, revision, received_at, announced, admitted_at is not null as admitted, whole_fate, whole_reason,
+    replayed
 """
 SET_REFUSED = """
-update uploads set whole_fate = 'rejected', whole_reason = $3
+update uploads set whole_fate = 'rejected', whole_reason = $3, replayed = replayed or $4
 where tenant = $1 and upload_id = $2 and admitted_at is null returning tenant, upload_id
 """
 FILES = "select fate, reason, count(*) from files where tenant = $1 and upload_id = $2 group by fate, reason"
 FRAMES = """
-select fate, count(*), count(*) filter (where labelled) as labelled, count(*) filter (where trained) as trained
+select fate, count(*), count(*) filter (where labelled) as labelled, count(*) filter (where trained) as trained,
+       count(*) filter (where replayed) as replayed
 from frames where tenant = $1 and upload_id = $2 group by fate
 """
 FILE_BOOK = """
 select u.tenant, u.vehicle, date_trunc('hour', u.received_at) as hour,
        coalesce(f.fate, u.whole_fate, 'open') as fate, coalesce(f.reason, u.whole_reason) as reason,
-       sum(case when f.fate is null then u.announced else 1 end)::bigint as count
+       sum(case when f.fate is null then u.announced else 1 end)::bigint as count,
+       sum(case when not u.replayed then 0 when f.fate is null then u.announced else 1 end)::bigint as replayed
 from uploads u left join files f using (tenant, upload_id)
 group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
 """
 FRAME_BOOK = """
 select tenant, vehicle, date_trunc('hour', received_at) as hour, fate, reason, count(*),
-       count(*) filter (where labelled) as labelled, count(*) filter (where trained) as trained
+       count(*) filter (where labelled) as labelled, count(*) filter (where trained) as trained,
+       count(*) filter (where replayed) as replayed
 from frames group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
 """
 ANNOUNCED = "select coalesce(sum(announced), 0)::bigint from uploads"
@@ -64,7 +69,7 @@ Change = FrameFate | FramesTrained | UploadRefused
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Both books in all, and whether they balance."""
+    """Both books in all, and whether they balance. `replayed` are the frames that came back from a dead letter."""
 
     announced: int
     files: dict[str, int]
@@ -73,6 +78,8 @@ class Books:
     reasons: dict[str, int]
     labelled: int
     trained: int
+    replayed_files: int
+    replayed: int
 
     @property
     def balanced(self) -> bool:
@@ -114,14 +121,14 @@ async def _uploads_of(connection: Connection, changes: Sequence[Change]) -> set[
 
 async def _write(connection: Connection, change: Change) -> list[Any]:
     if isinstance(change, UploadRefused):
-        return await connection.fetch(SET_REFUSED, change.tenant, change.upload_id, change.reason)
+        return await connection.fetch(SET_REFUSED, change.tenant, change.upload_id, change.reason, change.replayed)
     if isinstance(change, FramesTrained):
         return await connection.fetch(SET_TRAINED, list(change.frame_ids))
     if change.unit_id is not None:
-        return await connection.fetch(SET_UNIT_FATE, change.unit_id, change.fate, change.reason)
+        return await connection.fetch(SET_UNIT_FATE, change.unit_id, change.fate, change.reason, change.replayed)
     if change.fate == "labelled":
         return await connection.fetch(SET_LABELLED, change.frame_id)
-    return await connection.fetch(SET_FATE, change.frame_id, change.fate, change.reason)
+    return await connection.fetch(SET_FATE, change.frame_id, change.fate, change.reason, change.replayed)
 
 
 async def publish(connection: Connection, uploads: Iterable[tuple[str, str]]) -> None:
@@ -176,6 +183,8 @@ async def read(pool: Reader, tenant: str, upload_id: str, upload: dict[str, Any]
         **{row["fate"]: row["count"] for row in frames},
         labelled=sum(row["labelled"] for row in frames),
         trained=sum(row["trained"] for row in frames),
+        replayed_files=upload["announced"] if upload["replayed"] else 0,
+        replayed=sum(row["replayed"] for row in frames),
     )
 
 
@@ -195,6 +204,8 @@ async def books(pool: Reader) -> Books:
         reasons=reasons,
         labelled=sum(row["labelled"] for row in frames),
         trained=sum(row["trained"] for row in frames),
+        replayed_files=sum(row["replayed"] for row in files),
+        replayed=sum(row["replayed"] for row in frames),
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ingest.reasons import SkipReason
 from ingest.signature import OWN_KEY_ID, BadSignature, verify
-from roadloop_runtime.deadletter import explain
+from roadloop_runtime.deadletter import explain, was_replayed
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.outcome import Emit, Outcome, Skip, Undecodable
 from roadloop_runtime.records import Record
@@ -19,12 +19,16 @@ from roadloop_schemas.uploads import UploadCompleted
 
 @dataclass(frozen=True, slots=True)
 class FrameFate:
-    """One frame, or all frames of one unit, got a fate. A frame in flight takes the first; `labelled` comes on top."""
+    """One frame, or all frames of one unit, got a fate. A frame in flight takes the first; `labelled` comes on top.
+
+    A frame whose unit was `replayed` from a dead letter takes another one.
+    """
 
     fate: str
     reason: str = ""
     frame_id: str | None = None
     unit_id: str | None = None
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,14 @@ class UploadRefused:
     tenant: str
     upload_id: str
     reason: str
+    replayed: bool = False
 
 
 def of_verdict(memory: None, verdict: Received[FrameScreened], _policy: None) -> tuple[None, Outcome]:
     """A verdict is a frame's fate."""
     body = verdict.body
-    return memory, Emit(changes=(FrameFate(body.verdict.value, body.reasons[0].value, frame_id=body.frame_id),))
+    fate = FrameFate(body.verdict.value, body.reasons[0].value, frame_id=body.frame_id, replayed=body.replayed)
+    return memory, Emit(changes=(fate,))
 
 
 def of_label(memory: None, label: Received[LabelCompleted], _policy: None) -> tuple[None, Outcome]:
@@ -67,7 +73,8 @@ def of_dead_letter(memory: None, letter: Record, _policy: None) -> tuple[None, O
         unit = FramesIngested.model_validate_json(letter.value or b"")
     except ValidationError:
         return memory, Skip(SkipReason.NOT_OURS)
-    return memory, Emit(changes=(FrameFate("dead_lettered", _reason(letter), unit_id=unit.unit_id),))
+    replayed = was_replayed(letter.headers)
+    return memory, Emit(changes=(FrameFate("dead_lettered", _reason(letter), unit_id=unit.unit_id, replayed=replayed),))
 
 
 def of_upload_letter(memory: None, letter: Record, _policy: None, *, own_key: str) -> tuple[None, Outcome]:
@@ -87,7 +94,7 @@ def of_upload_letter(memory: None, letter: Record, _policy: None, *, own_key: st
         )
     except (Undecodable, BadSignature):
         return memory, Skip(SkipReason.NOT_OURS)
-    refused = UploadRefused(upload.envelope.tenant, upload.body.upload_id, _reason(letter))
+    refused = UploadRefused(upload.envelope.tenant, upload.body.upload_id, _reason(letter), upload.replayed)
     return memory, Emit(changes=(refused,))
 
 

@@ -66,6 +66,7 @@ class Admitted:
     drive: str
     received_at: datetime
     files: tuple[AdmittedFile, ...]
+    replayed: bool = False
 
 
 # Pictures accepted from this partition since its take-over, newest last: what the tables may not show yet.
@@ -242,5 +243,11 @@ def received(upload: Received[UploadCompleted]) -> datetime:
 def _admitted(seen: Seen, files: Sequence[AdmittedFile]) -> Admitted:
     body = seen.upload.body
     return Admitted(
-        seen.upload.envelope.tenant, body.upload_id, body.vehicle, body.drive, received(seen.upload), tuple(files)
+        seen.upload.envelope.tenant,
+        body.upload_id,
+        body.vehicle,
+        body.drive,
+        received(seen.upload),
+        tuple(files),
+        seen.upload.replayed,
     )

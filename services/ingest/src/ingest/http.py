@@ -25,7 +25,8 @@ from roadloop_schemas.uploads import UploadFate
 URL_LIFETIME = timedelta(minutes=30)
 MAX_BODY_BYTES = 512 * 1024
 COUNTED = """
-select vehicle, revision, received_at, announced, admitted_at is not null as admitted, whole_fate, whole_reason
+select vehicle, revision, received_at, announced, admitted_at is not null as admitted, whole_fate, whole_reason,
+    replayed
 from uploads where tenant = $1 and upload_id = $2
 """
 

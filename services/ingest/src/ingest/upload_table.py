@@ -48,11 +48,12 @@ where tenant = $1 and upload_id = $2 and completed_at is null
 STATE = "select vehicle, admitted_at is not null as admitted from uploads where tenant = $1 and upload_id = $2"
 ACCEPTED = "select sha256 from frames where tenant = $1 and vehicle = $2 and sha256 = any($3::text[])"
 ADMIT = """
-insert into uploads (tenant, upload_id, vehicle, drive, announced, received_at, completed_at, admitted_at)
-values ($1, $2, $3, $4, $5, $6, $6, now())
+insert into uploads (tenant, upload_id, vehicle, drive, announced, received_at, replayed, completed_at, admitted_at)
+values ($1, $2, $3, $4, $5, $6, $7, $6, now())
 on conflict (tenant, upload_id) do update
     set admitted_at = now(), announced = excluded.announced, whole_fate = null, whole_reason = '',
-        completed_at = coalesce(uploads.completed_at, excluded.completed_at)
+        completed_at = coalesce(uploads.completed_at, excluded.completed_at),
+        replayed = uploads.replayed or excluded.replayed
 """
 ADD_FILE = """
 insert into files (tenant, upload_id, number, sha256, fate, reason, detail) values ($1, $2, $3, $4, $5, $6, $7)
@@ -114,7 +115,8 @@ async def store(connection: Connection, changes: Sequence[Admitted]) -> None:
 
 async def _admit(connection: Connection, change: Admitted) -> None:
     whose = (change.tenant, change.upload_id)
-    await connection.execute(ADMIT, *whose, change.vehicle, change.drive, len(change.files), change.received_at)
+    row = (*whose, change.vehicle, change.drive, len(change.files), change.received_at, change.replayed)
+    await connection.execute(ADMIT, *row)
     rows = [(*whose, f.number, f.sha256, f.fate.value, f.reason, f.detail) for f in change.files]
     await connection.executemany(ADD_FILE, rows)
     frames = [

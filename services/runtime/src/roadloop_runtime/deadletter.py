@@ -1,5 +1,7 @@
 """A record that never will work, on its way to the dead-letter topic: untouched, with headers that say why."""
 
+from collections.abc import Sequence
+
 from roadloop_runtime.outcome import DeadLetter
 from roadloop_runtime.records import Event, Record
 from roadloop_schemas.cloudevents import Header
@@ -51,6 +53,11 @@ def explain(headers: tuple[Header, ...]) -> dict[str, str]:
 def original_headers(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     """Return the headers as the sender wrote them, for a replay: what an earlier replay added goes too."""
     return tuple(header for header in headers if not header[0].startswith(OURS))
+
+
+def was_replayed(headers: Sequence[Header]) -> bool:
+    """Say whether a record is one that was a dead letter and was replayed."""
+    return any(name == REPLAYED_FROM for name, _ in headers)
 
 
 def is_dead_letter_topic(name: str) -> bool:

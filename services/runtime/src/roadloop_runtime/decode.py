@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from roadloop_runtime.deadletter import was_replayed
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Undecodable
 from roadloop_runtime.records import Record
 from roadloop_schemas.cloudevents import Attributes, NotACloudEvent, from_headers
@@ -23,6 +24,11 @@ class Received(NamedTuple, Generic[B]):
     offset: int
     written_at: datetime
     record: Record
+
+    @property
+    def replayed(self) -> bool:
+        """Say whether it was a dead letter before."""
+        return was_replayed(self.record.headers)
 
 
 def decoder(model: type[B]) -> Callable[[Record], Received[B]]:

@@ -1,6 +1,7 @@
 """Dead letters as values: what one says, how many there are of a reason, and what a replay of one writes."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -39,6 +40,11 @@ class Letter:
     @property
     def reason(self) -> str:
         return self.said.get("reason", NO_REASON)
+
+    @property
+    def event_id(self) -> str:
+        """Return the id that the record's sender gave it; empty where it gave none."""
+        return dict(self.headers).get("ce_id", b"").decode(errors="replace")
 
     @property
     def origin(self) -> Partition | None:
@@ -90,10 +96,29 @@ def count(counts: Mapping[str, Count], letter: Letter, replayed: frozenset[Place
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which letters a replay takes: those of one reason, or all. `again` takes those replayed before too."""
+    """Which letters a replay takes: those that are all of what is given. `again` takes those replayed before too.
+
+    `rule` is the rule that was broken, word for word; `event_id` the record's `ce_id`; `first` and `last` are offsets
+    of letters, both included.
+    """
 
     reason: str | None = None
+    rule: str | None = None
+    event_id: str | None = None
+    partition: int | None = None
+    first: int = 0
+    last: float = math.inf
     again: bool = False
+
+    def takes(self, letter: Letter) -> bool:
+        """Say whether a letter is among the chosen ones."""
+        return (
+            self.reason in (None, letter.reason)
+            and self.rule in (None, letter.said.get("rule", ""))
+            and self.event_id in (None, letter.event_id)
+            and self.partition in (None, letter.place.partition)
+            and self.first <= letter.place.offset <= self.last
+        )
 
 
 class Fate(StrEnum):
@@ -108,7 +133,7 @@ class Fate(StrEnum):
 
 def fate(letter: Letter, choice: Choice, replayed: frozenset[Place], partitions: Mapping[str, int]) -> Fate:
     """Say what a replay does with a letter; `partitions` are the counts of the topics there are."""
-    if choice.reason is not None and letter.reason != choice.reason:
+    if not choice.takes(letter):
         return Fate.NOT_CHOSEN
     if letter.place in replayed and not choice.again:
         return Fate.REPLAYED_BEFORE

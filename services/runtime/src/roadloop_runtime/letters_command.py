@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -19,7 +20,7 @@ from roadloop_schemas.cloudevents import rfc3339
 TITLES = ("topic", "reason", "letters", "replayed", "first", "last")
 NUMBERS = frozenset({"letters", "replayed"})
 Topic = Annotated[str, typer.Argument(help="A dead-letter topic: dlq.<group>.<topic>.")]
-CHOOSE = "say which letters: --partition and --offset, or --reason, or --all"
+CHOOSE = "say which letters: --reason, --rule, --id, --partition with or without --offset, or --all"
 
 
 def register(app: typer.Typer) -> None:
@@ -85,41 +86,54 @@ def replay_letters(
     kafka: Bootstrap,
     topic: Topic,
     *,
-    partition: Annotated[int | None, typer.Option("--partition", help="With --offset: this letter.")] = None,
-    offset: Annotated[int | None, typer.Option("--offset", help="With --partition: this letter.")] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="The letters with this reason.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Those with this reason.")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", help="Those that broke this rule, word for word.")] = None,
+    event_id: Annotated[str | None, typer.Option("--id", help="Those whose record has this event id.")] = None,
+    partition: Annotated[int | None, typer.Option("--partition", help="Those of this partition.")] = None,
+    offsets: Annotated[
+        str | None, typer.Option("--offset", help="With --partition: the letter there, or FIRST-LAST.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All letters of the topic.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Those replayed before, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed; write nothing.")] = False,
 ) -> None:
-    """Write dead letters back to the partition they came from, each once."""
+    """Write dead letters back to the partition they came from, each once, in order; all that is said must hold."""
     with one_line_errors(kafka):
-        place = _one_place(partition, offset, reason, every)
-        choice = Choice(reason, again)
+        first, last = read_offsets(offsets)
+        choice = Choice(reason, rule, event_id, partition, first, last, again)
+        refuse_unclear(choice, offsets, every)
         try:
-            fates = asyncio.run(_replay(kafka, topic, place, choice, dry_run))
+            fates = asyncio.run(_replay(kafka, topic, choice, dry_run))
         except NoSuchLetter as error:
             raise Refused(str(error)) from error
+        if not every and not sum(fates[fate] for fate in fates if fate is not Fate.NOT_CHOSEN):
+            raise Refused(f"no letter of {topic} is like that: `roadloop deadletters list` shows those there are")
     typer.echo(say(fates, dry_run))
     if fates.get(Fate.NO_ORIGIN) or fates.get(Fate.ORIGIN_MISSING):
         raise typer.Exit(1)
 
 
-def _one_place(partition: int | None, offset: int | None, reason: str | None, every: bool) -> tuple[int, int] | None:
-    """Return the place of the one letter that is meant, None for many; raises Refused unless one way was chosen."""
-    one = partition is not None and offset is not None
-    if (partition is None) != (offset is None) or [one, reason is not None, every].count(True) != 1:
+def read_offsets(text: str | None) -> tuple[int, float]:
+    """Read `7` or `7-9` as the first and the last offset; raises Refused."""
+    if text is None:
+        return 0, math.inf
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()):
+        raise Refused(f"--offset {text!r}: say one offset (7), or the first and the last one (7-9)")
+    return int(first), int(last or first)
+
+
+def refuse_unclear(choice: Choice, offsets: str | None, every: bool) -> None:
+    """Raise Refused unless it was said which letters: some of them, or all."""
+    some = any(wish is not None for wish in (choice.reason, choice.rule, choice.event_id, choice.partition))
+    if some == every or (offsets is not None and choice.partition is None):
         raise Refused(CHOOSE)
-    return None if partition is None or offset is None else (partition, offset)
 
 
-async def _replay(
-    kafka: str, topic: str, place: tuple[int, int] | None, choice: Choice, dry_run: bool
-) -> Mapping[Fate, int]:
-    letter = None if place is None else await find_letter(kafka, topic, *place)
+async def _replay(kafka: str, topic: str, choice: Choice, dry_run: bool) -> Mapping[Fate, int]:
     if dry_run:
-        return await rehearse(kafka, topic, choice, _print_each, only=letter)
-    return await replay(kafka, topic, choice, only=letter)
+        return await rehearse(kafka, topic, choice, _print_each)
+    return await replay(kafka, topic, choice)
 
 
 async def _print_each(letters: Sequence[Letter]) -> None:

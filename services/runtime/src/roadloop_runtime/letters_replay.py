@@ -16,10 +16,8 @@ BYTES_PER_TRANSACTION = 8 * 1024 * 1024
 Write = Callable[[Sequence[Letter]], Awaitable[None]]
 
 
-async def replay(
-    bootstrap: str, topic: str, choice: Choice, *, only: Letter | None = None, replays_topic: str = REPLAYS
-) -> Mapping[Fate, int]:
-    """Replay the chosen letters there are now, or only one; return how many had which fate.
+async def replay(bootstrap: str, topic: str, choice: Choice, *, replays_topic: str = REPLAYS) -> Mapping[Fate, int]:
+    """Replay the chosen letters there are now, in the order of their offsets; return how many had which fate.
 
     First the producer fences every other replay of this topic, only then the marks are read: so nobody can replay
     a letter in between. Raises NoSuchLetter, Fenced or Aborted; what was durable by then is not written again.
@@ -32,24 +30,18 @@ async def replay(
 
     try:
         walk = _Walk(choice, await read_replayed(bootstrap, replays_topic), partitions, write)
-        return await _go(walk, bootstrap, topic, only)
+        return await _go(walk, bootstrap, topic)
     finally:
         await writer.close()
 
 
 async def rehearse(
-    bootstrap: str,
-    topic: str,
-    choice: Choice,
-    write: Write,
-    *,
-    only: Letter | None = None,
-    replays_topic: str = REPLAYS,
+    bootstrap: str, topic: str, choice: Choice, write: Write, *, replays_topic: str = REPLAYS
 ) -> Mapping[Fate, int]:
     """Do as `replay` does, but hand the letters to `write`; nothing is fenced and nothing remembered."""
     partitions = await _ready_topics(bootstrap, topic, replays_topic)
     walk = _Walk(choice, await read_replayed(bootstrap, replays_topic), partitions, write)
-    return await _go(walk, bootstrap, topic, only)
+    return await _go(walk, bootstrap, topic)
 
 
 async def _ready_topics(bootstrap: str, topic: str, replays_topic: str) -> Mapping[str, int]:
@@ -73,9 +65,7 @@ class _Walk:
         self._bytes = 0
 
     async def take(self, record: Record) -> None:
-        await self.take_letter(read_letter(record))
-
-    async def take_letter(self, letter: Letter) -> None:
+        letter = read_letter(record)
         found = fate(letter, self._choice, self._replayed, self.partitions)
         if found is not Fate.REPLAYED:
             self.fates[found] += 1
@@ -93,10 +83,7 @@ class _Walk:
             self.fates[Fate.REPLAYED] += len(batch)
 
 
-async def _go(walk: _Walk, bootstrap: str, topic: str, only: Letter | None) -> Mapping[Fate, int]:
-    if only is None:
-        await each_record(bootstrap, topic, walk.partitions[topic], walk.take)
-    else:
-        await walk.take_letter(only)
+async def _go(walk: _Walk, bootstrap: str, topic: str) -> Mapping[Fate, int]:
+    await each_record(bootstrap, topic, walk.partitions[topic], walk.take)
     await walk.flush()
     return walk.fates

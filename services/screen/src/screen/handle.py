@@ -143,6 +143,7 @@ def _describe(  # noqa: PLR0917
             "audit": ruling.audit,
             "inclusion_probability": policy.audit_share if ruling.reasons == (VerdictReason.AUDIT,) else 1.0,
             "counters": counters,
+            "replayed": seen.unit.replayed,
             "detections": _shown(boxes) if ruling.verdict is Verdict.KEPT else (),
         }
     )
