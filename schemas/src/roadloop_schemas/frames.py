@@ -78,12 +78,25 @@ class SliceCounters(EventBody):
     quarantined: Count
 
 
+class BudgetState(EventBody):
+    """Where a slice's keep rate stood when a frame was judged.
+
+    `budget` is the share of all its frames to keep, `share` that of the scored ones which the threshold aims at. `debt`
+    is how many frames were kept too few (negative: too many). `scores` is how many the threshold was taken from.
+    """
+
+    budget: Unit
+    share: Unit
+    debt: float
+    scores: Count
+
+
 class FrameScreened(EventBody):
     """The verdict on one frame, with all it takes to decide it again.
 
-    `score` and `threshold` are 0..1. `slice` is condition/camera. `inclusion_probability` is the chance
-    that this frame's draw would have kept it whatever its score; 1 where the score kept it. `replayed` says that the
-    frame's unit had been a dead letter before.
+    `score` and `threshold` are 0..1. `slice` is condition/camera. `budget` is absent where the policy gives the
+    threshold. `inclusion_probability` is the chance that this frame's draw would have kept it whatever its score; 1
+    where the score kept it. `replayed` says that the frame's unit had been a dead letter before.
     """
 
     frame_id: Id
@@ -110,6 +123,7 @@ class FrameScreened(EventBody):
     inclusion_probability: Unit = 1.0
     counters: SliceCounters
     replayed: bool = False
+    budget: BudgetState | None = None
     detections: tuple[Detection, ...] = ()
 
 
@@ -117,6 +131,8 @@ class ScreenPolicy(EventBody):
     """What screening is asked to do for one tenant; a new version replaces the old as a whole.
 
     `weights` name score parts; `audit_share` of all frames is kept by hash before every rule.
+    Where it is `controlled`, each slice's threshold follows from its last scores, so that `keep_budget` of its frames
+    are kept, or what `slice_budgets` says of condition/camera; `threshold` is then for slices with too few scores.
     A frame is blurred below `min_laplacian_variance`, badly exposed outside `brightness`, and a near duplicate
     at `duplicate_distance` bits or fewer from a frame kept before on the same camera (negative: never).
     """
@@ -130,6 +146,24 @@ class ScreenPolicy(EventBody):
     min_laplacian_variance: float = Field(default=0, ge=0)
     brightness: tuple[Unit, Unit] = (0, 1)
     duplicate_distance: int = Field(default=-1, ge=-1, le=64)
+    controlled: bool = False
+
+
+class RingSegment(EventBody):
+    """Up to 50 of a slice's scores in the order they came, and how many of its frames came meanwhile."""
+
+    number: Count
+    received: Count
+    scores: tuple[Unit, ...] = ()
+
+
+class KeepRateState(EventBody):
+    """What a slice's keep-rate controller remembers beside its scores; those before segment `first` are forgotten."""
+
+    first: Count
+    debt: float
+    threshold: Unit | None = None
+    recent: str = Field(default="", pattern="^[01]{0,150}$")
 
 
 class ScreenMemory(EventBody):
@@ -139,3 +173,5 @@ class ScreenMemory(EventBody):
     counters: SliceCounters | None = None
     camera: str | None = None
     kept_dhashes: tuple[str, ...] = ()
+    keep_rate: KeepRateState | None = None
+    segment: RingSegment | None = None

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from random import Random
+from statistics import mean
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -14,6 +16,7 @@ from roadloop_runtime.outcome import DeadLetter, Emit, Transient
 from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
 from roadloop_schemas.fields import Condition, Detection, ObjectRef
 from roadloop_schemas.frames import (
+    BudgetState,
     FrameScreened,
     FramesIngested,
     IngestedFrame,
@@ -214,3 +217,28 @@ async def test_looking_at_frames(
 async def test_an_outage_of_the_model_server_is_not_the_units_fault() -> None:
     with pytest.raises(Transient):
         await look(b"picture", Transient("triton", "away"), SERVING)
+
+
+def test_a_controlled_policy_keeps_each_slices_budget_and_the_verdict_tells_where_it_stood() -> None:
+    policy = ScreenPolicy(
+        version=5,
+        threshold=0.9,
+        audit_share=0.01,
+        controlled=True,
+        keep_budget=0.1,
+        slice_budgets={"night/front": 0.3},
+    )
+    memory, told = Memory(), list[FrameScreened]()
+    for number in range(6_000):
+        night = number % 2
+        dice = Random(number)
+        seen = Judged((Box(0.1, 0.1, 0.2, 0.2, dice.random() ** (2 if night else 1), "car"),))
+        one = frame(number, condition=Condition.NIGHT if night else Condition.RAIN)
+        memory, outcome = decide(memory, Seen(unit(one), SERVING, (seen,)), {"acme": policy})
+        told += verdicts(outcome)
+    assert told[0].threshold == 0.9, "the first frames have the policy's threshold"
+    assert told[0].budget == BudgetState(budget=0.1, share=told[0].budget.share, debt=0, scores=0)  # type: ignore[union-attr]
+    for condition, budget in ((Condition.RAIN, 0.1), (Condition.NIGHT, 0.3)):
+        late = [verdict for verdict in told[1_000:] if verdict.condition is condition]
+        assert mean(verdict.verdict is Verdict.KEPT for verdict in late) == pytest.approx(budget, abs=0.02)
+        assert {verdict.budget.budget for verdict in late if verdict.budget} == {budget}

@@ -1,6 +1,7 @@
 """What is remembered is what is rebuilt, whatever was remembered and however often it was written."""
 
 from dataclasses import dataclass
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from roadloop_runtime.records import Event
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.frames import SliceCounters, Verdict
-from screen.memory import KEPT_PER_CAMERA, Memory, rebuild, remember
+from screen.memory import KEPT_PER_CAMERA, SEGMENT_PLACES, Memory, rebuild, remember
 
 SLICES = ("acme/rain/front", "acme/clear/front", "other/rain/front")
 CAMERAS = ("acme/car-1/front", "acme/car-2/front")
@@ -105,3 +106,21 @@ def test_the_nearest_kept_frame(held: list[int], asked: int, bits: int | None) -
 def test_only_the_last_kept_frames_of_a_camera_are_remembered() -> None:
     memory = take(Memory(), [("acme/car-1/front", dhash(value)) for value in range(KEPT_PER_CAMERA + 3)])
     assert memory.kept["acme/car-1/front"] == tuple(dhash(value) for value in range(3, KEPT_PER_CAMERA + 3))
+
+
+def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_rings() -> None:
+    """However the log is cut into batches and compacted, the next owner knows what the last one knew."""
+    dice, memory, newest = Random(5), Memory(), dict[bytes | None, Event]()
+    for batch in range(250):
+        before = memory
+        for _ in range(dice.randint(1, 60)):
+            key, score = dice.choice(("acme/rain/front", "acme/*")), round(dice.random(), 6)
+            kept = dice.random() < (0.6 if 60 < batch < 80 else 0.1)
+            ranked = None if dice.random() < 0.3 else score
+            memory = memory.control(key, ranked, kept, budget=0.1, audit_share=0.01)
+        for event in remember(3, before, memory):
+            newest[event.key] = event
+        assert rebuild(written(list(newest.values()))) == memory
+    rate = memory.rates["acme/*"]
+    assert rate.segments[-1].number > SEGMENT_PLACES, "places were written anew"
+    assert rate.threshold is not None

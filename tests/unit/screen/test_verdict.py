@@ -1,5 +1,6 @@
 """The order of the rules: what can be judged, audit by lot, exposure, blur, near duplicates, score."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, Verdict, VerdictReason
 from screen.detections import Box
+from screen.keep_rate import rank
 from screen.verdict import Judged, Ruling, Unjudged, draw, rule
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -91,15 +93,38 @@ def test_the_order_of_the_rules(
     verdict: Verdict,
     reasons: tuple[VerdictReason, ...],
 ) -> None:
-    ruling = rule(FRAME.model_copy(update=changes), scored(score), policy, nearest_kept=nearest)
+    ruling = rule(
+        FRAME.model_copy(update=changes), scored(score), policy, threshold=policy.threshold, nearest_kept=nearest
+    )
     parts = {"uncertainty": ruling.parts["uncertainty"], "low_top_score": score}
-    assert ruling == Ruling(verdict, reasons, score, parts, audit=policy is ALL_AUDITED)
+    assert replace(ruling, ranked=None) == Ruling(verdict, reasons, score, parts, audit=policy is ALL_AUDITED)
+    assert ruling.ranked in (None, score)
+
+
+def test_what_the_score_had_nothing_to_decide_on_does_not_move_the_threshold() -> None:
+    dark = FRAME.model_copy(update={"brightness": 0})
+    for policy in (POLICY, ALL_AUDITED):
+        assert rule(dark, scored(0.6), policy, threshold=0.5, nearest_kept=None).ranked is None
+        assert rule(FRAME, scored(0.4), policy, threshold=0.5, nearest_kept=None).ranked == 0.4
+
+
+def test_a_controlled_threshold_is_a_score_and_the_lots_of_equal_scores_decide() -> None:
+    policy = POLICY.model_copy(update={"controlled": True})
+    threshold = rank(0.6, FRAME.frame_id)
+    kept = rule(FRAME, scored(0.6), policy, threshold=threshold, nearest_kept=None)
+    assert (kept.verdict, kept.score, kept.ranked) == (KEPT, 0.6, threshold)
+    others = [FRAME.model_copy(update={"frame_id": f"f-{n}"}) for n in range(200)]
+    rulings = [rule(frame, scored(0.6), policy, threshold=threshold, nearest_kept=None) for frame in others]
+    assert {ruling.verdict for ruling in rulings} == {KEPT, DROPPED}
+    assert all((ruling.verdict is KEPT) == ((ruling.ranked or 0) >= threshold) for ruling in rulings)
 
 
 @pytest.mark.parametrize("reason", [R.OBJECT_MISSING, R.OBJECT_CHANGED, R.REFUSED_BY_MODEL])
 @pytest.mark.parametrize("policy", [POLICY, ALL_AUDITED], ids=["without-audit", "even-where-all-is-audited"])
 def test_what_cannot_be_judged_is_quarantined(reason: VerdictReason, policy: ScreenPolicy) -> None:
-    ruling = rule(FRAME.model_copy(update={"brightness": 0}), Unjudged(reason, "why"), policy, nearest_kept=0)
+    ruling = rule(
+        FRAME.model_copy(update={"brightness": 0}), Unjudged(reason, "why"), policy, threshold=0, nearest_kept=0
+    )
     assert ruling == Ruling(QUARANTINED, (reason,), detail="why")
 
 
@@ -115,6 +140,6 @@ def test_a_smaller_share_audits_a_part_of_what_a_larger_one_does() -> None:
     def audited(share: float) -> set[int]:
         policy = POLICY.model_copy(update={"audit_share": share})
         frames = [(n, FRAME.model_copy(update={"frame_id": f"f-{n}"})) for n in range(300)]
-        return {n for n, frame in frames if rule(frame, scored(0.1), policy, nearest_kept=None).audit}
+        return {n for n, frame in frames if rule(frame, scored(0.1), policy, threshold=1, nearest_kept=None).audit}
 
     assert set() == audited(0) < audited(0.1) < audited(0.5) < audited(1) == set(range(300))

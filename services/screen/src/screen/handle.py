@@ -10,17 +10,20 @@ from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import Detection, ObjectRef
 from roadloop_schemas.frames import (
+    BudgetState,
     FrameScreened,
     FramesIngested,
     IngestedFrame,
     ModelPair,
     ScreenPolicy,
+    SliceCounters,
     Verdict,
     VerdictReason,
 )
 from roadloop_schemas.models import ModelServing
 from screen.detections import Box
-from screen.memory import Memory
+from screen.keep_rate import wanted_share
+from screen.memory import NOTHING_KNOWN, Memory
 from screen.reasons import UnitReason
 from screen.verdict import Judged, Ruling, Unjudged, rule
 
@@ -77,6 +80,36 @@ async def _look_at(frame: IngestedFrame, model: ModelServing, fetch: Fetch, dete
         return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a frame's score is held against: the threshold, and where it comes from, if not from the policy."""
+
+    threshold: float
+    budget: float
+    state: BudgetState | None = None
+
+
+def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy) -> Limits:
+    """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's."""
+    budget = policy.slice_budgets.get(slice_key.removeprefix(f"{tenant}/"), policy.keep_budget)
+    if not policy.controlled:
+        return Limits(policy.threshold, budget)
+    known = memory.threshold(slice_key, whole(tenant))
+    rate = memory.rates.get(slice_key, NOTHING_KNOWN)
+    state = BudgetState(
+        budget=budget,
+        share=round(wanted_share(rate, budget, policy.audit_share), 6),
+        debt=rate.debt,
+        scores=rate.size,
+    )
+    return Limits(policy.threshold if known is None else known, budget, state)
+
+
+def whole(tenant: str) -> str:
+    """Return the key of a tenant's keep rate over all slices."""
+    return f"{tenant}/*"
+
+
 def decide(memory: Memory, seen: Seen, policies: Policies) -> tuple[Memory, Outcome]:
     """One verdict per frame, in the unit's order: each frame sees what the frame before it left in memory."""
     if seen.serving is None:
@@ -105,17 +138,36 @@ def _screen(
     tenant, vehicle = seen.unit.envelope.tenant, seen.unit.body.vehicle
     slice_key = f"{tenant}/{frame.condition}/{frame.camera}"
     camera_key = f"{tenant}/{vehicle}/{frame.camera}"
-    ruling = rule(frame, found, policy, nearest_kept=memory.nearest_kept(camera_key, frame.dhash))
+    limits = limits_of(memory, slice_key, tenant, policy)
+    nearest = memory.nearest_kept(camera_key, frame.dhash)
+    ruling = rule(frame, found, policy, threshold=limits.threshold, nearest_kept=nearest)
     memory = memory.count(slice_key, ruling.verdict)
+    if policy.controlled:
+        memory = _control(memory, ruling, {slice_key: limits.budget, whole(tenant): policy.keep_budget}, policy)
     if ruling.verdict is Verdict.KEPT:
         memory = memory.keep(camera_key, frame.dhash)
     boxes = found.boxes if isinstance(found, Judged) else ()
-    body = _describe(seen, frame, ruling, policy, boxes, memory.slices[slice_key])
+    body = _describe(seen, frame, ruling, policy, limits, boxes=boxes, counters=memory.slices[slice_key])
     return memory, _event(seen, frame, body)
 
 
-def _describe(  # noqa: PLR0917
-    seen: Seen, frame: IngestedFrame, ruling: Ruling, policy: ScreenPolicy, boxes: tuple[Box, ...], counters: object
+def _control(memory: Memory, ruling: Ruling, budgets: Mapping[str, float], policy: ScreenPolicy) -> Memory:
+    """Let the controllers of a slice, and of its tenant as a whole, see a frame."""
+    kept = ruling.verdict is Verdict.KEPT
+    for key, budget in budgets.items():
+        memory = memory.control(key, ruling.ranked, kept, budget=budget, audit_share=policy.audit_share)
+    return memory
+
+
+def _describe(
+    seen: Seen,
+    frame: IngestedFrame,
+    ruling: Ruling,
+    policy: ScreenPolicy,
+    limits: Limits,
+    *,
+    boxes: tuple[Box, ...],
+    counters: SliceCounters,
 ) -> FrameScreened:
     unit = seen.unit.body
     return FrameScreened.model_validate(
@@ -137,7 +189,8 @@ def _describe(  # noqa: PLR0917
             "condition": frame.condition,
             "models": pair(seen.serving),
             "policy_version": policy.version,
-            "threshold": policy.threshold,
+            "threshold": limits.threshold,
+            "budget": limits.state,
             "score": ruling.score,
             "score_parts": dict(ruling.parts),
             "audit": ruling.audit,

@@ -1,9 +1,9 @@
-"""What screening remembers of one partition: counters per slice, and what was kept last per camera.
+"""What screening remembers of one partition: counters and keep rates per slice, and what was kept last per camera.
 
 A frozen value. It is written to `screen.memory.v1` with the batch that changed it, and rebuilt from there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -11,19 +11,26 @@ import immutables
 
 from roadloop_runtime.records import Event, Record, event
 from roadloop_schemas.cloudevents import derive_id
-from roadloop_schemas.frames import ScreenMemory, SliceCounters, Verdict
+from roadloop_schemas.frames import KeepRateState, RingSegment, ScreenMemory, SliceCounters, Verdict
+from screen.keep_rate import SEGMENTS, KeepRate, Segment, after_frame, after_score
 
 TOPIC = "screen.memory.v1"
 KEPT_PER_CAMERA = 16
+SEGMENT_PLACES = 2 * SEGMENTS  # a place is written anew long after its segment was forgotten
+NOTHING_KNOWN = KeepRate()
 NOTHING_SEEN = SliceCounters(seen=0, kept=0, dropped=0, quarantined=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Counters by tenant/condition/camera; difference hashes of the last kept frames by tenant/vehicle/camera."""
+    """Counters and keep rates by tenant/condition/camera; difference hashes of kept frames by tenant/vehicle/camera.
+
+    The keep rate of a tenant as a whole is under tenant/*: it stands in for slices that are too young.
+    """
 
     slices: immutables.Map[str, SliceCounters] = field(default_factory=immutables.Map)
     kept: immutables.Map[str, tuple[str, ...]] = field(default_factory=immutables.Map)
+    rates: immutables.Map[str, KeepRate] = field(default_factory=immutables.Map)
 
     def count(self, slice_key: str, verdict: Verdict) -> "Memory":
         """Return the memory after one more frame of a slice."""
@@ -35,6 +42,19 @@ class Memory:
             quarantined=before.quarantined + (verdict is Verdict.QUARANTINED),
         )
         return replace(self, slices=self.slices.set(slice_key, after))
+
+    def control(self, key: str, ranked: float | None, kept: bool, *, budget: float, audit_share: float) -> "Memory":
+        """Return the memory after a slice's controller has seen one more frame; `ranked` is None where none was."""
+        rate = self.rates.get(key, NOTHING_KNOWN)
+        if ranked is not None:
+            rate = after_score(rate, ranked, budget=budget, audit_share=audit_share)
+        rate = after_frame(rate, kept, budget=budget, audit_share=audit_share)
+        return replace(self, rates=self.rates.set(key, rate))
+
+    def threshold(self, *keys: str) -> float | None:
+        """Return the threshold of the first of these slices that has one."""
+        thresholds = (self.rates.get(key, NOTHING_KNOWN).threshold for key in keys)
+        return next((threshold for threshold in thresholds if threshold is not None), None)
 
     def keep(self, camera_key: str, dhash: str) -> "Memory":
         """Return the memory after a frame was kept."""
@@ -55,6 +75,22 @@ def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
     for key, hashes in new.kept.items():
         if old.kept.get(key) is not hashes:
             yield _entry(partition, f"camera:{key}", ScreenMemory(camera=key, kept_dhashes=hashes), hashes[-1])
+    for key, rate in new.rates.items():
+        if (before := old.rates.get(key, NOTHING_KNOWN)) is not rate:
+            yield from _rate_entries(partition, key, before, rate)
+
+
+def _rate_entries(partition: int, key: str, old: KeepRate, new: KeepRate) -> Iterable[Event]:
+    """Return a controller's state, and of its scores the segments that changed: each has its own place in turn."""
+    mark = f"{new.segments[-1].number}.{new.segments[-1].received}"
+    state = KeepRateState(first=new.segments[0].number, debt=new.debt, threshold=new.threshold, recent=new.recent)
+    yield _entry(partition, f"rate:{key}", ScreenMemory(slice=key, keep_rate=state), mark)
+    known = {id(segment) for segment in old.segments}
+    for segment in new.segments:
+        if id(segment) not in known:
+            body = RingSegment(number=segment.number, received=segment.received, scores=segment.scores)
+            place = f"segment:{key}#{segment.number % SEGMENT_PLACES}"
+            yield _entry(partition, place, ScreenMemory(slice=key, segment=body), mark)
 
 
 def _entry(partition: int, key: str, body: ScreenMemory, mark: str) -> Event:
@@ -74,10 +110,24 @@ def rebuild(records: Sequence[Record]) -> Memory:
     """Return the memory that a partition's entries describe: the newest of each key counts."""
     slices: dict[str, SliceCounters] = {}
     kept: dict[str, tuple[str, ...]] = {}
+    states: dict[str, KeepRateState] = {}
+    segments: dict[str, dict[int, Segment]] = {}
     for record in records:
         entry = ScreenMemory.model_validate_json(record.value or b"{}")
         if entry.slice is not None and entry.counters is not None:
             slices[entry.slice] = entry.counters
+        if entry.slice is not None and entry.keep_rate is not None:
+            states[entry.slice] = entry.keep_rate
+        if entry.slice is not None and entry.segment is not None:
+            found = entry.segment
+            segments.setdefault(entry.slice, {})[found.number] = Segment(found.number, found.received, found.scores)
         if entry.camera is not None:
             kept[entry.camera] = entry.kept_dhashes
-    return Memory(immutables.Map(slices), immutables.Map(kept))
+    rates = {key: _rate(state, segments.get(key, {})) for key, state in states.items()}
+    return Memory(immutables.Map(slices), immutables.Map(kept), immutables.Map(rates))
+
+
+def _rate(state: KeepRateState, segments: Mapping[int, Segment]) -> KeepRate:
+    """Return a controller from its state and its scores; those before its first segment are forgotten ones."""
+    lasting = tuple(segments[number] for number in sorted(segments) if number >= state.first)
+    return KeepRate(lasting or (Segment(state.first),), state.debt, state.threshold, state.recent)

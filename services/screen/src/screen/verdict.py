@@ -7,6 +7,7 @@ from hashlib import blake2b
 from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, Verdict, VerdictReason
 from screen import score
 from screen.detections import Box
+from screen.keep_rate import rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,17 @@ class Unjudged:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """The verdict on one frame with all that led to it. `score` is None where the frame was not judged."""
+    """The verdict on one frame with all that led to it. `score` is None where the frame was not judged.
+
+    `ranked` is what was compared with the threshold; None where the score had nothing to decide.
+    """
 
     verdict: Verdict
     reasons: tuple[VerdictReason, ...]
     score: float | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
     audit: bool = False
+    ranked: float | None = None
     detail: str = ""
 
 
@@ -42,25 +47,35 @@ def draw(frame_id: str) -> float:
     return int.from_bytes(blake2b(b"audit/" + frame_id.encode(), digest_size=7).digest(), "big") / 2**56
 
 
-def rule(frame: IngestedFrame, seen: Judged | Unjudged, policy: ScreenPolicy, *, nearest_kept: int | None) -> Ruling:
+def rule(
+    frame: IngestedFrame,
+    seen: Judged | Unjudged,
+    policy: ScreenPolicy,
+    *,
+    threshold: float,
+    nearest_kept: int | None,
+) -> Ruling:
     """Say whether a frame goes to labelling.
 
     Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - blur and
     exposure - near duplicate of a kept frame - score against the threshold. `nearest_kept` is in bits of 64.
+    A controlled threshold is one of the scores themselves: there the frame's lot tells equal scores apart.
     """
     if isinstance(seen, Unjudged):
         return Ruling(Verdict.QUARANTINED, (seen.reason,), detail=seen.detail)
     found = score.parts(seen.boxes, seen.second)
     total = score.combine(found, policy.weights)
     audit = draw(frame.frame_id) < policy.audit_share
+    ranked = rank(total, frame.frame_id) if policy.controlled else total
     if dropped := _useless(frame, policy, nearest_kept):
         reasons: Sequence[VerdictReason] = (VerdictReason.AUDIT,) if audit else (dropped,)
-    elif total >= policy.threshold:
+    elif ranked >= threshold:
         reasons = (VerdictReason.AUDIT, VerdictReason.SCORE) if audit else (VerdictReason.SCORE,)
     else:
         reasons = (VerdictReason.AUDIT,) if audit else (VerdictReason.BELOW_THRESHOLD,)
     kept = audit or VerdictReason.SCORE in reasons
-    return Ruling(Verdict.KEPT if kept else Verdict.DROPPED, tuple(reasons), total, found, audit)
+    verdict = Verdict.KEPT if kept else Verdict.DROPPED
+    return Ruling(verdict, tuple(reasons), total, found, audit, None if dropped else ranked)
 
 
 def _useless(frame: IngestedFrame, policy: ScreenPolicy, nearest_kept: int | None) -> VerdictReason | None:

@@ -1,0 +1,127 @@
+"""Keep the share of a slice that its budget allows: the threshold is a quantile of the slice's last scores. Pure.
+
+The threshold is the (1 - q) quantile of the last 1,000 scores of frames that the score decides on; q is the share of
+these that the budget leaves after the audit. What was kept too little or too much is a debt that moves q a little, so
+that the day's total comes out; a rate that is far off raises an alarm, and all but the newest scores are forgotten.
+Holding a short window's rate tighter than this would cost the best frames: they come in clusters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+
+RING = 1_000
+SEGMENT = 50
+SEGMENTS = RING // SEGMENT + 1  # the newest is being filled
+EVERY = 25
+ENOUGH = 200
+DEBT_AT_MOST = 200.0
+DEBT_OVER = 500.0
+MOVES_AT_LEAST = 0.002
+WATCHED = 150
+ALARM = 0.12
+REMEMBERED_AFTER_ALARM = WATCHED // SEGMENT
+LOT = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Up to 50 scores in the order they came; `received` frames of the slice came meanwhile, scored or not."""
+
+    number: int
+    received: int = 0
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRate:
+    """What a slice's controller remembers.
+
+    `debt`: frames that the budget allowed and that were not kept. `recent`: of the last 150 frames, "1" for a kept one.
+    `threshold` is None until there are 200 scores.
+    """
+
+    segments: tuple[Segment, ...] = (Segment(0),)
+    debt: float = 0.0
+    threshold: float | None = None
+    recent: str = ""
+
+    @property
+    def scores(self) -> list[float]:
+        """Return the last 1,000 scores, oldest first."""
+        return [score for segment in self.segments for score in segment.scores][-RING:]
+
+    @property
+    def size(self) -> int:
+        """Return how many scores there are."""
+        return min(RING, sum(len(segment.scores) for segment in self.segments))
+
+    @property
+    def share(self) -> float:
+        """Return the share of received frames that the score decided on; 1 before any came."""
+        received = sum(segment.received for segment in self.segments)
+        return sum(len(segment.scores) for segment in self.segments) / received if received else 1.0
+
+
+def rank(score: float, frame_id: str) -> float:
+    """Return a score with the frame's lot behind its last digit, 0..1: so equal scores are not all kept, or none.
+
+    Scores have six digits, and the lot comes from the frame's id: a replay decides the same.
+    """
+    lot = int.from_bytes(blake2b(b"tie/" + frame_id.encode(), digest_size=7).digest(), "big") / 2**56
+    return score * (1 - LOT) + lot * LOT
+
+
+def wanted_share(state: KeepRate, budget: float, audit_share: float) -> float:
+    """Return q, the share of the scored frames to keep, 0..1: what the budget leaves after the audit, and the debt.
+
+    The debt moves it to between half and twice of what it would be.
+    """
+    left = max(0.0, budget - audit_share) / max(1e-9, (1 - audit_share) * state.share)
+    return min(1.0, max(left / 2, min(2 * left, left + state.debt / DEBT_OVER)))
+
+
+def after_score(state: KeepRate, score: float, *, budget: float, audit_share: float) -> KeepRate:
+    """Return the state after the score of one more frame; every 25 scores the threshold is looked at again."""
+    newest = state.segments[-1]
+    newest = replace(newest, scores=(*newest.scores, score))
+    segments = (*state.segments[:-1], newest)
+    if len(newest.scores) == SEGMENT:
+        segments = (*segments, Segment(newest.number + 1))[-SEGMENTS:]
+    state = replace(state, segments=segments)
+    return _look_again(state, budget, audit_share) if len(newest.scores) % EVERY == 0 else state
+
+
+def after_frame(state: KeepRate, kept: bool, *, budget: float, audit_share: float) -> KeepRate:
+    """Return the state after one more frame, whatever became of it and why."""
+    newest = state.segments[-1]
+    segments = (*state.segments[:-1], replace(newest, received=newest.received + 1))
+    debt = round(min(DEBT_AT_MOST, max(-DEBT_AT_MOST, state.debt + budget - kept)), 6)
+    recent = (state.recent + "01"[kept])[-WATCHED:]
+    state = replace(state, segments=segments, debt=debt, recent=recent)
+    if len(recent) == WATCHED and abs(recent.count("1") / WATCHED - budget) > ALARM:
+        forgetful = replace(state, segments=segments[-REMEMBERED_AFTER_ALARM - 1 :], recent="")
+        return _look_again(forgetful, budget, audit_share)
+    return state
+
+
+def _look_again(state: KeepRate, budget: float, audit_share: float) -> KeepRate:
+    """Move the threshold where that changes the rate by more than 0.2 points."""
+    if state.threshold is None and state.size < ENOUGH:
+        return state
+    scores = state.scores
+    share = wanted_share(state, budget, audit_share)
+    now = None if state.threshold is None else sum(score >= state.threshold for score in scores) / len(scores)
+    if now is not None and abs(now - share) <= MOVES_AT_LEAST:
+        return state
+    return replace(state, threshold=quantile(scores, share))
+
+
+def quantile(scores: Sequence[float], share: float) -> float:
+    """Return the score that a `share` of the scores reaches; 1 where none may. `scores` are 0..1, and not empty."""
+    keep = round(share * len(scores))
+    if keep <= 0:
+        return 1.0
+    return float(np.partition(np.asarray(scores), len(scores) - keep)[len(scores) - keep])
