@@ -133,8 +133,9 @@ class ScreenPolicy(EventBody):
     `weights` name score parts; `audit_share` of all frames is kept by hash before every rule.
     Where it is `controlled`, each slice's threshold follows from its last scores, so that `keep_budget` of its frames
     are kept, or what `slice_budgets` says of condition/camera; `threshold` is then for slices with too few scores.
-    A frame is blurred below `min_laplacian_variance`, badly exposed outside `brightness`, and a near duplicate
-    at `duplicate_distance` bits or fewer from a frame kept before on the same camera (negative: never).
+    A frame is blurred below `min_laplacian_variance`, or below `blur_ratio` of its camera's usual sharpness (0: never);
+    badly exposed outside `brightness`; and a near duplicate at `duplicate_distance` bits or fewer from a frame kept
+    before on the same camera (negative: never).
     """
 
     version: Count
@@ -147,6 +148,7 @@ class ScreenPolicy(EventBody):
     brightness: tuple[Unit, Unit] = (0, 1)
     duplicate_distance: int = Field(default=-1, ge=-1, le=64)
     controlled: bool = False
+    blur_ratio: Unit = 0
 
 
 class RingSegment(EventBody):
@@ -166,6 +168,14 @@ class KeepRateState(EventBody):
     recent: str = Field(default="", pattern="^[01]{0,150}$")
 
 
+class UsualSharpness(EventBody):
+    """A camera's running median of the Laplacian variance, from how many frames, and its last blurred ones in a row."""
+
+    median: float = Field(ge=0)
+    seen: Count
+    in_a_row: Count
+
+
 class ScreenMemory(EventBody):
     """A changed entry of one partition's memory, internal to screening: rebuilt from the newest entry per key."""
 
@@ -175,3 +185,4 @@ class ScreenMemory(EventBody):
     kept_dhashes: tuple[str, ...] = ()
     keep_rate: KeepRateState | None = None
     segment: RingSegment | None = None
+    sharpness: UsualSharpness | None = None

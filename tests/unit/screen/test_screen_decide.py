@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from statistics import mean
 
@@ -27,7 +28,8 @@ from roadloop_schemas.frames import (
 )
 from roadloop_schemas.models import DetectorCard, ModelServing
 from screen.detections import Box
-from screen.handle import RefusedByModel, Seen, decide, observe
+from screen.handle import RefusedByModel, Seen, observe
+from screen.handle import decide as decide_salted
 from screen.memory import Memory
 from screen.reasons import UnitReason
 from screen.verdict import Judged, Unjudged
@@ -41,6 +43,7 @@ SERVING = ModelServing(
     serving_since=NOW,
 )
 PAIR = SERVING.model_copy(update={"second_model": "second.acme", "second_version": 1})
+decide = partial(decide_salted, salt=b"a salt of 16 or more")
 KEEP_ALL = ScreenPolicy(version=4, threshold=0.0, audit_share=0)
 UNSURE = Judged((Box(0.1, 0.1, 0.2, 0.2, 0.5, "car"),))
 

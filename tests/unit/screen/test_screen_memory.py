@@ -37,15 +37,22 @@ def dhash(bits: int) -> str:
     return f"{bits:016x}"
 
 
-Step = tuple[str, Verdict] | tuple[str, str]
+Step = tuple[str, Verdict] | tuple[str, str] | tuple[str, float]
 counted = st.tuples(st.sampled_from(SLICES), st.sampled_from(Verdict))
 kept = st.tuples(st.sampled_from(CAMERAS), st.integers(0, 2**64 - 1).map(dhash))
-batches = st.lists(st.lists(counted | kept, max_size=8), max_size=6)
+KINDS = {Verdict: "slice", str: "camera", float: "sharpness"}
+pictured = st.tuples(st.sampled_from(CAMERAS), st.floats(0, 5_000))
+batches = st.lists(st.lists(counted | kept | pictured, max_size=8), max_size=6)
 
 
 def take(memory: Memory, batch: list[Step]) -> Memory:
     for key, what in batch:
-        memory = memory.count(key, what) if isinstance(what, Verdict) else memory.keep(key, what)
+        if isinstance(what, Verdict):
+            memory = memory.count(key, what)
+        elif isinstance(what, str):
+            memory = memory.keep(key, what)
+        else:
+            memory = memory.see(key, what, 0.15)
     return memory
 
 
@@ -74,7 +81,7 @@ def test_a_batch_writes_each_key_once_and_nothing_that_did_not_change(steps: lis
     for batch in steps:
         before, memory = memory, take(memory, batch)
         keys = [event.key for event in remember(3, before, memory)]
-        changed = {("slice:" if isinstance(what, Verdict) else "camera:") + key for key, what in batch}
+        changed = {f"{KINDS[type(what)]}:{key}" for key, what in batch}
         assert sorted(keys) == sorted(key.encode() for key in changed)
     assert not list(remember(3, memory, memory))
 

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, Verdict, VerdictReason
 from screen.detections import Box
 from screen.keep_rate import rank
-from screen.verdict import Judged, Ruling, Unjudged, draw, rule
+from screen.sharpness import Sharpness
+from screen.verdict import Judged, Ruling, Standing, Unjudged, draw, rule
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 # The only part that counts is 1 - the best score, so a frame's score is said by its one box.
@@ -36,6 +37,7 @@ FRAME = IngestedFrame(
 )
 KEPT, DROPPED, QUARANTINED = Verdict.KEPT, Verdict.DROPPED, Verdict.QUARANTINED
 R = VerdictReason
+LOT, SALT = 0.5, b"a salt of 16 or more"
 
 
 def scored(score: float) -> Judged:
@@ -93,28 +95,38 @@ def test_the_order_of_the_rules(
     verdict: Verdict,
     reasons: tuple[VerdictReason, ...],
 ) -> None:
-    ruling = rule(
-        FRAME.model_copy(update=changes), scored(score), policy, threshold=policy.threshold, nearest_kept=nearest
-    )
+    ruling = rule(FRAME.model_copy(update=changes), scored(score), policy, Standing(LOT, policy.threshold, nearest))
     parts = {"uncertainty": ruling.parts["uncertainty"], "low_top_score": score}
     assert replace(ruling, ranked=None) == Ruling(verdict, reasons, score, parts, audit=policy is ALL_AUDITED)
     assert ruling.ranked in (None, score)
 
 
+def test_a_picture_far_less_sharp_than_its_camera_usually_is_is_blurred() -> None:
+    policy, usual = POLICY.model_copy(update={"min_laplacian_variance": 0, "blur_ratio": 0.15}), Sharpness(1_000, 60)
+    for sharpness, condition, verdict in (
+        (149, Condition.CLEAR, DROPPED),
+        (151, Condition.CLEAR, KEPT),
+        (149, Condition.NIGHT, KEPT),
+    ):
+        frame = FRAME.model_copy(update={"laplacian_variance": sharpness, "condition": condition})
+        ruling = rule(frame, scored(0.6), policy, Standing(LOT, 0.5, usual=usual))
+        assert (ruling.verdict, R.BLURRED in ruling.reasons) == (verdict, verdict is DROPPED)
+
+
 def test_what_the_score_had_nothing_to_decide_on_does_not_move_the_threshold() -> None:
     dark = FRAME.model_copy(update={"brightness": 0})
     for policy in (POLICY, ALL_AUDITED):
-        assert rule(dark, scored(0.6), policy, threshold=0.5, nearest_kept=None).ranked is None
-        assert rule(FRAME, scored(0.4), policy, threshold=0.5, nearest_kept=None).ranked == 0.4
+        assert rule(dark, scored(0.6), policy, Standing(LOT, 0.5, None)).ranked is None
+        assert rule(FRAME, scored(0.4), policy, Standing(LOT, 0.5, None)).ranked == 0.4
 
 
 def test_a_controlled_threshold_is_a_score_and_the_lots_of_equal_scores_decide() -> None:
     policy = POLICY.model_copy(update={"controlled": True})
     threshold = rank(0.6, FRAME.frame_id)
-    kept = rule(FRAME, scored(0.6), policy, threshold=threshold, nearest_kept=None)
+    kept = rule(FRAME, scored(0.6), policy, Standing(LOT, threshold, None))
     assert (kept.verdict, kept.score, kept.ranked) == (KEPT, 0.6, threshold)
     others = [FRAME.model_copy(update={"frame_id": f"f-{n}"}) for n in range(200)]
-    rulings = [rule(frame, scored(0.6), policy, threshold=threshold, nearest_kept=None) for frame in others]
+    rulings = [rule(frame, scored(0.6), policy, Standing(LOT, threshold, None)) for frame in others]
     assert {ruling.verdict for ruling in rulings} == {KEPT, DROPPED}
     assert all((ruling.verdict is KEPT) == ((ruling.ranked or 0) >= threshold) for ruling in rulings)
 
@@ -122,15 +134,15 @@ def test_a_controlled_threshold_is_a_score_and_the_lots_of_equal_scores_decide()
 @pytest.mark.parametrize("reason", [R.OBJECT_MISSING, R.OBJECT_CHANGED, R.REFUSED_BY_MODEL])
 @pytest.mark.parametrize("policy", [POLICY, ALL_AUDITED], ids=["without-audit", "even-where-all-is-audited"])
 def test_what_cannot_be_judged_is_quarantined(reason: VerdictReason, policy: ScreenPolicy) -> None:
-    ruling = rule(
-        FRAME.model_copy(update={"brightness": 0}), Unjudged(reason, "why"), policy, threshold=0, nearest_kept=0
-    )
+    ruling = rule(FRAME.model_copy(update={"brightness": 0}), Unjudged(reason, "why"), policy, Standing(LOT, 0, 0))
     assert ruling == Ruling(QUARANTINED, (reason,), detail="why")
 
 
 def test_the_lot_is_fair_and_does_not_change() -> None:
-    lots = [draw(f"frame-{number}") for number in range(4000)]
-    assert lots == [draw(f"frame-{number}") for number in range(4000)]
+    lots = [draw(f"frame-{number}", SALT) for number in range(4000)]
+    assert lots == [draw(f"frame-{number}", SALT) for number in range(4000)]
+    others = [draw(f"frame-{number}", b"another salt of 16+") for number in range(4000)]
+    assert sum(abs(one - other) < 0.01 for one, other in zip(lots, others, strict=True)) < 200, "the salt decides"
     assert all(0 <= lot < 1 for lot in lots)
     assert 0.08 < sum(lot < 0.1 for lot in lots) / len(lots) < 0.12
     assert 0.47 < sum(lots) / len(lots) < 0.53
@@ -140,6 +152,8 @@ def test_a_smaller_share_audits_a_part_of_what_a_larger_one_does() -> None:
     def audited(share: float) -> set[int]:
         policy = POLICY.model_copy(update={"audit_share": share})
         frames = [(n, FRAME.model_copy(update={"frame_id": f"f-{n}"})) for n in range(300)]
-        return {n for n, frame in frames if rule(frame, scored(0.1), policy, threshold=1, nearest_kept=None).audit}
+        lots = {n: draw(frame.frame_id, SALT) for n, frame in frames}
+        rulings = {n: rule(frame, scored(0.1), policy, Standing(lots[n], 1)) for n, frame in frames}
+        return {n for n, ruling in rulings.items() if ruling.audit}
 
     assert set() == audited(0) < audited(0.1) < audited(0.5) < audited(1) == set(range(300))

@@ -25,20 +25,21 @@ class Service:
 
 
 SIGNING_KEY = ("ROADLOOP_SIGNING_KEY", lambda layout, _: layout.secrets["ingest.signing_key"])
+AUDIT_SALT = ("ROADLOOP_AUDIT_SALT", lambda layout, _: layout.secrets["screen.audit_salt"])
 REPOSITORY = ("ROADLOOP_MODEL_REPOSITORY", lambda layout, _: str(model_repository(layout)))
 TRAINER = ("ROADLOOP_TRAINER_PYTHON", lambda _, binaries: str(binaries.trainer_python))
 TRAINER_PATH = ("ROADLOOP_TRAINER_PATH", lambda _, binaries: str(binaries.trainer))
 
 SERVICES = {
     "ingest": Service("ingest", "ingest", "ingest", True, (SIGNING_KEY,)),
-    "screen": Service("screen", "screen", None),
+    "screen": Service("screen", "screen", None, False, (AUDIT_SALT,)),
     "screen-rollout": Service("screen.rollout", "screen", "screen", False, (REPOSITORY,)),
     "screen-view": Service("screen.view", "screen", "screen"),
     "label-router": Service("label_router", "label-router", "label_router", True),
     "trainer-trigger": Service("trainer_trigger", "trainer-trigger", "trainer_trigger", True, (TRAINER, TRAINER_PATH)),
 }
 MIGRATED = {"ingest": "ingest", "label_router": "label_router", "trainer_trigger": "trainer_trigger"}
-SECRETS = ("ingest.signing_key",)
+SECRETS = ("ingest.signing_key", "screen.audit_salt")
 
 
 def port_names(name: str) -> tuple[str, ...]:

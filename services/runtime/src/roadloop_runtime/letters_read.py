@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from roadloop_runtime.broker import Aborted
 from roadloop_runtime.deadletter import is_dead_letter_topic
-from roadloop_runtime.kafka.admin import open_admin, partition_counts
+from roadloop_runtime.kafka.admin import topics_of
 from roadloop_runtime.kafka.reader import each_record, read_one
 from roadloop_runtime.letters import REPLAYS, Count, Letter, Place, count, read_letter, read_mark
 from roadloop_runtime.records import Partition, Record
@@ -28,12 +28,6 @@ async def count_letters(bootstrap: str) -> Sequence[Count]:
     for name in counts:
         await each_record(bootstrap, name, topics[name], take)
     return [found for name in sorted(counts) for _, found in sorted(counts[name].items())]
-
-
-async def topics_of(bootstrap: str) -> Mapping[str, int]:
-    """Return the partition counts of all topics."""
-    async with open_admin(bootstrap) as admin:
-        return await partition_counts(admin)
 
 
 def refuse_other_topics(topic: str, partitions: Mapping[str, int]) -> None:

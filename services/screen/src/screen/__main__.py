@@ -50,7 +50,7 @@ def screening(settings: Settings, followed: Followed, store: ObjectStore, triton
     look = partial(observe, serving=followed.serving_for, fetch=store.fetch, detect=triton.detect)
     return Handler(
         decoder(FramesIngested),
-        decide,
+        partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
         partial(rebuild, settings.kafka_bootstrap),
         followed.policies_now,
         look,

@@ -1,4 +1,4 @@
-"""The commands of screening: policies."""
+"""The commands of screening: policies, and why a frame has its verdict."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from roadloop_runtime.terminal import Bootstrap, one_line_errors
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.frames import ScreenPolicy
+from screen.why_command import why
 
 TOPIC = "screen.policy.v1"
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     policies = typer.Typer(help="What screening is asked to do.", no_args_is_help=True)
     policies.command("set")(set_policy)
     app.add_typer(policies, name="policies")
+    app.command("why")(why)
 
 
 def set_policy(

@@ -25,7 +25,8 @@ from screen.detections import Box
 from screen.keep_rate import wanted_share
 from screen.memory import NOTHING_KNOWN, Memory
 from screen.reasons import UnitReason
-from screen.verdict import Judged, Ruling, Unjudged, rule
+from screen.sharpness import NOTHING_USUAL
+from screen.verdict import Judged, Ruling, Standing, Unjudged, draw, rule
 
 DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
 PRELABELS_AT_MOST = 100
@@ -110,14 +111,17 @@ def whole(tenant: str) -> str:
     return f"{tenant}/*"
 
 
-def decide(memory: Memory, seen: Seen, policies: Policies) -> tuple[Memory, Outcome]:
-    """One verdict per frame, in the unit's order: each frame sees what the frame before it left in memory."""
+def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tuple[Memory, Outcome]:
+    """One verdict per frame, in the unit's order: each frame sees what the frame before it left in memory.
+
+    `salt` is the audit's.
+    """
     if seen.serving is None:
         return memory, _no_model(seen.unit.envelope.tenant)
     policy = policies.get(seen.unit.envelope.tenant, DEFAULT_POLICY)
     events: list[Event] = []
     for frame, found in zip(seen.unit.body.frames, seen.frames, strict=True):
-        memory, said = _screen(memory, seen, frame, found, policy)
+        memory, said = _screen(memory, seen, frame, found, policy, lot=draw(frame.frame_id, salt))
         events.append(said)
     return memory, Emit(tuple(events))
 
@@ -133,15 +137,16 @@ def _no_model(tenant: str) -> DeadLetter:
 
 
 def _screen(
-    memory: Memory, seen: Seen, frame: IngestedFrame, found: Judged | Unjudged, policy: ScreenPolicy
+    memory: Memory, seen: Seen, frame: IngestedFrame, found: Judged | Unjudged, policy: ScreenPolicy, *, lot: float
 ) -> tuple[Memory, Event]:
     tenant, vehicle = seen.unit.envelope.tenant, seen.unit.body.vehicle
     slice_key = f"{tenant}/{frame.condition}/{frame.camera}"
     camera_key = f"{tenant}/{vehicle}/{frame.camera}"
     limits = limits_of(memory, slice_key, tenant, policy)
     nearest = memory.nearest_kept(camera_key, frame.dhash)
-    ruling = rule(frame, found, policy, threshold=limits.threshold, nearest_kept=nearest)
-    memory = memory.count(slice_key, ruling.verdict)
+    standing = Standing(lot, limits.threshold, nearest, memory.sharpness.get(camera_key, NOTHING_USUAL))
+    ruling = rule(frame, found, policy, standing)
+    memory = memory.count(slice_key, ruling.verdict).see(camera_key, frame.laplacian_variance, policy.blur_ratio)
     if policy.controlled:
         memory = _control(memory, ruling, {slice_key: limits.budget, whole(tenant): policy.keep_budget}, policy)
     if ruling.verdict is Verdict.KEPT:

@@ -11,8 +11,9 @@ import immutables
 
 from roadloop_runtime.records import Event, Record, event
 from roadloop_schemas.cloudevents import derive_id
-from roadloop_schemas.frames import KeepRateState, RingSegment, ScreenMemory, SliceCounters, Verdict
+from roadloop_schemas.frames import KeepRateState, RingSegment, ScreenMemory, SliceCounters, UsualSharpness, Verdict
 from screen.keep_rate import SEGMENTS, KeepRate, Segment, after_frame, after_score
+from screen.sharpness import NOTHING_USUAL, Sharpness, after
 
 TOPIC = "screen.memory.v1"
 KEPT_PER_CAMERA = 16
@@ -23,14 +24,16 @@ NOTHING_SEEN = SliceCounters(seen=0, kept=0, dropped=0, quarantined=0)
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Counters and keep rates by tenant/condition/camera; difference hashes of kept frames by tenant/vehicle/camera.
+    """Counters and keep rates by tenant/condition/camera; the rest by tenant/vehicle/camera.
 
-    The keep rate of a tenant as a whole is under tenant/*: it stands in for slices that are too young.
+    That is the difference hashes of the last kept frames, and how sharp pictures usually are. The keep rate of a tenant
+    as a whole is under tenant/*: it stands in for slices that are too young.
     """
 
     slices: immutables.Map[str, SliceCounters] = field(default_factory=immutables.Map)
     kept: immutables.Map[str, tuple[str, ...]] = field(default_factory=immutables.Map)
     rates: immutables.Map[str, KeepRate] = field(default_factory=immutables.Map)
+    sharpness: immutables.Map[str, Sharpness] = field(default_factory=immutables.Map)
 
     def count(self, slice_key: str, verdict: Verdict) -> "Memory":
         """Return the memory after one more frame of a slice."""
@@ -56,6 +59,14 @@ class Memory:
         thresholds = (self.rates.get(key, NOTHING_KNOWN).threshold for key in keys)
         return next((threshold for threshold in thresholds if threshold is not None), None)
 
+    def see(self, camera_key: str, laplacian_variance: float, blur_ratio: float) -> "Memory":
+        """Return the memory after one more picture of a camera; where no policy asks how sharp they are, as it is."""
+        if not blur_ratio:
+            return self
+        usual = self.sharpness.get(camera_key, NOTHING_USUAL)
+        seen = after(usual, laplacian_variance, ratio=blur_ratio)
+        return replace(self, sharpness=self.sharpness.set(camera_key, seen))
+
     def keep(self, camera_key: str, dhash: str) -> "Memory":
         """Return the memory after a frame was kept."""
         newest = (*self.kept.get(camera_key, ()), dhash)[-KEPT_PER_CAMERA:]
@@ -75,6 +86,10 @@ def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
     for key, hashes in new.kept.items():
         if old.kept.get(key) is not hashes:
             yield _entry(partition, f"camera:{key}", ScreenMemory(camera=key, kept_dhashes=hashes), hashes[-1])
+    for key, usual in new.sharpness.items():
+        if old.sharpness.get(key) is not usual:
+            body = UsualSharpness(median=usual.median, seen=usual.seen, in_a_row=usual.in_a_row)
+            yield _entry(partition, f"sharpness:{key}", ScreenMemory(camera=key, sharpness=body), str(usual.seen))
     for key, rate in new.rates.items():
         if (before := old.rates.get(key, NOTHING_KNOWN)) is not rate:
             yield from _rate_entries(partition, key, before, rate)
@@ -110,6 +125,7 @@ def rebuild(records: Sequence[Record]) -> Memory:
     """Return the memory that a partition's entries describe: the newest of each key counts."""
     slices: dict[str, SliceCounters] = {}
     kept: dict[str, tuple[str, ...]] = {}
+    sharpness: dict[str, Sharpness] = {}
     states: dict[str, KeepRateState] = {}
     segments: dict[str, dict[int, Segment]] = {}
     for record in records:
@@ -119,12 +135,15 @@ def rebuild(records: Sequence[Record]) -> Memory:
         if entry.slice is not None and entry.keep_rate is not None:
             states[entry.slice] = entry.keep_rate
         if entry.slice is not None and entry.segment is not None:
-            found = entry.segment
-            segments.setdefault(entry.slice, {})[found.number] = Segment(found.number, found.received, found.scores)
-        if entry.camera is not None:
+            part = entry.segment
+            segments.setdefault(entry.slice, {})[part.number] = Segment(part.number, part.received, part.scores)
+        if entry.camera is not None and entry.sharpness is not None:
+            found = entry.sharpness
+            sharpness[entry.camera] = Sharpness(found.median, found.seen, found.in_a_row)
+        elif entry.camera is not None:
             kept[entry.camera] = entry.kept_dhashes
     rates = {key: _rate(state, segments.get(key, {})) for key, state in states.items()}
-    return Memory(immutables.Map(slices), immutables.Map(kept), immutables.Map(rates))
+    return Memory(immutables.Map(slices), immutables.Map(kept), immutables.Map(rates), immutables.Map(sharpness))
 
 
 def _rate(state: KeepRateState, segments: Mapping[int, Segment]) -> KeepRate:

@@ -2,20 +2,29 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from roadloop_runtime.settings import ObjectSettings
 
 
-class Settings(ObjectSettings):
-    """Of the worker. `observing` units are looked at together, each with up to 64 frames one after another."""
+class TritonSettings(ObjectSettings):
+    """Of every process that talks to the model server."""
 
     triton_grpc: str
+
+
+class Settings(TritonSettings):
+    """Of the worker. `observing` units are looked at together, each with up to 64 frames one after another.
+
+    `audit_salt` is a secret of the fleet's, 16 to 64 bytes: it draws the frames that check the screening.
+    """
+
+    audit_salt: SecretStr = Field(min_length=16, max_length=64)
     observing: int = Field(default=8, ge=1, le=256)
     units_in_flight: int = Field(default=32, ge=1, le=4096)
 
 
-class RolloutSettings(Settings):
+class RolloutSettings(TritonSettings):
     """Of the rollout process: it alone may write the model repository."""
 
     model_repository: Path

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, Verdict, VerdictReason
 from screen import score
 from screen.detections import Box
 from screen.keep_rate import rank
+from screen.sharpness import NOTHING_USUAL, Sharpness, is_blurred
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +44,44 @@ class Ruling:
     detail: str = ""
 
 
-def draw(frame_id: str) -> float:
-    """Return a frame's lot, uniform in [0, 1): from its id, so that a replay draws the same."""
-    return int.from_bytes(blake2b(b"audit/" + frame_id.encode(), digest_size=7).digest(), "big") / 2**56
+def draw(frame_id: str, salt: bytes) -> float:
+    """Return a frame's lot, uniform in [0, 1): from its id, so that a replay draws the same.
+
+    A frame's id follows from its picture, which its sender chooses: the salt is a secret, at most 64 bytes, so that
+    nobody can tell which of his frames will check the screening.
+    """
+    return int.from_bytes(blake2b(frame_id.encode(), digest_size=7, key=salt).digest(), "big") / 2**56
 
 
-def rule(
-    frame: IngestedFrame,
-    seen: Judged | Unjudged,
-    policy: ScreenPolicy,
-    *,
-    threshold: float,
-    nearest_kept: int | None,
-) -> Ruling:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a frame meets: its lot, its slice's threshold, the nearest kept frame in bits of 64, its camera's sharpness.
+
+    `lot` is uniform in [0, 1), `threshold` 0..1.
+    """
+
+    lot: float
+    threshold: float
+    nearest_kept: int | None = None
+    usual: Sharpness = NOTHING_USUAL
+
+
+def rule(frame: IngestedFrame, seen: Judged | Unjudged, policy: ScreenPolicy, standing: Standing) -> Ruling:
     """Say whether a frame goes to labelling.
 
     Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - blur and
-    exposure - near duplicate of a kept frame - score against the threshold. `nearest_kept` is in bits of 64.
+    exposure - near duplicate of a kept frame - score against the threshold.
     A controlled threshold is one of the scores themselves: there the frame's lot tells equal scores apart.
     """
     if isinstance(seen, Unjudged):
         return Ruling(Verdict.QUARANTINED, (seen.reason,), detail=seen.detail)
     found = score.parts(seen.boxes, seen.second)
     total = score.combine(found, policy.weights)
-    audit = draw(frame.frame_id) < policy.audit_share
+    audit = standing.lot < policy.audit_share
     ranked = rank(total, frame.frame_id) if policy.controlled else total
-    if dropped := _useless(frame, policy, nearest_kept):
+    if dropped := _useless(frame, policy, standing):
         reasons: Sequence[VerdictReason] = (VerdictReason.AUDIT,) if audit else (dropped,)
-    elif ranked >= threshold:
+    elif ranked >= standing.threshold:
         reasons = (VerdictReason.AUDIT, VerdictReason.SCORE) if audit else (VerdictReason.SCORE,)
     else:
         reasons = (VerdictReason.AUDIT,) if audit else (VerdictReason.BELOW_THRESHOLD,)
@@ -78,12 +90,17 @@ def rule(
     return Ruling(verdict, tuple(reasons), total, found, audit, None if dropped else ranked)
 
 
-def _useless(frame: IngestedFrame, policy: ScreenPolicy, nearest_kept: int | None) -> VerdictReason | None:
+def _useless(frame: IngestedFrame, policy: ScreenPolicy, standing: Standing) -> VerdictReason | None:
     darkest, brightest = policy.brightness
     if not darkest <= frame.brightness <= brightest:
         return VerdictReason.BADLY_EXPOSED
-    if frame.laplacian_variance < policy.min_laplacian_variance:
+    if frame.laplacian_variance < policy.min_laplacian_variance or _is_blurred(frame, policy, standing.usual):
         return VerdictReason.BLURRED
-    if nearest_kept is not None and nearest_kept <= policy.duplicate_distance:
+    if standing.nearest_kept is not None and standing.nearest_kept <= policy.duplicate_distance:
         return VerdictReason.NEAR_DUPLICATE
     return None
+
+
+def _is_blurred(frame: IngestedFrame, policy: ScreenPolicy, usual: Sharpness) -> bool:
+    at_night = frame.condition is Condition.NIGHT
+    return is_blurred(usual, frame.laplacian_variance, ratio=policy.blur_ratio, at_night=at_night)

@@ -5,56 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
 import matplotlib as mpl
 import numpy as np
 
-from roadloop_schemas.fields import Detection
-from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_world.figures import Told
+from screen.picture import draw_boxes
+from screen.why import reason_in_words
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-
-WORDS = {
-    VerdictReason.SCORE: "the models are unsure or disagree",
-    VerdictReason.AUDIT: "drawn by lot, to check the screening itself",
-    VerdictReason.BELOW_THRESHOLD: "nothing new to learn",
-    VerdictReason.BLURRED: "blurred",
-    VerdictReason.BADLY_EXPOSED: "too dark or too bright",
-    VerdictReason.NEAR_DUPLICATE: "nearly the same as a frame kept before",
-    VerdictReason.OBJECT_MISSING: "the picture is gone",
-    VerdictReason.OBJECT_CHANGED: "the picture was changed",
-    VerdictReason.REFUSED_BY_MODEL: "the model server cannot read it",
-    VerdictReason.NOT_A_PICTURE: "not a picture",
-}
-PARTS = {"uncertainty": "unsure", "low_top_score": "nothing found", "disagreement": "models disagree"}
-SHOWN_FROM = 0.3
-
-
-def reason_in_words(verdict: FrameScreened) -> str:
-    """Say why a frame has its verdict."""
-    said = ", ".join(WORDS[reason] for reason in verdict.reasons)
-    if VerdictReason.SCORE not in verdict.reasons or verdict.score is None:
-        return said
-    best = max(verdict.score_parts.items(), key=lambda part: part[1], default=("", 0.0))
-    return f"{said}: score {verdict.score:.2f} over {verdict.threshold:.2f}, most of it {PARTS.get(best[0], best[0])}"
-
-
-def draw_boxes(picture: bytes, boxes: Sequence[Detection], width: int = 512) -> bytes:
-    """Return a picture with its detections drawn in, as JPEG."""
-    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        return picture
-    height = round(image.shape[0] * width / image.shape[1])
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if image.shape[1] > width else 2)
-    for box in (b for b in boxes if b.score >= SHOWN_FROM):
-        corner = (round(box.x1 * width), round(box.y1 * height))
-        cv2.rectangle(image, corner, (round(box.x2 * width), round(box.y2 * height)), (60, 220, 255), 2)
-        text = f"{box.class_name} {box.score:.2f}"
-        cv2.putText(image, text, (corner[0], max(12, corner[1] - 4)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (60, 220, 255), 1)
-    return cv2.imencode(".jpg", image)[1].tobytes()
 
 
 def draw_funnel(report: Mapping[str, Any], path: Path) -> None:

@@ -74,6 +74,12 @@ async def partition_counts(admin: AIOKafkaAdminClient) -> Mapping[str, int]:
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
 
 
+async def topics_of(bootstrap: str) -> Mapping[str, int]:
+    """Return the partition counts of all topics."""
+    async with open_admin(bootstrap) as admin:
+        return await partition_counts(admin)
+
+
 async def create(bootstrap: str, wanted: Iterable[NewTopic]) -> None:
     """Create topics that are missing and check the others' partition counts."""
     wanted = list(wanted)

@@ -1,0 +1,67 @@
+"""A verdict in a sentence: what was decided, why, and what it was held against. Pure."""
+
+from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, VerdictReason
+
+WORDS = {
+    VerdictReason.SCORE: "the models are unsure or disagree",
+    VerdictReason.AUDIT: "drawn by lot, to check the screening itself",
+    VerdictReason.BELOW_THRESHOLD: "nothing new to learn",
+    VerdictReason.BLURRED: "blurred",
+    VerdictReason.BADLY_EXPOSED: "too dark or too bright",
+    VerdictReason.NEAR_DUPLICATE: "nearly the same as a frame kept before",
+    VerdictReason.OBJECT_MISSING: "the picture is gone",
+    VerdictReason.OBJECT_CHANGED: "the picture was changed",
+    VerdictReason.REFUSED_BY_MODEL: "the model server cannot read it",
+    VerdictReason.NOT_A_PICTURE: "not a picture",
+}
+PARTS = {"uncertainty": "unsure", "low_top_score": "nothing found", "disagreement": "models disagree"}
+BY_SCORE = {VerdictReason.SCORE, VerdictReason.BELOW_THRESHOLD}
+
+
+def reason_in_words(verdict: FrameScreened) -> str:
+    """Say why a frame has its verdict."""
+    said = ", ".join(WORDS[reason] for reason in verdict.reasons)
+    if VerdictReason.SCORE not in verdict.reasons or verdict.score is None:
+        return said
+    best = max(verdict.score_parts.items(), key=lambda part: part[1], default=("", 0.0))
+    return f"{said}: score {verdict.score:.2f} over {verdict.threshold:.2f}, most of it {PARTS.get(best[0], best[0])}"
+
+
+def explain(verdict: FrameScreened) -> str:
+    """Say what was decided on a frame, why, by which models, under which policy, and where its slice's budget stood."""
+    said = f"{verdict.verdict.value.capitalize()}: {', '.join(WORDS[reason] for reason in verdict.reasons)}"
+    if verdict.detail:
+        said += f" ({verdict.detail})"
+    sentences = [said, *_score(verdict), _judges(verdict)]
+    if verdict.replayed:
+        sentences.append("Its unit had been a dead letter and was replayed")
+    return ". ".join(sentences) + "."
+
+
+def _score(verdict: FrameScreened) -> list[str]:
+    if verdict.score is None:
+        return []
+    parts = ", ".join(f"{PARTS.get(name, name)} {value:.2f}" for name, value in sorted(verdict.score_parts.items()))
+    counted = "" if BY_SCORE & set(verdict.reasons) else ", which did not matter"
+    threshold = f"the threshold of {verdict.slice} was {verdict.threshold:.3f}"
+    return [f"Score {verdict.score:.3f} ({parts}){counted}; {threshold}{_budget(verdict.budget)}"]
+
+
+def _budget(state: BudgetState | None) -> str:
+    if state is None:
+        return ", given by the policy"
+    owed = f"{abs(state.debt):.0f} frames {'too few' if state.debt > 0 else 'too many'}"
+    source = (
+        f"aiming at {state.share:.1%} of its last {state.scores} scores" if state.scores else "too young for its own"
+    )
+    return f", {source}, for a budget of {state.budget:.0%} of its frames, {owed} kept so far"
+
+
+def _judges(verdict: FrameScreened) -> str:
+    under = f"under policy version {verdict.policy_version}"
+    return f"Judged by {_models(verdict.models)} {under}" if verdict.models else f"No model judged it, {under}"
+
+
+def _models(pair: ModelPair) -> str:
+    first = f"{pair.name} version {pair.version}"
+    return first if pair.second_name is None else f"{first} and {pair.second_name} version {pair.second_version}"

@@ -1,0 +1,74 @@
+"""The command `roadloop why`: find a frame's verdict, say it in a sentence, and draw what was seen."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roadloop_runtime.kafka.admin import topics_of
+from roadloop_runtime.kafka.reader import each_record
+from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectStore, open_store
+from roadloop_runtime.outcome import Transient
+from roadloop_runtime.records import Record
+from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable
+from roadloop_schemas.frames import FrameScreened
+from screen.picture import draw_boxes
+from screen.why import explain
+
+VERDICTS = "frames.screened.v1"
+
+
+def why(
+    kafka: Bootstrap,
+    frame_id: Annotated[str, typer.Argument(help="A frame's id, as verdicts and tasks have it.")],
+    *,
+    picture: Annotated[Path | None, typer.Option(help="Write the picture with its boxes there, as JPEG.")] = None,
+    s3: Annotated[
+        str, typer.Option("--s3", envvar="ROADLOOP_S3_ENDPOINT", help="With --picture: http://host:port.")
+    ] = "",
+    access_key: Annotated[str, typer.Option(envvar="ROADLOOP_S3_ACCESS_KEY", show_default=False)] = "",
+    secret_key: Annotated[str, typer.Option(envvar="ROADLOOP_S3_SECRET_KEY", show_default=False)] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say why a frame was kept, dropped or quarantined, and what it was held against."""
+    with one_line_errors(kafka):
+        found = asyncio.run(find_verdict(kafka, frame_id))
+        if found is None:
+            raise Refused(f"{VERDICTS} has no verdict on {frame_id}: it waits, or its verdict expired (`roadloop lag`)")
+        if picture is not None:
+            if not (s3 and access_key and secret_key):
+                raise Refused("--picture needs --s3, --access-key and --secret-key (`roadloop env` prints them)")
+            drawn = asyncio.run(drawn_picture(open_store(s3, access_key, secret_key), found))
+            picture.write_bytes(drawn)
+    typer.echo(found.model_dump_json(indent=2) if as_json else printable(explain(found)))
+
+
+async def find_verdict(bootstrap: str, frame_id: str) -> FrameScreened | None:
+    """Return the verdict on a frame; None where there is none, or no more. Reads the topic until it is found."""
+
+    async def take(record: Record) -> None:
+        if dict(record.headers).get("ce_subject") == frame_id.encode():
+            raise _Found(FrameScreened.model_validate_json(record.value or b""))
+
+    try:
+        await each_record(bootstrap, VERDICTS, (await topics_of(bootstrap)).get(VERDICTS, 0), take)
+    except _Found as found:
+        return found.verdict
+    return None
+
+
+class _Found(Exception):
+    """Ends the reading."""
+
+    def __init__(self, verdict: FrameScreened) -> None:
+        super().__init__(verdict.frame_id)
+        self.verdict = verdict
+
+
+async def drawn_picture(store: ObjectStore, verdict: FrameScreened) -> bytes:
+    """Return a frame's picture with the boxes that its verdict tells; only kept frames' verdicts have any."""
+    try:
+        return draw_boxes(await store.fetch(verdict.object), verdict.detections, verdict.width_px)
+    except (ObjectMissing, ObjectChanged, Transient) as error:
+        raise Refused(f"no picture of {verdict.frame_id}: {error}") from error
