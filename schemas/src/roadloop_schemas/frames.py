@@ -1,8 +1,9 @@
 """Frames: what ingest measured, and what screening decided."""
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from roadloop_schemas.fields import Condition, Count, Detection, EventBody, Id, Moment, Name, ObjectRef, Unit
 
@@ -24,6 +25,7 @@ class IngestedFrame(EventBody):
     dhash: str = Field(pattern=r"^[0-9a-f]{16}$")
     laplacian_variance: float = Field(ge=0)
     brightness: Unit
+    signals: tuple[Name, ...] = Field(default=(), max_length=8)
 
 
 class FramesIngested(EventBody):
@@ -49,6 +51,7 @@ class VerdictReason(StrEnum):
     """Why. A kept frame may have several reasons; a dropped or quarantined one has exactly one."""
 
     AUDIT = "audit"
+    RULE = "rule"
     SCORE = "score"
     BELOW_THRESHOLD = "below_threshold"
     BLURRED = "blurred"
@@ -96,7 +99,7 @@ class FrameScreened(EventBody):
 
     `score` and `threshold` are 0..1. `slice` is condition/camera. `budget` is absent where the policy gives the
     threshold. `inclusion_probability` is the chance that this frame's draw would have kept it whatever its score; 1
-    where the score kept it. `replayed` says that the frame's unit had been a dead letter before.
+    where the score or one of the named `rules` kept it. `replayed` says that its unit had been a dead letter before.
     """
 
     frame_id: Id
@@ -111,6 +114,7 @@ class FrameScreened(EventBody):
     height_px: int = Field(gt=0)
     verdict: Verdict
     reasons: tuple[VerdictReason, ...] = Field(min_length=1)
+    rules: tuple[Name, ...] = ()
     detail: str = ""
     slice: str
     condition: Condition = Condition.UNKNOWN
@@ -125,6 +129,27 @@ class FrameScreened(EventBody):
     replayed: bool = False
     budget: BudgetState | None = None
     detections: tuple[Detection, ...] = ()
+
+
+class KeepRule(EventBody):
+    """A named kind of frame that is kept whatever its score: all that is given must hold.
+
+    `class_name` is seen by either model with at least `min_score`; `signal` comes from the vehicle. At most `quota` of
+    a tenant's frames are kept by it.
+    """
+
+    name: Name
+    condition: Condition | None = None
+    class_name: Name | None = None
+    min_score: Unit = 0.1
+    signal: Name | None = None
+    quota: Unit = 0.005
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.condition is None and self.class_name is None and self.signal is None:
+            raise ValueError("a rule needs a condition, a class_name or a signal: it would take every frame")
+        return self
 
 
 class ScreenPolicy(EventBody):
@@ -149,6 +174,7 @@ class ScreenPolicy(EventBody):
     duplicate_distance: int = Field(default=-1, ge=-1, le=64)
     controlled: bool = False
     blur_ratio: Unit = 0
+    rules: tuple[KeepRule, ...] = Field(default=(), max_length=32)
 
 
 class RingSegment(EventBody):
@@ -186,3 +212,5 @@ class ScreenMemory(EventBody):
     keep_rate: KeepRateState | None = None
     segment: RingSegment | None = None
     sharpness: UsualSharpness | None = None
+    tenant: str | None = None
+    allowances: dict[str, float] = Field(default_factory=dict)

@@ -8,13 +8,14 @@ from roadloop_schemas.fields import Condition, Count, EventBody, Id, Moment, Nam
 
 
 class UploadedFile(EventBody):
-    """One picture of an upload, with what the vehicle knew when it took it."""
+    """One picture of an upload, with what the vehicle knew when it took it; `signals` are events such as hard_brake."""
 
     object: ObjectRef
     captured_at: Moment
     media_type: str = Field(pattern=r"^(image|video)/[a-z0-9.+-]{1,40}$")
     camera: Name = "front"
     condition: Condition = Condition.UNKNOWN
+    signals: tuple[Name, ...] = Field(default=(), max_length=8)
 
 
 class UploadCompleted(EventBody):

@@ -20,10 +20,12 @@ from ingest.handle import (
     decide,
     observe,
 )
+from ingest.manifest import Manifest, completed
 from ingest.measure import Measured, Refused
 from ingest.reasons import FileReason, SkipReason, UploadReason
 from ingest.sender import Known
 from ingest.signature import OWN_KEY_ID, sign
+from roadloop_agent import Picture
 from roadloop_runtime.decode import Received
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Skip, Transient
@@ -187,6 +189,17 @@ def test_units_have_sixteen_frames_and_gaps_do_not_count() -> None:
     assert isinstance(change, Admitted)
     stored = {f.frame_id: f.unit_id for f in change.files if f.frame_id}
     assert stored == {frame.frame_id: unit.unit_id for unit in units for frame in unit.frames}
+
+
+def test_what_the_vehicle_knew_travels_from_its_announcement_into_the_unit() -> None:
+    picture = Picture(b"any", ARRIVED, condition="night", camera="rear", signals=("hard_brake",))
+    manifest = Manifest.model_validate({"upload_id": "up-1", "drive": "d-1", "files": [picture.announce()]})
+    body = completed(manifest, tenant="acme", vehicle="car-1", bucket="uploads", now=ARRIVED)
+    _, outcome = decide(NOTHING, Seen(received(body.files), KNOWN, (MEASURED,)), None)
+    assert isinstance(outcome, Emit)
+    (frame,) = FramesIngested.model_validate_json(outcome.events[0].value or b"").frames
+    assert (frame.condition, frame.camera, frame.signals) == ("night", "rear", ("hard_brake",))
+    assert (frame.captured_at, frame.object.sha256) == (ARRIVED, picture.announce()["sha256"])
 
 
 def test_a_unit_is_announced_by_an_id_that_a_replay_repeats() -> None:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from roadloop_runtime.records import Event
 from roadloop_schemas.cloudevents import Header
-from roadloop_schemas.frames import SliceCounters, Verdict
-from screen.memory import KEPT_PER_CAMERA, SEGMENT_PLACES, Memory, rebuild, remember
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.frames import KeepRule, SliceCounters, Verdict
+from screen.memory import KEPT_PER_CAMERA, Memory
+from screen.memory_entries import SEGMENT_PLACES, rebuild, remember
 
 SLICES = ("acme/rain/front", "acme/clear/front", "other/rain/front")
 CAMERAS = ("acme/car-1/front", "acme/car-2/front")
@@ -37,12 +39,14 @@ def dhash(bits: int) -> str:
     return f"{bits:016x}"
 
 
-Step = tuple[str, Verdict] | tuple[str, str] | tuple[str, float]
+Step = tuple[str, Verdict] | tuple[str, str] | tuple[str, float] | tuple[str, tuple[str, ...]]
+RULES = (KeepRule(name="bike", class_name="bicycle"), KeepRule(name="night", condition=Condition.NIGHT))
 counted = st.tuples(st.sampled_from(SLICES), st.sampled_from(Verdict))
 kept = st.tuples(st.sampled_from(CAMERAS), st.integers(0, 2**64 - 1).map(dhash))
-KINDS = {Verdict: "slice", str: "camera", float: "sharpness"}
+ruled = st.tuples(st.sampled_from(("acme", "other")), st.sampled_from(((), ("bike",), ("bike", "night"))))
+KINDS = {Verdict: "slice", str: "camera", float: "sharpness", tuple: "rules"}
 pictured = st.tuples(st.sampled_from(CAMERAS), st.floats(0, 5_000))
-batches = st.lists(st.lists(counted | kept | pictured, max_size=8), max_size=6)
+batches = st.lists(st.lists(counted | kept | pictured | ruled, max_size=8), max_size=6)
 
 
 def take(memory: Memory, batch: list[Step]) -> Memory:
@@ -51,6 +55,8 @@ def take(memory: Memory, batch: list[Step]) -> Memory:
             memory = memory.count(key, what)
         elif isinstance(what, str):
             memory = memory.keep(key, what)
+        elif isinstance(what, tuple):
+            memory = memory.allow(key, RULES, what)
         else:
             memory = memory.see(key, what, 0.15)
     return memory

@@ -101,6 +101,25 @@ def test_the_order_of_the_rules(
     assert ruling.ranked in (None, score)
 
 
+@pytest.mark.parametrize(
+    ("score", "changes", "policy", "verdict", "reasons"),
+    [
+        pytest.param(0.4, {}, POLICY, KEPT, (R.RULE,), id="whatever-its-score"),
+        pytest.param(0.6, {}, POLICY, KEPT, (R.RULE,), id="before-the-score"),
+        pytest.param(0.4, {"laplacian_variance": 1}, POLICY, DROPPED, (R.BLURRED,), id="but-not-a-useless-one"),
+        pytest.param(0.4, {}, ALL_AUDITED, KEPT, (R.AUDIT, R.RULE), id="beside-the-audit"),
+    ],
+)
+def test_a_rule_keeps_a_frame(
+    score: float, changes: dict[str, float], policy: ScreenPolicy, verdict: Verdict, reasons: tuple[VerdictReason, ...]
+) -> None:
+    frame = FRAME.model_copy(update=changes)
+    ruling = rule(frame, scored(score), policy, Standing(LOT, 0.5, rules=("bike at night",)))
+    assert (ruling.verdict, ruling.reasons) == (verdict, reasons)
+    assert ruling.rules == (("bike at night",) if verdict is KEPT else ())
+    assert ruling.ranked is None, "what a rule keeps does not move the threshold"
+
+
 def test_a_picture_far_less_sharp_than_its_camera_usually_is_is_blurred() -> None:
     policy, usual = POLICY.model_copy(update={"min_laplacian_variance": 0, "blur_ratio": 0.15}), Sharpness(1_000, 60)
     for sharpness, condition, verdict in (

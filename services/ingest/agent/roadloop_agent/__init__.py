@@ -12,13 +12,14 @@ import stamina
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One JPEG or PNG, with what the vehicle knew when it was taken."""
+    """One JPEG or PNG, with what the vehicle knew when it was taken; `signals` are events such as hard_brake."""
 
     content: bytes
     captured_at: datetime
     condition: str = "unknown"
     camera: str = "front"
     media_type: str = "image/jpeg"
+    signals: tuple[str, ...] = ()
 
     def announce(self) -> dict[str, Any]:
         return {
@@ -28,6 +29,7 @@ class Picture:
             "captured_at": self.captured_at.isoformat(),
             "camera": self.camera,
             "condition": self.condition,
+            "signals": self.signals,
         }
 
 

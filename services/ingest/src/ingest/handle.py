@@ -205,6 +205,7 @@ def _frame(file: UploadedFile, admitted: AdmittedFile, found: Measured) -> Inges
         captured_at=file.captured_at,
         camera=file.camera,
         condition=file.condition,
+        signals=file.signals,
         dhash=found.dhash,
         laplacian_variance=found.laplacian_variance,
         brightness=found.brightness,

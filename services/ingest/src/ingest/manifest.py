@@ -19,6 +19,7 @@ class AnnouncedFile(EventBody):
     captured_at: Moment
     camera: Name = "front"
     condition: Condition = Condition.UNKNOWN
+    signals: tuple[Name, ...] = Field(default=(), max_length=8)
 
 
 class Manifest(EventBody):
@@ -64,6 +65,7 @@ def _files(
             media_type=file.media_type,
             camera=file.camera,
             condition=file.condition,
+            signals=file.signals,
         )
         for number, file in enumerate(files)
     )

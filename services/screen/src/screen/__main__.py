@@ -19,7 +19,7 @@ from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settle_kafka import KafkaSettlement
 from roadloop_schemas.frames import FramesIngested
-from screen import canary, memory
+from screen import canary, memory_entries
 from screen.follow import Followed
 from screen.handle import RefusedByModel, decide, observe
 from screen.memory import Memory
@@ -28,11 +28,11 @@ from screen.triton import Triton
 
 GROUP = "screen"
 SOURCE = "frames.ingested.v1"
-TOPICS = (SOURCE, "frames.screened.v1", memory.TOPIC, "screen.policy.v1", "models.serving.v1")
+TOPICS = (SOURCE, "frames.screened.v1", memory_entries.TOPIC, "screen.policy.v1", "models.serving.v1")
 
 
 async def rebuild(bootstrap: str, partition: int) -> Memory:
-    return memory.rebuild(await read_partition(bootstrap, Partition(memory.TOPIC, partition)))
+    return memory_entries.rebuild(await read_partition(bootstrap, Partition(memory_entries.TOPIC, partition)))
 
 
 async def triton_works(triton: Triton, followed: Followed) -> bool:
@@ -54,7 +54,7 @@ def screening(settings: Settings, followed: Followed, store: ObjectStore, triton
         partial(rebuild, settings.kafka_bootstrap),
         followed.policies_now,
         look,
-        memory.remember,
+        memory_entries.remember,
         canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
     )
 

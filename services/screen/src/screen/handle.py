@@ -22,9 +22,10 @@ from roadloop_schemas.frames import (
 )
 from roadloop_schemas.models import ModelServing
 from screen.detections import Box
-from screen.keep_rate import wanted_share
-from screen.memory import NOTHING_KNOWN, Memory
+from screen.keep_rate import NOTHING_KNOWN, wanted_share
+from screen.memory import Memory
 from screen.reasons import UnitReason
+from screen.rules import within_allowance
 from screen.sharpness import NOTHING_USUAL
 from screen.verdict import Judged, Ruling, Standing, Unjudged, draw, rule
 
@@ -144,9 +145,11 @@ def _screen(
     camera_key = f"{tenant}/{vehicle}/{frame.camera}"
     limits = limits_of(memory, slice_key, tenant, policy)
     nearest = memory.nearest_kept(camera_key, frame.dhash)
-    standing = Standing(lot, limits.threshold, nearest, memory.sharpness.get(camera_key, NOTHING_USUAL))
-    ruling = rule(frame, found, policy, standing)
+    by_rule = within_allowance(policy.rules, frame, _all_boxes(found), memory.allowances.get(tenant, {}))
+    usual = memory.sharpness.get(camera_key, NOTHING_USUAL)
+    ruling = rule(frame, found, policy, Standing(lot, limits.threshold, nearest, usual, by_rule))
     memory = memory.count(slice_key, ruling.verdict).see(camera_key, frame.laplacian_variance, policy.blur_ratio)
+    memory = memory.allow(tenant, policy.rules, ruling.rules)
     if policy.controlled:
         memory = _control(memory, ruling, {slice_key: limits.budget, whole(tenant): policy.keep_budget}, policy)
     if ruling.verdict is Verdict.KEPT:
@@ -154,6 +157,10 @@ def _screen(
     boxes = found.boxes if isinstance(found, Judged) else ()
     body = _describe(seen, frame, ruling, policy, limits, boxes=boxes, counters=memory.slices[slice_key])
     return memory, _event(seen, frame, body)
+
+
+def _all_boxes(found: Judged | Unjudged) -> tuple[Box, ...]:
+    return (*found.boxes, *(found.second or ())) if isinstance(found, Judged) else ()
 
 
 def _control(memory: Memory, ruling: Ruling, budgets: Mapping[str, float], policy: ScreenPolicy) -> Memory:
@@ -189,6 +196,7 @@ def _describe(
             "height_px": frame.height_px,
             "verdict": ruling.verdict,
             "reasons": ruling.reasons,
+            "rules": ruling.rules,
             "detail": ruling.detail,
             "slice": f"{frame.condition}/{frame.camera}",
             "condition": frame.condition,

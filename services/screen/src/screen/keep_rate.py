@@ -65,6 +65,9 @@ class KeepRate:
         return sum(len(segment.scores) for segment in self.segments) / received if received else 1.0
 
 
+NOTHING_KNOWN = KeepRate()
+
+
 def rank(score: float, frame_id: str) -> float:
     """Return a score with the frame's lot behind its last digit, 0..1: so equal scores are not all kept, or none.
 

@@ -41,6 +41,7 @@ class Ruling:
     parts: Mapping[str, float] = field(default_factory=dict)
     audit: bool = False
     ranked: float | None = None
+    rules: tuple[str, ...] = ()
     detail: str = ""
 
 
@@ -57,20 +58,21 @@ def draw(frame_id: str, salt: bytes) -> float:
 class Standing:
     """What a frame meets: its lot, its slice's threshold, the nearest kept frame in bits of 64, its camera's sharpness.
 
-    `lot` is uniform in [0, 1), `threshold` 0..1.
+    `lot` is uniform in [0, 1), `threshold` 0..1; `rules` are the names of the rules that would keep it.
     """
 
     lot: float
     threshold: float
     nearest_kept: int | None = None
     usual: Sharpness = NOTHING_USUAL
+    rules: tuple[str, ...] = ()
 
 
 def rule(frame: IngestedFrame, seen: Judged | Unjudged, policy: ScreenPolicy, standing: Standing) -> Ruling:
     """Say whether a frame goes to labelling.
 
     Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - blur and
-    exposure - near duplicate of a kept frame - score against the threshold.
+    exposure - near duplicate of a kept frame - named rules - score against the threshold.
     A controlled threshold is one of the scores themselves: there the frame's lot tells equal scores apart.
     """
     if isinstance(seen, Unjudged):
@@ -81,13 +83,16 @@ def rule(frame: IngestedFrame, seen: Judged | Unjudged, policy: ScreenPolicy, st
     ranked = rank(total, frame.frame_id) if policy.controlled else total
     if dropped := _useless(frame, policy, standing):
         reasons: Sequence[VerdictReason] = (VerdictReason.AUDIT,) if audit else (dropped,)
+    elif standing.rules:
+        reasons = (VerdictReason.AUDIT, VerdictReason.RULE) if audit else (VerdictReason.RULE,)
     elif ranked >= standing.threshold:
         reasons = (VerdictReason.AUDIT, VerdictReason.SCORE) if audit else (VerdictReason.SCORE,)
     else:
         reasons = (VerdictReason.AUDIT,) if audit else (VerdictReason.BELOW_THRESHOLD,)
-    kept = audit or VerdictReason.SCORE in reasons
+    kept = audit or reasons[-1] in (VerdictReason.SCORE, VerdictReason.RULE)
+    by_rule = standing.rules if VerdictReason.RULE in reasons else ()
     verdict = Verdict.KEPT if kept else Verdict.DROPPED
-    return Ruling(verdict, tuple(reasons), total, found, audit, None if dropped else ranked)
+    return Ruling(verdict, tuple(reasons), total, found, audit, None if dropped or by_rule else ranked, by_rule)
 
 
 def _useless(frame: IngestedFrame, policy: ScreenPolicy, standing: Standing) -> VerdictReason | None:

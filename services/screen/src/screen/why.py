@@ -3,6 +3,7 @@
 from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, VerdictReason
 
 WORDS = {
+    VerdictReason.RULE: "of a kind that a rule keeps",
     VerdictReason.SCORE: "the models are unsure or disagree",
     VerdictReason.AUDIT: "drawn by lot, to check the screening itself",
     VerdictReason.BELOW_THRESHOLD: "nothing new to learn",
@@ -30,6 +31,8 @@ def reason_in_words(verdict: FrameScreened) -> str:
 def explain(verdict: FrameScreened) -> str:
     """Say what was decided on a frame, why, by which models, under which policy, and where its slice's budget stood."""
     said = f"{verdict.verdict.value.capitalize()}: {', '.join(WORDS[reason] for reason in verdict.reasons)}"
+    if verdict.rules:
+        said += f" ({', '.join(verdict.rules)})"
     if verdict.detail:
         said += f" ({verdict.detail})"
     sentences = [said, *_score(verdict), _judges(verdict)]

@@ -1,0 +1,73 @@
+"""Named rules: which frames are of their kind, and how many each may keep."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from roadloop_schemas.fields import Condition, ObjectRef
+from roadloop_schemas.frames import IngestedFrame, KeepRule
+from screen.detections import Box
+from screen.rules import IN_A_ROW, after_frame, matches, within_allowance
+
+FRAME = IngestedFrame(
+    frame_id="f-1",
+    object=ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10),
+    width_px=640,
+    height_px=480,
+    captured_at=datetime(2026, 3, 2, 8, 0, tzinfo=UTC),
+    camera="front",
+    condition=Condition.NIGHT,
+    dhash="0" * 16,
+    laplacian_variance=100,
+    brightness=0.5,
+    signals=("hard_brake",),
+)
+BIKE = Box(0.1, 0.1, 0.2, 0.2, 0.3, "bicycle")
+ANY_NIGHT = KeepRule(name="night", condition=Condition.NIGHT, quota=0.1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        pytest.param({"condition": "night"}, True, id="its-condition"),
+        pytest.param({"condition": "rain"}, False, id="another-condition"),
+        pytest.param({"class_name": "bicycle"}, True, id="its-class"),
+        pytest.param({"class_name": "bicycle", "min_score": 0.31}, False, id="too-unsure"),
+        pytest.param({"class_name": "bicycle", "min_score": 0.3}, True, id="just-sure-enough"),
+        pytest.param({"class_name": "bus"}, False, id="another-class"),
+        pytest.param({"signal": "hard_brake"}, True, id="its-signal"),
+        pytest.param({"signal": "swerve"}, False, id="another-signal"),
+        pytest.param({"condition": "night", "class_name": "bicycle", "signal": "hard_brake"}, True, id="all-of-it"),
+        pytest.param({"condition": "rain", "class_name": "bicycle"}, False, id="not-all-of-it"),
+    ],
+)
+def test_a_frame_is_of_a_rules_kind(asked: dict[str, Any], found: bool) -> None:
+    assert matches(KeepRule(name="r", **asked), FRAME, (BIKE,)) == found
+
+
+def test_a_rule_that_says_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="a rule needs a condition, a class_name or a signal"):
+        KeepRule(name="everything")
+
+
+@given(st.lists(st.booleans(), max_size=400), st.floats(0, 1))
+def test_a_rule_never_keeps_more_than_its_quota_and_what_was_saved(comes: list[bool], quota: float) -> None:
+    rules, allowances, kept = (ANY_NIGHT.model_copy(update={"quota": quota}),), dict[str, float](), 0
+    for is_night in comes:
+        frame = FRAME if is_night else FRAME.model_copy(update={"condition": Condition.RAIN})
+        kept_by = within_allowance(rules, frame, (), allowances)
+        kept += bool(kept_by)
+        allowances = after_frame(rules, kept_by, allowances)
+        assert 0 <= allowances["night"] <= IN_A_ROW
+    assert kept <= quota * len(comes) + 2
+
+
+def test_rules_that_share_a_frame_each_pay_for_it_and_a_rule_without_allowance_keeps_none() -> None:
+    other = KeepRule(name="bike", class_name="bicycle", quota=0.1)
+    allowances = {"night": 3.0, "bike": 0.5}
+    assert within_allowance((ANY_NIGHT, other), FRAME, (BIKE,), allowances) == ("night",)
+    assert after_frame((ANY_NIGHT, other), ("night",), allowances) == {"night": 2.1, "bike": 0.6}
