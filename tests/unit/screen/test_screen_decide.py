@@ -1,5 +1,6 @@
 """One verdict per frame, in order; the same input decides the same; counters conserve."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -184,7 +185,9 @@ async def look(answer: bytes | Exception, boxes: tuple[Box, ...] | Exception, se
             raise boxes
         return boxes
 
-    return await observe(unit(frame(1)), serving=lambda _tenant: serving, fetch=fetch, detect=detect)
+    return await observe(
+        unit(frame(1)), serving=lambda _tenant: serving, fetch=fetch, detect=detect, seats=asyncio.Semaphore(4)
+    )
 
 
 @pytest.mark.parametrize(

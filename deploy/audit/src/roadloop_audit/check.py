@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from roadloop_audit.facts import Facts, Heard, Topic
 
-OURS = "/roadloop/"  # agents may say a thing twice; what Roadloop says it says once
+OURS = "/roadloop/"  # agents may say a thing twice; what Roadloop says it says once, unless a dead letter is replayed
 
 
 class Finding(NamedTuple):
@@ -47,7 +47,7 @@ def _twice(facts: Facts, _old: float) -> Iterator[Finding]:
     for topic in _topics(facts):
         places: dict[tuple[str, str], list[str]] = {}
         for heard in topic.records:
-            if heard.source.startswith(OURS):
+            if heard.source.startswith(OURS) and not heard.replayed:
                 places.setdefault((heard.source, heard.id), []).append(heard.place)
         for (source, id), at in places.items():
             if len(at) > 1:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Heard(NamedTuple):
-    """One committed record. `body` is its JSON, empty where it has none."""
+    """One committed record. `body` is its JSON, empty where it has none; `replayed` says that it was a dead letter."""
 
     topic: str
     partition: int
@@ -16,6 +16,7 @@ class Heard(NamedTuple):
     id: str
     tenant: str
     body: Mapping[str, Any]
+    replayed: bool = False
 
     @property
     def place(self) -> str:

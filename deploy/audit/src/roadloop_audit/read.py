@@ -22,6 +22,7 @@ TIMEOUT_S = 60.0
 OBJECTS_AT_ONCE = 16
 EARLY = 0.9  # what is gone before nine tenths of its retention was deleted by somebody
 GROUPS = ("ingest", "ingest-fates", "label-router", "screen", "trainer-trigger")
+REPLAYED = "__dlq.replayed.from"
 OTHERS = ("trainings.changed.v1", "models.released.v1", "models.serving.v1", "uploads.fate.v1", "uploads.completed.v1")
 
 FRAMES = "select frame_id, unit_id, fate, extract(epoch from received_at)::float8 from frames"
@@ -175,6 +176,7 @@ def _heard(record: Any) -> Heard:
         headers.get("ce_id", f"{record.topic}/{record.partition}/{record.offset}"),
         headers.get("ce_tenant", ""),
         body if isinstance(body, dict) else {},
+        REPLAYED in headers,
     )
 
 

@@ -1,10 +1,9 @@
 """The story of an upload: is it signed, whole, safe and new? Which frames are in it?"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import immutables
 
@@ -13,6 +12,7 @@ from ingest.reasons import FileReason, SkipReason
 from ingest.sender import Known, check_sender, unknown_vehicle
 from ingest.signature import OWN_KEY_ID, claimed_key
 from roadloop_runtime.decode import Received
+from roadloop_runtime.gather import gather_bounded
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
 from roadloop_runtime.records import Event, event
@@ -91,26 +91,15 @@ async def observe(
         return Seen(upload, known, refused=refused)
     if known.admitted:
         return Seen(upload, known)
-    seats = asyncio.Semaphore(FILES_AT_ONCE)
     prefix = f"s3://{bucket}/{upload.envelope.tenant}/{upload.body.vehicle}/"
 
     async def look(file: UploadedFile) -> Measured | Refused:
         if refused := check_announcement(file, prefix, max_file_bytes):
             return refused
-        async with seats:
-            return await _look_at(file, fetch, measure)
+        return await _look_at(file, fetch, measure)
 
-    return Seen(upload, known, await _all_of([look(file) for file in upload.body.files]))
-
-
-async def _all_of(looks: Sequence[Coroutine[Any, Any, Measured | Refused]]) -> tuple[Measured | Refused, ...]:
-    """Look at all files; the first failure cancels the rest and comes out as it is, for the loop to tell its kind."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(look) for look in looks]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
-    return tuple(task.result() for task in tasks)
+    files = await gather_bounded(look, upload.body.files, asyncio.Semaphore(FILES_AT_ONCE))
+    return Seen(upload, known, files)
 
 
 def check_announcement(file: UploadedFile, prefix: str, max_file_bytes: int) -> Refused | None:

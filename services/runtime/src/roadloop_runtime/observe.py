@@ -14,6 +14,7 @@ from roadloop_runtime.records import MAX_EVENT_BYTES, Event, Record
 
 log = structlog.get_logger()
 FAILURES_WITH_PASSING_CANARY = 3
+SOON_S = 0.2  # its partition waits for it, at most a second in all
 
 
 async def observe(
@@ -26,14 +27,16 @@ async def observe(
     """
     failures = 0
 
-    async def again(error: Transient) -> bool:
+    async def give_up_or_raise(error: Transient) -> DeadLetter:
         nonlocal failures
-        if await _passes(handler.canaries, error.dependency):
-            failures += 1
-        return failures < FAILURES_WITH_PASSING_CANARY
+        outage = not await _passes(handler.canaries, error.dependency)
+        failures += not outage
+        if failures < FAILURES_WITH_PASSING_CANARY:
+            raise _Again(outage) from error
+        return _still_failing(error)
 
     attempts = stamina.retry_context(
-        on=_Again, attempts=None, timeout=None, wait_initial=timedelta(seconds=0.1), wait_max=timedelta(seconds=5)
+        on=_wait, attempts=None, timeout=None, wait_initial=timedelta(seconds=0.1), wait_max=timedelta(seconds=5)
     )
     try:
         async for attempt in attempts:
@@ -41,9 +44,7 @@ async def observe(
                 try:
                     return await look(body)
                 except Transient as error:
-                    if await again(error):
-                        raise _Again(str(error)) from error
-                    return _still_failing(error)
+                    return await give_up_or_raise(error)
     except (Exception, asyncio.CancelledError) as error:
         if _is_cancelled_from_outside(error):
             raise
@@ -58,7 +59,16 @@ def _is_cancelled_from_outside(error: BaseException) -> bool:
 
 
 class _Again(Exception):
-    """Retry this observation."""
+    """Retry this observation: later and later in an outage, soon where the record may be at fault."""
+
+    def __init__(self, outage: bool) -> None:
+        super().__init__("in an outage" if outage else "while its dependency works for others")
+        self.outage = outage
+
+
+def _wait(error: Exception) -> bool | float:
+    """Say whether to retry, and after how many seconds; True leaves that to the back-off."""
+    return isinstance(error, _Again) and (error.outage or SOON_S)
 
 
 async def _passes(canaries: Mapping[str, Canary], dependency: str) -> bool:

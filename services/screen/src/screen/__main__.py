@@ -47,7 +47,8 @@ async def triton_works(triton: Triton, followed: Followed) -> bool:
 
 def screening(settings: Settings, followed: Followed, store: ObjectStore, triton: Triton) -> Handler:  # type: ignore[type-arg]
     """Handle frames.ingested.v1."""
-    look = partial(observe, serving=followed.serving_for, fetch=store.fetch, detect=triton.detect)
+    seats = asyncio.Semaphore(settings.frames_at_once)
+    look = partial(observe, serving=followed.serving_for, fetch=store.fetch, detect=triton.detect, seats=seats)
     return Handler(
         decoder(FramesIngested),
         partial(decide, salt=settings.audit_salt.get_secret_value().encode()),

@@ -1,9 +1,12 @@
 """The story of a unit: fetch its pictures, ask the models, then one verdict per frame, in order."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from roadloop_runtime.decode import Received
+from roadloop_runtime.gather import gather_bounded
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.records import Event, event
@@ -58,16 +61,20 @@ async def observe(
     serving: Callable[[str], ModelServing | None],
     fetch: Fetch,
     detect: Detect,
+    seats: asyncio.Semaphore,
 ) -> Seen:
-    """Look at every frame of a unit with the versions that serve now: they stay pinned for the whole unit."""
+    """Look at every frame of a unit with the versions that serve now: they stay pinned for the whole unit.
+
+    The `seats` are those of all units: so many frames, and their pictures, are held at once.
+    """
     model = serving(unit.envelope.tenant)
     if model is None:
         return Seen(unit, None)
-    frames = [await _look_at(frame, model, fetch, detect) for frame in unit.body.frames]
-    return Seen(unit, model, tuple(frames))
+    look = partial(_look_at, model=model, fetch=fetch, detect=detect)
+    return Seen(unit, model, await gather_bounded(look, unit.body.frames, seats))
 
 
-async def _look_at(frame: IngestedFrame, model: ModelServing, fetch: Fetch, detect: Detect) -> Judged | Unjudged:
+async def _look_at(frame: IngestedFrame, *, model: ModelServing, fetch: Fetch, detect: Detect) -> Judged | Unjudged:
     try:
         picture = await fetch(frame.object)
         boxes = await detect(model.model, model.version, picture)

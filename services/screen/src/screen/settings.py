@@ -14,13 +14,14 @@ class TritonSettings(ObjectSettings):
 
 
 class Settings(TritonSettings):
-    """Of the worker. `observing` units are looked at together, each with up to 64 frames one after another.
+    """Of the worker. `observing` units are looked at together, and `frames_at_once` of all their frames.
 
     `audit_salt` is a secret of the fleet's, 16 to 64 bytes: it draws the frames that check the screening.
     """
 
     audit_salt: SecretStr = Field(min_length=16, max_length=64)
     observing: int = Field(default=8, ge=1, le=256)
+    frames_at_once: int = Field(default=16, ge=1, le=1024)
     units_in_flight: int = Field(default=32, ge=1, le=4096)
 
 

@@ -1,0 +1,59 @@
+"""How long the head of a partition keeps the records behind it waiting, in virtual time."""
+
+import asyncio
+
+import async_solipsism
+import pytest
+from aiokafka import ConsumerRecord
+
+from roadloop_runtime.handler import Handler
+from roadloop_runtime.observe import observe
+from roadloop_runtime.outcome import DeadLetter, LoopReason, Outcome, Skip, Transient
+
+RECORD = ConsumerRecord("frames.ingested.v1", 0, 7, 0, 0, b"v-1", b"", 0, 3, 0, ())
+CANARY_S = 0.05
+
+
+def decide(memory: None, _seen: str, _policy: None) -> tuple[None, Outcome]:
+    return memory, Skip(LoopReason.UNDECODABLE)
+
+
+async def no_memory(_partition: int) -> None:
+    return None
+
+
+def waits_s(outage_s: float, *, fails_for_ever: bool) -> tuple[float, object]:
+    """Return how long an observation took, and what came of it; its dependency is away for `outage_s`."""
+
+    async def main() -> tuple[float, object]:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+
+        async def canary() -> bool:
+            await asyncio.sleep(CANARY_S)
+            return clock() - began > outage_s
+
+        async def look(_body: str) -> str:
+            if fails_for_ever or clock() - began < outage_s:
+                raise Transient("triton", "no answer")
+            return "seen"
+
+        handler = Handler(lambda _: "body", decide, no_memory, lambda: None, canaries={"triton": canary})
+        found = await observe(handler, look, RECORD, "body")
+        return clock() - began, found
+
+    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+        return runner.run(main())
+
+
+def test_a_record_that_alone_fails_keeps_its_partition_waiting_for_less_than_a_second() -> None:
+    waited_s, found = waits_s(0.0, fails_for_ever=True)
+    assert isinstance(found, DeadLetter)
+    assert 0.2 < waited_s < 1.0
+
+
+@pytest.mark.parametrize("outage_s", [0.3, 5.0, 600.0])
+def test_after_an_outage_a_record_is_tried_again_within_seconds(outage_s: float) -> None:
+    waited_s, found = waits_s(outage_s, fails_for_ever=False)
+    assert found == "seen"
+    assert outage_s <= waited_s < outage_s + 7.0
