@@ -44,10 +44,16 @@ $(VENV)/.installed: requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	$(call make_venv,.venvs/trainer,$<)
 	@touch $@
 
-lock: ## Resolve the three lock files anew (needs uv)
+lock: ## Resolve the four lock files anew (needs uv)
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header pyproject.toml --group dev $(addprefix --no-emit-package ,$(shell sed -n 's/^name = "\(roadloop-.*\)"/\1/p' $(addsuffix /pyproject.toml,$(MEMBERS)))) -o requirements.lock
 	cd deploy/local/triton && uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.lock
+	cd bench/peers && uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.lock
 	cd services/trainer-trigger/trainer && uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.lock
+
+.venvs/peers/.installed: bench/peers/requirements.lock
+	@mkdir -p .venvs
+	$(call make_venv,.venvs/peers,$<)
+	@touch $@
 
 check: setup ## Format, lint, types, layers and unit tests (under a minute when warm)
 	ruff format --check -q .
@@ -74,8 +80,8 @@ mutations: setup ## Plant every known defect in the loop, and see each caught by
 demo: setup ## The whole loop on rendered drives, with pictures in build/demo/index.html
 	python -m roadloop_world.demo $(DEMO)
 
-bench: setup ## Measure; ONLY=loop picks one. Writes build/bench/*.json
-	python bench/run.py $(ONLY)
+bench: setup .venvs/peers/.installed ## Measure; ONLY=loop, peers or recovery picks one. Writes build/bench/*.json
+	PYTHONPATH=. python bench/run.py $(ONLY)
 
 up: setup ## Start the local stack and the services
 	roadloop up

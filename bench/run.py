@@ -1,4 +1,4 @@
-"""Run the measurements: `python bench/run.py [loop] [--records N] [--rounds N]`."""
+"""Run the measurements: `python bench/run.py [loop] [peers] [recovery] [--records N] [--rounds N] ...`."""
 
 import argparse
 import json
@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from loop import measure as loop
+from peers import measure as peers
+from recovery import measure as recovery
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "bench"
-MEASUREMENTS = {"loop": loop}
+MEASUREMENTS = {"loop": loop, "peers": peers, "recovery": recovery}
 
 
 def main(arguments: list[str]) -> None:
@@ -20,11 +22,13 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--records", type=int, default=198_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kills", type=int, default=50, help="peers: how often each program is killed")
+    parser.add_argument("--minutes", type=float, default=10, help="recovery: how long the model server is away")
     chosen = parser.parse_args(arguments)
     BUILD.mkdir(parents=True, exist_ok=True)
     for name in chosen.only or MEASUREMENTS:
         module = MEASUREMENTS[name]
-        result = module.measure(chosen.records, chosen.rounds, partial(print, flush=True))
+        result = module.measure(chosen, partial(print, flush=True))
         (BUILD / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
         print(f"\n{module.table(result)}\n\nwritten: build/bench/{name}.json")
 

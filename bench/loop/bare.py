@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from loop.client import BATCH, MAX_BATCH_BYTES, Job, Meter, take_job
-from loop.event import FrameSeen
+from loop.seen import FrameSeen
 
 Write = Callable[[AIOKafkaProducer, Job, int, Sequence[Any]], Awaitable[None]]
 Settle = Callable[[TopicPartition, Sequence[Any], int], Awaitable[None]]

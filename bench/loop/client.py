@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 PARTITIONS = 6
 BATCH = 1_000
@@ -18,7 +19,6 @@ MAX_BATCH_BYTES = 256 * 1024
 class Job:
     """Copy `records` records from `source` to `target`, on one core; leave what it cost in `report`."""
 
-    name: str
     mode: str
     bootstrap: str
     source: str
@@ -26,12 +26,15 @@ class Job:
     records: int
     seconds: float
     core: int
-    report: str
+    report: str = ""
 
 
-def take_job() -> Job:
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+def take_job(kind: type[AnyJob] = Job) -> AnyJob:
     """Read the job from the command line and move to its core."""
-    job = Job(**json.loads(sys.argv[1]))
+    job = kind(**json.loads(sys.argv[1]))
     os.sched_setaffinity(0, {job.core})
     return job
 

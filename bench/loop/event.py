@@ -4,30 +4,13 @@ import hashlib
 import random
 from datetime import UTC, datetime, timedelta
 
+from loop.seen import FrameSeen
 from roadloop_runtime.records import Event, event
-from roadloop_schemas.fields import EventBody
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-class FrameSeen(EventBody):
-    """Plain types, so that validation costs every program as little as it can."""
-
-    frame_id: str
-    unit_id: str
-    upload_id: str
-    vehicle: str
-    drive: str
-    uri: str
-    sha256: str
-    captured_at: datetime
-    camera: str
-    width_px: int
-    brightness: float
-    kept: bool
-
-
-def number(n: int, topic: str, partition: int) -> Event:
+def number(n: int, topic: str) -> Event:
     """Return the n-th event. The same number gives the same bytes in every run."""
     draw = random.Random(n)
     sha256 = hashlib.sha256(str(n).encode()).hexdigest()
@@ -56,5 +39,4 @@ def number(n: int, topic: str, partition: int) -> Event:
         key=vehicle,
         time=captured_at,
         subject=body.frame_id,
-        partition=partition,
     )

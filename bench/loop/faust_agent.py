@@ -8,7 +8,7 @@ from typing import Any
 import faust
 
 from loop.client import PARTITIONS, Job, Meter, take_job
-from loop.event import FrameSeen
+from loop.seen import FrameSeen
 from roadloop_runtime import logs
 
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from loop.client import Job, Meter, take_job
-from loop.event import FrameSeen
+from loop.seen import FrameSeen
 from roadloop_runtime import logs, service
 from roadloop_runtime.broker import Member
 from roadloop_runtime.claims import Claim

@@ -31,7 +31,7 @@ async def delete(bootstrap: str, names: Sequence[str]) -> None:
 
 
 async def fill(bootstrap: str, topic: str, records: int) -> None:
-    """Write the input: as many records in each partition, to one or so."""
+    """Write the input. A record's key picks its partition: not every peer can choose another one for its copy."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         enable_idempotence=True,
@@ -42,8 +42,8 @@ async def fill(bootstrap: str, topic: str, records: int) -> None:
     await producer.start()
     sent: list[asyncio.Future[object]] = []
     for n in range(records):
-        made = number(n, topic, n % PARTITIONS)
-        sent.append(await producer.send(topic, made.value, made.key, made.partition, headers=list(made.headers)))
+        made = number(n, topic)
+        sent.append(await producer.send(topic, made.value, made.key, headers=list(made.headers)))
         if len(sent) == 6_000:
             await asyncio.gather(*sent)
             sent.clear()
@@ -57,14 +57,16 @@ async def fingerprints(bootstrap: str, topic: str) -> Prints:
 
 
 def _print(record: Record) -> bytes:
-    parts = [record.key or b"", record.value or b"", *(name.encode() + b"=" + value for name, value in record.headers)]
-    return blake2b(b"\x1f".join(parts), digest_size=12).digest()
+    return blake2b(b"\x1f".join([record.key or b"", record.value or b""]), digest_size=12).digest()
 
 
 def check_copy(source: Prints, target: Prints, records: int) -> None:
-    """Raise unless the output holds exactly that many records, each partition the beginning of its input."""
+    """Raise unless the output holds so many records or more, each partition the beginning of its input.
+
+    More, because a program that copies several at once may have some under way when its time is over.
+    """
     found = sum(map(len, target))
-    if found != records:
+    if found < records:
         raise ValueError(f"the output holds {found} records, not {records}")
     for partition, (wanted, copied) in enumerate(zip(source, target, strict=True)):
         if list(copied) != list(wanted[: len(copied)]):

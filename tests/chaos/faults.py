@@ -1,15 +1,21 @@
-"""What goes wrong in a round: a program is killed, frozen or stopped, or a server is slow, cut or in error."""
+"""What goes wrong in a round: a program is killed, frozen or stopped, a server is slow, cut, in error or without disk,
+
+or the services' clock jumps.
+"""
 
 import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from random import Random
 
+import httpx
 import psutil
 
 from roadloop_local import services
@@ -19,6 +25,7 @@ from roadloop_local.binaries import find_binaries
 from roadloop_local.errors import StackError
 from roadloop_local.leftovers import find_processes
 from roadloop_local.ports import choose_ports
+from tests.chaos import clock
 from tests.chaos.proxy import Mode, Proxy
 from tests.waiting import eventually
 
@@ -26,6 +33,8 @@ SERVICES = ("ingest", "screen", "screen-rollout", "label-router", "trainer-trigg
 SERVERS = ("kafka", "postgres", "s3", "triton")
 PROXIED = ("kafka", "postgres", "s3")
 PAST_THE_SESSION_S = 8.0
+CLOCK = "the clock"
+JUMPS_S = (-7_200, -600, 600, 7_200)
 
 
 @dataclass(frozen=True)
@@ -35,17 +44,35 @@ class Fault:
     kind: str
     whom: str
     for_s: float = 0.0
+    by_s: int = 0
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.whom}" + (f" for {self.for_s:g} s" if self.for_s else "")
+        by = f" by {self.by_s:+d} s" if self.by_s else ""
+        return f"{self.kind} {self.whom}{by}" + (f" for {self.for_s:g} s" if self.for_s else "")
 
 
-def draw(dice: Random) -> Fault:
+WEIGHTS = {
+    "kill": 5,
+    "freeze": 3,
+    "terminate": 3,
+    "kill server": 4,
+    "freeze server": 2,
+    "kill stub": 1,
+    "network": 5,
+    "second worker": 2,
+    "full disk": 2,
+    "jump": 2,
+}
+
+
+def draw(dice: Random, *, movable_clock: bool = True) -> Fault:
     """Draw what goes wrong."""
-    kind = dice.choices(
-        ("kill", "freeze", "terminate", "kill server", "freeze server", "kill stub", "network", "second worker"),
-        (5, 3, 3, 4, 2, 1, 5, 2),
-    )[0]
+    kinds = [kind for kind in WEIGHTS if kind != "jump" or movable_clock]
+    (kind,) = dice.choices(kinds, [WEIGHTS[kind] for kind in kinds])
+    if kind == "jump":
+        return Fault(kind, CLOCK, dice.choice((4.0, 9.0)), dice.choice(JUMPS_S))
+    if kind == "full disk":
+        return Fault(kind, dice.choice(PROXIED), dice.choice((1.0, 4.0, 9.0)))
     if kind == "kill stub":
         return Fault(kind, "triton")
     if kind == "second worker":
@@ -65,6 +92,10 @@ async def strike(fault: Fault, stack: Stack, proxies: Mapping[str, Proxy], folde
         await _disturb(proxies[fault.whom], Mode(fault.kind), fault.for_s)
     elif fault.kind.startswith("freeze"):
         await _freeze(stack, fault.whom, fault.for_s)
+    elif fault.kind == "jump":
+        await _jump(stack, folder / CLOCK, fault)
+    elif fault.kind == "full disk":
+        await _fill_disk(stack, fault.whom, fault.for_s)
     elif fault.kind == "second worker":
         await _second_worker(stack, folder, fault.for_s)
     elif fault.kind == "kill stub":
@@ -96,8 +127,7 @@ async def _kill(stack: Stack, program: str) -> None:
 
 async def _freeze(stack: Stack, program: str, for_s: float) -> None:
     """Stop a program and all its children for a while: it wakes as if nothing had been."""
-    pid = await asyncio.to_thread(local.pid_of, stack.data, program)
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    family = await asyncio.to_thread(_family, stack, program)
     for member in family:
         with suppress(psutil.NoSuchProcess):
             member.send_signal(signal.SIGSTOP)
@@ -107,20 +137,81 @@ async def _freeze(stack: Stack, program: str, for_s: float) -> None:
             member.send_signal(signal.SIGCONT)
 
 
+async def _jump(stack: Stack, file: Path, fault: Fault) -> None:
+    """Let the services' clock jump, see that it has where one answers, and let it jump back."""
+    clock.jump(file, fault.by_s)
+    await asyncio.sleep(fault.for_s)
+    off_s = await _clock_off_s(stack)
+    clock.jump(file, 0)
+    if off_s is not None and abs(off_s - fault.by_s) > 60:
+        raise AssertionError(f"{fault}, but ingest's clock is off by {off_s:.0f} s")
+
+
+async def _clock_off_s(stack: Stack) -> float | None:
+    """Return how far ingest's clock is from ours; None where it does not answer just now."""
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{stack.address('ingest')}", timeout=5) as client:
+            said = (await client.get("/v1/books")).headers["date"]
+    except httpx.TransportError:
+        return None
+    return parsedate_to_datetime(said).timestamp() - time.time()
+
+
+async def _fill_disk(stack: Stack, program: str, for_s: float) -> None:
+    """Let no file of a program grow for a while, also when it has started anew meanwhile: it gets an error instead.
+
+    Then there is room again, and whoever looks after it starts it where it gave up.
+    """
+    until, limited = time.monotonic() + for_s, set[int]()
+    while time.monotonic() < until:
+        for member in await asyncio.to_thread(_family, stack, program):
+            if member.pid not in limited:
+                limited.add(member.pid)
+                await _limit_files(member, "0")
+        await asyncio.sleep(0.2)
+    for member in await asyncio.to_thread(_family, stack, program):
+        await _limit_files(member, "unlimited")
+    await asyncio.to_thread(local.start, stack.data, program)
+
+
+def _family(stack: Stack, program: str) -> list[psutil.Process]:
+    """Return a program and all its children; nobody while it does not run."""
+    with suppress(StackError, psutil.NoSuchProcess):
+        head = psutil.Process(local.pid_of(stack.data, program))
+        return [head, *head.children(recursive=True)]
+    return []
+
+
+async def _limit_files(process: psutil.Process, limit_bytes: str) -> None:
+    """Limit the size of a process's files, as its own user: another one's limits only a real root may change."""
+    with suppress(psutil.NoSuchProcess):
+        user, group = process.uids().real, process.gids().real
+        command = ("prlimit", "--pid", str(process.pid), f"--fsize={limit_bytes}:unlimited")
+        changing = await asyncio.create_subprocess_exec(
+            *command, stderr=asyncio.subprocess.DEVNULL, user=user, group=group, extra_groups=[]
+        )
+        await changing.wait()
+
+
 async def _kill_stub(stack: Stack) -> None:
     """Kill one Python process of the model server; the server itself lives on."""
     stubs = [process for process in find_processes(stack.data) if "triton_python_backend_stub" in process.name()]
     stubs[0].kill()  # where there is none, nothing went wrong, and the round must not say so
 
 
-async def _second_worker(stack: Stack, folder: Path, for_s: float) -> None:
-    """Add a screening worker, let it work for a while, and stop it in order."""
+def start_second_worker(stack: Stack, folder: Path) -> "subprocess.Popen[bytes]":
+    """Add a screening worker that nobody supervises."""
     settings = services.environment("screen", stack.layout, find_binaries())
     port = choose_ports(["second"], {})["second"]
     mine = {"ROADLOOP_MEMBER": "screen-1", "ROADLOOP_HEALTH_PORT": str(port)}
     command = [str(find_binaries().python), "-m", "screen"]
-    with (folder / "second.log").open("ab") as log:
-        process = subprocess.Popen(command, env=os.environ | settings | mine, stdout=log, stderr=log)
+    with (folder / "second.log").open("wb") as log:
+        return subprocess.Popen(command, env=os.environ | settings | mine, stdout=log, stderr=log)
+
+
+async def _second_worker(stack: Stack, folder: Path, for_s: float) -> None:
+    """Add a screening worker, let it work for a while, and stop it in order."""
+    process = start_second_worker(stack, folder)
     await asyncio.sleep(5.0 + for_s)
     process.terminate()
     await asyncio.to_thread(process.wait, 30)

@@ -86,20 +86,20 @@ async def serves(stack: Stack) -> bool:
 
 
 @asynccontextmanager
-async def under_load(stack: Stack, folder: Path) -> AsyncIterator[Load]:
+async def under_load(stack: Stack, folder: Path, *, cars: int = CARS) -> AsyncIterator[Load]:
     """Set a tenant up, with people at work; who comes in here says when cars drive."""
     await stage.seed_model(stack, TENANT, f"detector.{TENANT}", stage.DETECTORS / "v1")
     await stage.set_training(stack, TENANT, TRAINING, folder)
     await stage.set_policy(stack, TENANT, POLICY)
     tokens = await stage.enrol_annotators(stack, TENANT, [f"person-{n}" for n in range(PEOPLE)])
-    cars = await fleet.enrol(stack.postgres_dsn("ingest"), TENANT, [f"car-{n}" for n in range(CARS)])
+    fleet_of = await fleet.enrol(stack.postgres_dsn("ingest"), TENANT, [f"car-{n}" for n in range(cars)])
     await eventually("the model serves", lambda: serves(stack), 90)
     async with (
         httpx.AsyncClient(base_url=f"http://{stack.address('ingest')}", timeout=10) as ingest,
         httpx.AsyncClient(base_url=f"http://{stack.address('label-router')}", timeout=10) as desk,
         asyncio.TaskGroup() as group,
     ):
-        load = Load(stack, ingest, desk, cars, iter(plan_drives(11, 5_000, FLEET_MIX)))
+        load = Load(stack, ingest, desk, fleet_of, iter(plan_drives(11, 5_000, FLEET_MIX)))
         people = [group.create_task(label_for_ever(desk, token, load.truth, seed)) for seed, token in enumerate(tokens)]
         yield load
         for person in people:

@@ -20,7 +20,7 @@ class Mode(StrEnum):
 
 
 class Proxy:
-    """Listens on a port of its own, for one server. `mode` may change at any time."""
+    """Listens on a port of its own, for one server. `mode` may change any time; `sent_bytes` came from the server."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -30,6 +30,7 @@ class Proxy:
         self._passing.set()
         self.mode = Mode.PASS
         self.port = 0
+        self.sent_bytes = 0
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=CHUNK)
@@ -68,17 +69,18 @@ class Proxy:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(reader, back))
-                group.create_task(self._pump(there, writer))
+                group.create_task(self._pump(there, writer, counted=True))
         finally:
             self._open -= {writer, back}
             for end in (writer, back):
                 end.close()
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counted: bool = False) -> None:
         """Pass bytes on until one side ends. The other side then ends, too."""
         with suppress(ConnectionError, OSError):
             while chunk := await source.read(CHUNK):
                 await self._passing.wait()
+                self.sent_bytes += counted * len(chunk)
                 if self.mode is Mode.SLOW:
                     await asyncio.sleep(SLOW_S)
                 sink.write(chunk)

@@ -16,7 +16,8 @@ from roadloop_audit.settled import audit_settled
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.leftovers import find_processes
-from tests.chaos.faults import PROXIED, Fault, draw, strike
+from tests.chaos import clock
+from tests.chaos.faults import CLOCK, PROXIED, Fault, draw, strike
 from tests.chaos.load import Load, under_load
 from tests.chaos.proxy import Proxy, open_proxy
 from tests.load import read_books
@@ -82,9 +83,10 @@ async def open_arena(folder: Path) -> AsyncIterator[Arena]:
     layout = local.settle((folder / "stack").resolve())
     proxies = {name: await open_proxy(layout.ports[name]) for name in PROXIED}
     reach = {name: proxy.port for name, proxy in proxies.items()}
-    public = {"ROADLOOP_PUBLIC_S3_ENDPOINT": f"http://127.0.0.1:{layout.ports['s3']}"}
+    settings = {"ROADLOOP_PUBLIC_S3_ENDPOINT": f"http://127.0.0.1:{layout.ports['s3']}"}
+    settings |= clock.movable(folder / CLOCK)
     try:
-        stack = await asyncio.to_thread(local.up, layout.data, environment=public, reach=reach)
+        stack = await asyncio.to_thread(local.up, layout.data, environment=settings, reach=reach)
         yield Arena(stack, proxies, folder)
     finally:
         for proxy in proxies.values():
@@ -95,11 +97,12 @@ async def open_arena(folder: Path) -> AsyncIterator[Arena]:
 async def run_rounds(folder: Path, rounds: int, seed: int, told: Told) -> list[Round]:
     """Run so many rounds on one stack; a finding ends none of them."""
     dice, done = Random(f"chaos {seed}"), list[Round]()
+    movable = clock.find_library() is not None
     async with open_arena(folder) as arena, under_load(arena.stack, folder) as load:
         await one_round(arena, load, 0, ())
         usual = names(arena.stack)
         for number in range(1, rounds + 1):
-            faults = tuple(draw(dice) for _ in range(dice.choice((1, 1, 2))))
+            faults = tuple(draw(dice, movable_clock=movable) for _ in range(dice.choice((1, 1, 2))))
             outcome = await one_round(arena, load, number, faults, dice=dice, usual=usual)
             done.append(outcome)
             told(outcome)

@@ -9,7 +9,7 @@ import pytest
 
 from roadloop_audit.check import Finding
 from tests.chaos.__main__ import report, write
-from tests.chaos.faults import draw
+from tests.chaos.faults import CLOCK, draw
 from tests.chaos.proxy import Mode, Proxy, open_proxy
 from tests.chaos.rounds import Round, run_rounds
 
@@ -27,7 +27,9 @@ def test_every_kind_of_fault_is_drawn() -> None:
     drawn = {(fault.kind, fault.whom) for fault in (draw(Random(seed)) for seed in range(2_000))}
     assert {whom for kind, whom in drawn if kind == "kill"} >= {"ingest", "screen", "label-router", "trainer-trigger"}
     assert {whom for kind, whom in drawn if kind == "kill server"} == {"kafka", "postgres", "s3", "triton"}
-    assert {kind for kind, whom in drawn if whom == "s3"} >= {"slow", "hang", "cut", "error"}
+    assert {kind for kind, whom in drawn if whom == "s3"} >= {"slow", "hang", "cut", "error", "full disk"}
+    assert ("jump", CLOCK) in drawn
+    assert all(draw(Random(seed), movable_clock=False).kind != "jump" for seed in range(500))
 
 
 def test_the_report_counts_what_was_lost_and_what_came_twice(tmp_path: Path) -> None:
