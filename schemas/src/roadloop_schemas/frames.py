@@ -85,7 +85,8 @@ class BudgetState(EventBody):
     """Where a slice's keep rate stood when a frame was judged.
 
     `budget` is the share of all its frames to keep, `share` that of the scored ones which the threshold aims at. `debt`
-    is how many frames were kept too few (negative: too many). `scores` is how many the threshold was taken from.
+    is how many frames were kept too few (negative: too many). `scores` is how many of the slice's own the threshold was
+    taken from; 0 while the slice is too young for one.
     """
 
     budget: Unit
@@ -175,6 +176,13 @@ class ScreenPolicy(EventBody):
     controlled: bool = False
     blur_ratio: Unit = 0
     rules: tuple[KeepRule, ...] = Field(default=(), max_length=32)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        if len(names) > len(set(names)):
+            raise ValueError("two rules have one name: they would share an allowance")
+        return self
 
 
 class RingSegment(EventBody):

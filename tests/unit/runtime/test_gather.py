@@ -47,6 +47,31 @@ async def test_the_first_failure_cancels_the_rest_and_comes_out_as_it_is() -> No
     assert not seats.locked(), "the seats are free again"
 
 
+@pytest.mark.parametrize("turns", range(1, 9))
+async def test_cancelling_it_is_never_lost_in_a_failure(turns: int) -> None:
+    """Whoever gives up an observation counts on its end, also where a look has failed at that very moment."""
+    failing = asyncio.Event()
+
+    async def look(number: int) -> None:
+        await failing.wait()
+        if number == 0:
+            raise Transient("s3", "no answer")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(6):  # whatever cleans up takes a while
+                await asyncio.sleep(0)
+
+    task = asyncio.create_task(gather_bounded(look, range(3), asyncio.Semaphore(3)))
+    await asyncio.sleep(0)
+    failing.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_cancelling_it_cancels_every_look_and_is_not_taken_for_a_failure() -> None:
     entered = asyncio.Event()
 

@@ -22,8 +22,8 @@ async def no_memory(_partition: int) -> None:
     return None
 
 
-def waits_s(outage_s: float, *, fails_for_ever: bool) -> tuple[float, object]:
-    """Return how long an observation took, and what came of it; its dependency is away for `outage_s`."""
+def waits_s(outage_s: float, *, fails_for_ever: bool = False, busy: bool = False) -> tuple[float, object]:
+    """Return how long an observation took, and what came of it; its dependency is away for `outage_s`, or only busy."""
 
     async def main() -> tuple[float, object]:
         clock = asyncio.get_running_loop().time
@@ -31,11 +31,11 @@ def waits_s(outage_s: float, *, fails_for_ever: bool) -> tuple[float, object]:
 
         async def canary() -> bool:
             await asyncio.sleep(CANARY_S)
-            return clock() - began > outage_s
+            return busy or clock() - began > outage_s
 
         async def look(_body: str) -> str:
             if fails_for_ever or clock() - began < outage_s:
-                raise Transient("triton", "no answer")
+                raise Transient("triton", "no answer", busy=busy)
             return "seen"
 
         handler = Handler(lambda _: "body", decide, no_memory, lambda: None, canaries={"triton": canary})
@@ -54,6 +54,12 @@ def test_a_record_that_alone_fails_keeps_its_partition_waiting_for_less_than_a_s
 
 @pytest.mark.parametrize("outage_s", [0.3, 5.0, 600.0])
 def test_after_an_outage_a_record_is_tried_again_within_seconds(outage_s: float) -> None:
-    waited_s, found = waits_s(outage_s, fails_for_ever=False)
+    waited_s, found = waits_s(outage_s)
     assert found == "seen"
     assert outage_s <= waited_s < outage_s + 7.0
+
+
+def test_a_dependency_that_says_it_is_busy_is_an_outage_though_its_canary_passes() -> None:
+    waited_s, found = waits_s(60.0, busy=True)
+    assert found == "seen"
+    assert 60.0 <= waited_s < 67.0

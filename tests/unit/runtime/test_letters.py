@@ -6,6 +6,7 @@ from functools import reduce
 
 import pytest
 
+from roadloop_runtime.deadletter import was_replayed
 from roadloop_runtime.letters import (
     Choice,
     Count,
@@ -113,6 +114,31 @@ def test_a_batch_has_each_record_with_its_mark() -> None:
         Event("frames.ingested.v1", b"k", b"v", (("ce_id", b"e-1"), header), 1),
         mark(LETTER, "marks.v1"),
     ]
+
+
+@pytest.mark.parametrize("choice", [Choice(), Choice(event_id="e-1"), Choice(partition=1)])
+def test_a_letter_whose_event_id_has_no_value_stops_no_replay(choice: Choice) -> None:
+    """A client may write a header without a value, whatever the types say."""
+    nameless = replace(LETTER, headers=(("ce_id", None),))  # type: ignore[arg-type]
+    assert fate(nameless, choice, frozenset(), PARTITIONS) is (Fate.NOT_CHOSEN if choice.event_id else Fate.REPLAYED)
+
+
+@pytest.mark.parametrize(
+    ("said", "replayed"),
+    [
+        pytest.param(b"dlq.screen.frames.ingested.v1/0/7", True, id="a-letter-of-the-topic"),
+        pytest.param(b"dlq.screen.frames.screened.v1/0/7", False, id="a-letter-of-another-topic"),
+        pytest.param(b"frames.ingested.v1/0/7", False, id="no-letter"),
+        pytest.param(b"\xff/0/7", False, id="no-text"),
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(None, False, id="no-value"),
+    ],
+)
+def test_a_replay_names_the_letter_it_was(said: bytes | None, replayed: bool) -> None:
+    headers = (("h", b"1"), ("__dlq.replayed.from", said))
+    assert was_replayed(headers, "frames.ingested.v1") == replayed  # type: ignore[arg-type]
+    assert was_replayed(headers, "dlq.screen.frames.ingested.v1") == replayed  # type: ignore[arg-type]
+    assert not was_replayed((("h", b"1"),), "frames.ingested.v1")
 
 
 def test_a_record_without_our_headers_is_a_letter_without_reason_and_origin() -> None:

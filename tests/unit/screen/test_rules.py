@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from roadloop_schemas.fields import Condition, ObjectRef
-from roadloop_schemas.frames import IngestedFrame, KeepRule
+from roadloop_schemas.frames import IngestedFrame, KeepRule, ScreenPolicy
 from screen.detections import Box
 from screen.rules import IN_A_ROW, after_frame, matches, within_allowance
 
@@ -71,3 +71,8 @@ def test_rules_that_share_a_frame_each_pay_for_it_and_a_rule_without_allowance_k
     allowances = {"night": 3.0, "bike": 0.5}
     assert within_allowance((ANY_NIGHT, other), FRAME, (BIKE,), allowances) == ("night",)
     assert after_frame((ANY_NIGHT, other), ("night",), allowances) == {"night": 2.1, "bike": 0.6}
+
+
+def test_two_rules_of_one_name_are_refused() -> None:
+    with pytest.raises(ValidationError, match="two rules have one name"):
+        ScreenPolicy(version=1, threshold=0.5, rules=(ANY_NIGHT, ANY_NIGHT))

@@ -248,3 +248,29 @@ def test_a_controlled_policy_keeps_each_slices_budget_and_the_verdict_tells_wher
         late = [verdict for verdict in told[1_000:] if verdict.condition is condition]
         assert mean(verdict.verdict is Verdict.KEPT for verdict in late) == pytest.approx(budget, abs=0.02)
         assert {verdict.budget.budget for verdict in late if verdict.budget} == {budget}
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.5, 1.0])
+def test_a_slice_with_a_budget_of_its_own_does_not_move_the_young_ones(budget: float) -> None:
+    policy = ScreenPolicy(
+        version=5, threshold=0.9, audit_share=0, controlled=True, keep_budget=0.1, slice_budgets={"rain/front": budget}
+    )
+    memory, told = Memory(), list[FrameScreened]()
+    for number in range(6_000):
+        seen = Judged((Box(0.1, 0.1, 0.2, 0.2, Random(number).random(), "car"),))
+        one = frame(number, condition=Condition.NIGHT if number % 10 == 0 else Condition.RAIN)
+        memory, outcome = decide(memory, Seen(unit(one), SERVING, (seen,)), {"acme": policy})
+        told += verdicts(outcome)
+    night = [verdict for verdict in told[3_000:] if verdict.condition is Condition.NIGHT]
+    assert mean(verdict.verdict is Verdict.KEPT for verdict in night) == pytest.approx(0.1, abs=0.04)
+
+
+def test_a_young_slice_says_that_its_threshold_is_not_its_own() -> None:
+    policy = ScreenPolicy(version=5, threshold=0.9, audit_share=0, controlled=True)
+    memory, told = Memory(), list[FrameScreened]()
+    for number in range(300):
+        memory, outcome = decide(memory, Seen(unit(frame(number)), SERVING, (UNSURE,)), {"acme": policy})
+        told += verdicts(outcome)
+    own = [verdict.budget.scores for verdict in told if verdict.budget]
+    assert own[:200] == [0] * 200
+    assert own[200] == 200

@@ -73,7 +73,7 @@ def of_dead_letter(memory: None, letter: Record, _policy: None) -> tuple[None, O
         unit = FramesIngested.model_validate_json(letter.value or b"")
     except ValidationError:
         return memory, Skip(SkipReason.NOT_OURS)
-    replayed = was_replayed(letter.headers)
+    replayed = was_replayed(letter.headers, letter.topic)
     return memory, Emit(changes=(FrameFate("dead_lettered", _reason(letter), unit_id=unit.unit_id, replayed=replayed),))
 
 

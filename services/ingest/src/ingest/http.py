@@ -9,7 +9,7 @@ import jwt
 from fastapi import Depends, FastAPI, Header
 
 from ingest import fate_table, upload_table, vehicle_table
-from ingest.manifest import Manifest, completed, digest, object_key
+from ingest.manifest import Manifest, completed, object_key
 from ingest.signature import OWN_KEY_ID, BadSignature, check_token, sign
 from ingest.upload_table import Upload
 from ingest.vehicle_table import Vehicle
@@ -104,7 +104,7 @@ def check_sizes(manifest: Manifest, max_file_bytes: int) -> None:
 
 async def _announce(pool: Pool, manifest: Manifest, caller: Vehicle, received_at: datetime) -> None:
     """Store the announcement; the same one again is the same upload, another one under its id is refused."""
-    upload = Upload(caller.vehicle, manifest.drive, digest(manifest), manifest.model_dump_json(), None)
+    upload = Upload(caller.vehicle, manifest.drive, manifest.model_dump_json(), None)
     async with pool.acquire() as connection:
         count = len(manifest.files)
         if await upload_table.announce(
@@ -112,7 +112,7 @@ async def _announce(pool: Pool, manifest: Manifest, caller: Vehicle, received_at
         ):
             return
         before = await upload_table.find(connection, caller.tenant, manifest.upload_id)
-    if before is None or before.vehicle != caller.vehicle or before.manifest_sha256 != upload.manifest_sha256:
+    if before is None or before.vehicle != caller.vehicle or not before.is_of(manifest):
         said = f"upload {manifest.upload_id} was announced with other files: choose a new upload_id"
         raise Problem(409, "upload-id-taken", said)
 

@@ -1,6 +1,5 @@
 """What a vehicle announces over HTTP, and where its files belong. Pure."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -33,10 +32,6 @@ class Manifest(EventBody):
 def object_key(tenant: str, vehicle: str, upload_id: str, number: int, file: AnnouncedFile) -> str:
     """Name the object: under the vehicle's own prefix, unique per upload and content."""
     return f"{tenant}/{vehicle}/{upload_id}/{number:03d}-{file.sha256[:16]}"
-
-
-def digest(manifest: Manifest) -> str:
-    return hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
 
 
 def completed(manifest: Manifest, *, tenant: str, vehicle: str, bucket: str, now: datetime) -> UploadCompleted:

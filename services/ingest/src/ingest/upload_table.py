@@ -8,6 +8,7 @@ import asyncpg
 
 from ingest import fate_table, vehicle_table
 from ingest.handle import Admitted
+from ingest.manifest import Manifest
 from ingest.sender import Known
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.postgres import Connection, Pool, Reader
@@ -20,9 +21,12 @@ class Upload:
 
     vehicle: str
     drive: str
-    manifest_sha256: str | None
     manifest: str | None
     completed_at: datetime | None
+
+    def is_of(self, manifest: Manifest) -> bool:
+        """Say whether this is what was announced, also where the manifest has more fields by now."""
+        return self.manifest is not None and Manifest.model_validate_json(self.manifest) == manifest
 
 
 OUTAGES = (
@@ -34,11 +38,11 @@ OUTAGES = (
     TimeoutError,
 )
 ANNOUNCE = """
-insert into uploads (tenant, upload_id, vehicle, drive, announced, manifest_sha256, manifest, received_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning upload_id
+insert into uploads (tenant, upload_id, vehicle, drive, announced, manifest, received_at)
+values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning upload_id
 """
 FIND = """
-select vehicle, drive, manifest_sha256, manifest, completed_at from uploads
+select vehicle, drive, manifest, completed_at from uploads
 where tenant = $1 and upload_id = $2
 """
 COMPLETE = """
@@ -69,7 +73,7 @@ async def announce(
     connection: Connection, tenant: str, upload: Upload, upload_id: str, *, files: int, now: datetime
 ) -> bool:
     """Store an announcement; False where the id is taken."""
-    row = (tenant, upload_id, upload.vehicle, upload.drive, files, upload.manifest_sha256, upload.manifest, now)
+    row = (tenant, upload_id, upload.vehicle, upload.drive, files, upload.manifest, now)
     return await connection.fetchval(ANNOUNCE, *row) is not None
 
 

@@ -55,9 +55,14 @@ def original_headers(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     return tuple(header for header in headers if not header[0].startswith(OURS))
 
 
-def was_replayed(headers: Sequence[Header]) -> bool:
-    """Say whether a record is one that was a dead letter and was replayed."""
-    return any(name == REPLAYED_FROM for name, _ in headers)
+def was_replayed(headers: Sequence[Header], topic: str) -> bool:
+    """Say whether a record of a topic, or its dead letter, says that it came back from a dead letter of that topic.
+
+    What agents write themselves may say so falsely: it is counted, and decides nothing.
+    """
+    said = next((value for name, value in headers if name == REPLAYED_FROM), None) or b""
+    letters = said.decode(errors="replace").rsplit("/", 2)[0]
+    return is_dead_letter_topic(letters) and f".{letters}".endswith(f".{topic}")
 
 
 def is_dead_letter_topic(name: str) -> bool:

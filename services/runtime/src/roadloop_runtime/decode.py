@@ -28,7 +28,7 @@ class Received(NamedTuple, Generic[B]):
     @property
     def replayed(self) -> bool:
         """Say whether it was a dead letter before."""
-        return was_replayed(self.record.headers)
+        return was_replayed(self.record.headers, self.record.topic)
 
 
 def decoder(model: type[B]) -> Callable[[Record], Received[B]]:

@@ -20,9 +20,16 @@ async def gather_bounded(
         async with seats:
             return await look(thing)
 
+    # Neither a TaskGroup nor asyncio.gather: both may swallow a cancellation that comes while a look has failed.
+    tasks = [asyncio.create_task(one(thing)) for thing in things]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(thing)) for thing in things]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
-    return tuple(task.result() for task in tasks)
+        if tasks:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done() and (failure := task.exception()):
+                raise failure
+        return tuple(task.result() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

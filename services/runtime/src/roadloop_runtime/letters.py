@@ -44,7 +44,7 @@ class Letter:
     @property
     def event_id(self) -> str:
         """Return the id that the record's sender gave it; empty where it gave none."""
-        return dict(self.headers).get("ce_id", b"").decode(errors="replace")
+        return (dict(self.headers).get("ce_id") or b"").decode(errors="replace")
 
     @property
     def origin(self) -> Partition | None:

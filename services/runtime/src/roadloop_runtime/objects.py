@@ -17,6 +17,7 @@ from roadloop_schemas.fields import ObjectRef
 
 TIMEOUT_S = 15.0
 CANARY = "canary/is-not-there"
+BUSY = {"ServiceUnavailable", "SlowDown"}
 MISSING = {"NoSuchKey", "NoSuchBucket", "NoSuchObject"}
 
 
@@ -28,6 +29,10 @@ class ObjectChanged(Exception):
     """The object is not what its reference says: another size or another sha256."""
 
 
+class ObjectRefused(Exception):
+    """S3 refuses: the key is wrong, or has no right to this."""
+
+
 @dataclass(frozen=True)
 class ObjectStore:
     """A client of one S3 endpoint with one identity."""
@@ -37,8 +42,8 @@ class ObjectStore:
     async def fetch(self, reference: ObjectRef) -> bytes:
         """Return an object's bytes, checked against size and sha256.
 
-        Raises ObjectMissing, ObjectChanged, or Transient where S3 does not answer. Never reads more than the
-        announced size.
+        Raises ObjectMissing, ObjectChanged, ObjectRefused, or Transient where S3 does not answer. Never reads more than
+        the announced size.
         """
         content: bytes = await self._call(_get, self.client, reference.bucket, reference.key, reference.size_bytes)
         if len(content) != reference.size_bytes:
@@ -68,7 +73,7 @@ class ObjectStore:
             await self._call(_stat, self.client, bucket, CANARY)
         except ObjectMissing:
             return True  # it was looked for, and S3 said so: no right to list is needed
-        except (Transient, S3Error):
+        except (Transient, ObjectRefused):
             return False
         return True
 
@@ -79,9 +84,9 @@ class ObjectStore:
         except S3Error as error:
             if error.code in MISSING:
                 raise ObjectMissing(f"{error.bucket_name}/{error.object_name} is not there") from error
-            if error.code in {"InternalError", "ServiceUnavailable", "SlowDown"}:
-                raise Transient("s3", f"{error.code}: {error.message}") from error
-            raise
+            if error.code in BUSY | {"InternalError"}:
+                raise Transient("s3", f"{error.code}: {error.message}", busy=error.code in BUSY) from error
+            raise ObjectRefused(f"{error.code}: {error.message}") from error
         except (MinioException, urllib3.exceptions.HTTPError, OSError, TimeoutError) as error:
             raise Transient("s3", f"{type(error).__name__}: {error}") from error
 

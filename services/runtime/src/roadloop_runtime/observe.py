@@ -29,7 +29,7 @@ async def observe(
 
     async def give_up_or_raise(error: Transient) -> DeadLetter:
         nonlocal failures
-        outage = not await _passes(handler.canaries, error.dependency)
+        outage = error.busy or not await _passes(handler.canaries, error.dependency)
         failures += not outage
         if failures < FAILURES_WITH_PASSING_CANARY:
             raise _Again(outage) from error

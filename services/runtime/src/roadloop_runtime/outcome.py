@@ -46,10 +46,14 @@ Outcome = Emit | Skip | DeadLetter
 
 
 class Transient(Exception):
-    """Raised in `observe` only: it may work later. `dependency` names whose canary to ask."""
+    """Raised in `observe` only: it may work later. `dependency` names whose canary to ask.
 
-    def __init__(self, dependency: str, detail: str) -> None:
+    One that says itself that it is `busy` is not asked: that is an outage, and no record's fault.
+    """
+
+    def __init__(self, dependency: str, detail: str, *, busy: bool = False) -> None:
         super().__init__(f"{dependency}: {detail}")
+        self.busy = busy
         self.dependency = dependency
         self.detail = detail
 

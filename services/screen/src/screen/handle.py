@@ -109,7 +109,7 @@ def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy)
         budget=budget,
         share=round(wanted_share(rate, budget, policy.audit_share), 6),
         debt=rate.debt,
-        scores=rate.size,
+        scores=0 if rate.threshold is None else rate.size,
     )
     return Limits(policy.threshold if known is None else known, budget, state)
 
@@ -158,7 +158,7 @@ def _screen(
     memory = memory.count(slice_key, ruling.verdict).see(camera_key, frame.laplacian_variance, policy.blur_ratio)
     memory = memory.allow(tenant, policy.rules, ruling.rules)
     if policy.controlled:
-        memory = _control(memory, ruling, {slice_key: limits.budget, whole(tenant): policy.keep_budget}, policy)
+        memory = _control(memory, ruling, _budgets(slice_key, tenant, policy), policy)
     if ruling.verdict is Verdict.KEPT:
         memory = memory.keep(camera_key, frame.dhash)
     boxes = found.boxes if isinstance(found, Judged) else ()
@@ -168,6 +168,14 @@ def _screen(
 
 def _all_boxes(found: Judged | Unjudged) -> tuple[Box, ...]:
     return (*found.boxes, *(found.second or ())) if isinstance(found, Judged) else ()
+
+
+def _budgets(slice_key: str, tenant: str, policy: ScreenPolicy) -> dict[str, float]:
+    """Return whose controllers see a frame: its slice's, and the tenant's where the slice has no budget of its own."""
+    own = policy.slice_budgets.get(slice_key.removeprefix(f"{tenant}/"))
+    if own is not None:
+        return {slice_key: own}
+    return {slice_key: policy.keep_budget, whole(tenant): policy.keep_budget}
 
 
 def _control(memory: Memory, ruling: Ruling, budgets: Mapping[str, float], policy: ScreenPolicy) -> Memory:

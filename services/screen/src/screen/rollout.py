@@ -12,13 +12,12 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from minio.error import S3Error
 
 from roadloop_runtime import logs, service
 from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import Follower, read_partition
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, open_store
+from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectRefused, open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Event, Partition, Record, event
@@ -32,7 +31,7 @@ from screen.triton import NotLoadable, Triton
 log = structlog.get_logger()
 RELEASED, SERVING = "models.released.v1", "models.serving.v1"
 LOOK_AFTER_S = 2.0
-NOT_LOADABLE = (NotLoadable, RefusedByModel, ObjectMissing, ObjectChanged, S3Error, ValueError)
+NOT_LOADABLE = (NotLoadable, RefusedByModel, ObjectMissing, ObjectChanged, ObjectRefused, ValueError)
 Tell = Callable[[Event], Awaitable[None]]
 
 

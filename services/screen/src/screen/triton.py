@@ -66,7 +66,9 @@ class Triton:
                 FAILED.labels("refused").inc()
                 raise RefusedByModel(error.message()) from error
             FAILED.labels("transient").inc()
-            raise Transient("triton", f"{model} v{version}: {error.status()}: {error.message()}") from error
+            busy = "RESOURCE_EXHAUSTED" in str(error.status())
+            said = f"{model} v{version}: {error.status()}: {error.message()}"
+            raise Transient("triton", said, busy=busy) from error
         except grpc.RpcError as error:
             FAILED.labels("transient").inc()
             raise Transient("triton", f"{model} v{version}: {error}") from error

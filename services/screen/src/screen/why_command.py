@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from roadloop_runtime.kafka.admin import topics_of
+from roadloop_runtime.kafka.admin import check_topics_of, topics_of
 from roadloop_runtime.kafka.reader import each_record
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectStore, open_store
+from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectRefused, ObjectStore, open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Record
 from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable
@@ -37,11 +37,19 @@ def why(
         if found is None:
             raise Refused(f"{VERDICTS} has no verdict on {frame_id}: it waits, or its verdict expired (`roadloop lag`)")
         if picture is not None:
-            if not (s3 and access_key and secret_key):
-                raise Refused("--picture needs --s3, --access-key and --secret-key (`roadloop env` prints them)")
+            refuse_unwritable(picture, all((s3, access_key, secret_key)))
             drawn = asyncio.run(drawn_picture(open_store(s3, access_key, secret_key), found))
-            picture.write_bytes(drawn)
+    if picture is not None:
+        picture.write_bytes(drawn)
     typer.echo(found.model_dump_json(indent=2) if as_json else printable(explain(found)))
+
+
+def refuse_unwritable(picture: Path, knows_s3: bool) -> None:
+    """Raise Refused where no picture can be had, or written."""
+    if not knows_s3:
+        raise Refused("--picture needs --s3, --access-key and --secret-key (`roadloop env` prints them)")
+    if not picture.parent.is_dir():
+        raise Refused(f"--picture {picture}: there is no folder {picture.parent}")
 
 
 async def find_verdict(bootstrap: str, frame_id: str) -> FrameScreened | None:
@@ -51,8 +59,9 @@ async def find_verdict(bootstrap: str, frame_id: str) -> FrameScreened | None:
         if dict(record.headers).get("ce_subject") == frame_id.encode():
             raise _Found(FrameScreened.model_validate_json(record.value or b""))
 
+    await check_topics_of(bootstrap, [VERDICTS])
     try:
-        await each_record(bootstrap, VERDICTS, (await topics_of(bootstrap)).get(VERDICTS, 0), take)
+        await each_record(bootstrap, VERDICTS, (await topics_of(bootstrap))[VERDICTS], take)
     except _Found as found:
         return found.verdict
     return None
@@ -70,5 +79,5 @@ async def drawn_picture(store: ObjectStore, verdict: FrameScreened) -> bytes:
     """Return a frame's picture with the boxes that its verdict tells; only kept frames' verdicts have any."""
     try:
         return draw_boxes(await store.fetch(verdict.object), verdict.detections, verdict.width_px)
-    except (ObjectMissing, ObjectChanged, Transient) as error:
+    except (ObjectMissing, ObjectChanged, ObjectRefused, Transient) as error:
         raise Refused(f"no picture of {verdict.frame_id}: {error}") from error
