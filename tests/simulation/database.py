@@ -140,6 +140,10 @@ class SimulatedOffsets:
                 await self._network.call(POSTGRES, self._database.settle, group, epoch, batch, ids)
         except Refusal as error:
             raise Fenced(str(error)) from error
+        except asyncio.CancelledError as error:
+            if batch.next_offset % 2:  # as a rollback does where the connection is closed just then
+                raise Aborted("rolled back on a closed connection") from error
+            raise
         except (Lost, TimeoutError) as error:
             raise Aborted(f"{type(error).__name__}: {error}") from error
 

@@ -244,7 +244,7 @@ ALL = (
     _one(
         "an outage is the record's fault",
         OBSERVE,
-        "        if await _passes(handler.canaries, error.dependency):\n            failures += 1\n",
+        "        failures += not outage\n",
         "        failures += 1\n",
     ),
     _one(
@@ -252,6 +252,12 @@ ALL = (
         OBSERVE,
         "        if _is_cancelled_from_outside(error):\n",
         "        if isinstance(error, asyncio.CancelledError):\n",
+    ),
+    _one(
+        "an aborted settle swallows a cancellation",
+        LANE,
+        "            _go_if_cancelled()\n",
+        "",
     ),
     _one(
         "a lane that ends swallows its canceller's cancellation",
