@@ -26,6 +26,7 @@ from tests.simulation.network import Network
 
 LIMITS = Limits(in_flight=48, observing=12, batch=12, settle_interval_s=0.03, idle_s=0.25, drain_s=0.6)
 RESTART_S = 0.3
+NEVER_S = 1e9
 
 
 @dataclass
@@ -112,7 +113,8 @@ async def main(life: Life, servers: Servers) -> None:
         rows = SimulatedRows(servers.database, servers.network)
         life.connections.append(rows.connection)
         others.append(publish_for_ever(rows, kafka, work.GROUP))
-    await service.side_by_side(life.stopping, [service.tell_fenced_apart(claim, life.loop.run(life.stopping))], others)
+    loops = [service.tell_fenced_apart(claim, life.loop.run(life.stopping))]
+    await service.side_by_side(life.stopping, loops, others, ends_within_s=NEVER_S)  # it would end all processes here
 
 
 def settlement(member: Member, servers: Servers) -> Settlement:

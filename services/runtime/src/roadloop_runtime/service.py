@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -14,6 +15,7 @@ from roadloop_runtime.process import EXIT_RESTART, EXIT_STAY_ENDED, Superseded
 
 log = structlog.get_logger()
 Part = Coroutine[Any, Any, None]
+ENDS_WITHIN_S = 30.0
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
@@ -61,19 +63,38 @@ async def _with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> Non
     await main(stopping)
 
 
-async def side_by_side(stopping: asyncio.Event, loops: list[Part], others: list[Part]) -> None:
+async def side_by_side(
+    stopping: asyncio.Event, loops: list[Part], others: list[Part], *, ends_within_s: float = ENDS_WITHIN_S
+) -> None:
     """Run loops and other parts; when the loops have drained after `stopping`, end the others.
 
-    One part that fails ends all: half a service is worse than a restarted one.
+    One part that fails ends all: half a service is worse than a restarted one. Where the others have not ended after
+    `ends_within_s`, the process ends all the same: every part of it can be killed at any time, but not live on for ever
+    as half of itself.
     """
+
+    async def insistently(part: Part) -> None:
+        try:
+            await part
+        except Exception as error:
+            asyncio.get_running_loop().call_later(ends_within_s, _end_at_once, error)
+            raise
+
     async with asyncio.TaskGroup() as everything:
-        beside = [everything.create_task(part) for part in others]
+        beside = [everything.create_task(insistently(part)) for part in others]
         async with asyncio.TaskGroup() as turning:
             for loop in loops:
-                turning.create_task(loop)
+                turning.create_task(insistently(loop))
             turning.create_task(_until(stopping))
         for task in beside:
             task.cancel()
+
+
+def _end_at_once(error: Exception) -> None:
+    """End the process, and say what did not."""
+    left = [str(task.get_coro()) for task in asyncio.all_tasks()]
+    log.error("does_not_end", error=f"{type(error).__name__}: {error}", tasks=left)
+    os._exit(exit_code(error))
 
 
 async def _until(stopping: asyncio.Event) -> None:
