@@ -262,9 +262,9 @@ ALL = (
     _one(
         "a lane that ends swallows its canceller's cancellation",
         LOOP,
-        "            await asyncio.wait([task], timeout=self._limits.drain_s)\n            if",
-        "            try:\n                await asyncio.wait([task], timeout=self._limits.drain_s)\n"
-        "            except asyncio.CancelledError:\n                pass\n            if",
+        "        if tasks:\n            await asyncio.wait(tasks, timeout=self._limits.drain_s)\n",
+        "        if tasks:\n            try:\n                await asyncio.wait(tasks, timeout=self._limits.drain_s)\n"
+        "            except asyncio.CancelledError:\n                pass\n",
     ),
     _one(
         "a partition that comes while the loop leaves begins a lane",
