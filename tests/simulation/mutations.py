@@ -256,7 +256,7 @@ ALL = (
     _one(
         "an aborted settle swallows a cancellation",
         LANE,
-        "            _go_if_cancelled()\n",
+        "            go_if_cancelled()\n",
         "",
     ),
     _one(

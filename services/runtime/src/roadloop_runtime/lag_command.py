@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from roadloop_runtime.cancelled import go_if_cancelled
 from roadloop_runtime.kafka.lag_read import Clients, connect, groups_of_broker, read_lags
 from roadloop_runtime.lag import TITLES, GroupLag, as_json, rows, sum_groups
 from roadloop_runtime.terminal import AsJson, Bootstrap, as_lines, as_table, one_line_errors
@@ -60,6 +61,7 @@ async def _look_on(kafka: str, named: list[str] | None, every: bool, interval_s:
     async with connect(kafka) as clients:
         while True:
             show(sum_groups(await read_lags(clients, await _chosen(clients, named, every))))
+            go_if_cancelled()
             await asyncio.sleep(interval_s)
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from roadloop_runtime import metrics
 from roadloop_runtime.broker import Aborted, Member, OffsetsExpired
+from roadloop_runtime.cancelled import go_if_cancelled
 from roadloop_runtime.deadletter import to_dead_letter
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.observe import handler_failed, too_large
@@ -154,7 +155,7 @@ class Lane:
         try:
             await self._work()
         except Aborted as error:
-            _go_if_cancelled()
+            go_if_cancelled()
             log.warning("settle_aborted", partition=self.partition, error=str(error))
             metrics.ABORTED.labels(self._kafka.group, self.partition.topic).inc()
             self._shut()
@@ -271,13 +272,3 @@ class Lane:
         self._settled, self._settled_memory = offset, memory
         self._quiet_since = self._clock()
         metrics.count(self._kafka.group, self.partition.topic, kinds, given_up)
-
-
-def _go_if_cancelled() -> None:
-    """Raise CancelledError where this lane was cancelled while it settled.
-
-    A rollback on a connection that is closed puts its own error in the cancellation's place, and nobody cancels twice.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
