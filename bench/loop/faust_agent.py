@@ -24,9 +24,9 @@ class CopyApp(faust.App):
     BootStrategy = WithoutWeb
 
 
-def make_app(job: Job, folder: str, done: asyncio.Event) -> faust.App:
-    """Make the app with its one agent."""
-    app = CopyApp(
+def open_app(job: Job, folder: str, **settings: Any) -> faust.App:
+    """Make an app for a job, without its agent."""
+    return CopyApp(
         job.target,
         broker=f"kafka://{job.bootstrap}",
         store="memory://",
@@ -37,7 +37,13 @@ def make_app(job: Job, folder: str, done: asyncio.Event) -> faust.App:
         consumer_auto_offset_reset="earliest",
         producer_compression_type="lz4",
         producer_max_batch_size=256 * 1024,
+        **settings,
     )
+
+
+def make_app(job: Job, folder: str, done: asyncio.Event) -> faust.App:
+    """Make the app with its one agent."""
+    app = open_app(job, folder)
     meter, target = Meter(job), app.topic(job.target, value_serializer="json", key_serializer="raw")
 
     async def copy(stream: Any) -> None:

@@ -10,27 +10,19 @@ from typing import Any
 
 import faust
 
-from loop.client import PARTITIONS
-from loop.faust_agent import CopyApp
+from loop.faust_agent import open_app
 from peers.work import Task, Work, take_task
 from roadloop_runtime import logs
 
 
 def make_app(task: Task, folder: str) -> faust.App:
     """Make the app with its one agent."""
-    app = CopyApp(
-        task.target,
-        broker=f"kafka://{task.bootstrap}",
-        store="memory://",
-        datadir=folder,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        topic_partitions=PARTITIONS,
-        consumer_auto_offset_reset="earliest",
+    app = open_app(
+        task,
+        folder,
         consumer_group_instance_id="bench-0",
         broker_session_timeout=6,
         broker_heartbeat_interval=1,
-        producer_compression_type="lz4",
         stream_wait_empty=True,
     )
     work, target = Work(task), app.topic(task.target, value_serializer="raw", key_serializer="raw")

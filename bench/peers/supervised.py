@@ -25,7 +25,6 @@ class Supervised:
         self._task = replace(task, begun=str(folder / "begun"), report=str(folder / "report.json"))
         self._log = folder / "log"
         self._process = self._start()
-        self._stopping = False
 
     def _start(self) -> "subprocess.Popen[bytes]":
         Path(self._task.begun).unlink(missing_ok=True)

@@ -9,23 +9,19 @@ from roadloop_runtime.decode import Received
 from roadloop_runtime.gather import gather_bounded
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
-from roadloop_runtime.records import Event, event
-from roadloop_schemas.cloudevents import derive_id
-from roadloop_schemas.fields import Detection, ObjectRef
+from roadloop_runtime.records import Event
+from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import (
-    BudgetState,
-    FrameScreened,
     FramesIngested,
     IngestedFrame,
-    ModelPair,
     ScreenPolicy,
-    SliceCounters,
     Verdict,
     VerdictReason,
 )
 from roadloop_schemas.models import ModelServing
+from screen.describe import describe
 from screen.detections import Box
-from screen.keep_rate import NOTHING_KNOWN, wanted_share
+from screen.limits import budgets, limits_of
 from screen.memory import Memory
 from screen.reasons import UnitReason
 from screen.rules import within_allowance
@@ -33,8 +29,6 @@ from screen.sharpness import NOTHING_USUAL
 from screen.verdict import Judged, Ruling, Standing, Unjudged, draw, rule
 
 DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
-PRELABELS_AT_MOST = 100
-PRELABEL_FLOOR = 0.05
 
 Policies = Mapping[str, ScreenPolicy]
 Fetch = Callable[[ObjectRef], Awaitable[bytes]]
@@ -89,36 +83,6 @@ async def _look_at(frame: IngestedFrame, *, model: ModelServing, fetch: Fetch, d
         return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a frame's score is held against: the threshold, and where it comes from, if not from the policy."""
-
-    threshold: float
-    budget: float
-    state: BudgetState | None = None
-
-
-def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy) -> Limits:
-    """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's."""
-    budget = policy.slice_budgets.get(slice_key.removeprefix(f"{tenant}/"), policy.keep_budget)
-    if not policy.controlled:
-        return Limits(policy.threshold, budget)
-    known = memory.threshold(slice_key, whole(tenant))
-    rate = memory.rates.get(slice_key, NOTHING_KNOWN)
-    state = BudgetState(
-        budget=budget,
-        share=round(wanted_share(rate, budget, policy.audit_share), 6),
-        debt=rate.debt,
-        scores=0 if rate.threshold is None else rate.size,
-    )
-    return Limits(policy.threshold if known is None else known, budget, state)
-
-
-def whole(tenant: str) -> str:
-    """Return the key of a tenant's keep rate over all slices."""
-    return f"{tenant}/*"
-
-
 def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tuple[Memory, Outcome]:
     """One verdict per frame, in the unit's order: each frame sees what the frame before it left in memory.
 
@@ -158,115 +122,30 @@ def _screen(
     memory = memory.count(slice_key, ruling.verdict).see(camera_key, frame.laplacian_variance, policy.blur_ratio)
     memory = memory.allow(tenant, policy.rules, ruling.rules)
     if policy.controlled:
-        memory = _control(memory, ruling, _budgets(slice_key, tenant, policy), policy)
+        memory = _control(memory, ruling, budgets(slice_key, tenant, policy), policy)
     if ruling.verdict is Verdict.KEPT:
         memory = memory.keep(camera_key, frame.dhash)
     boxes = found.boxes if isinstance(found, Judged) else ()
-    body = _describe(seen, frame, ruling, policy, limits, boxes=boxes, counters=memory.slices[slice_key])
-    return memory, _event(seen, frame, body)
+    said = describe(
+        seen.unit,
+        frame,
+        ruling,
+        policy,
+        serving=seen.serving,
+        limits=limits,
+        counters=memory.slices[slice_key],
+        boxes=boxes,
+    )
+    return memory, said
 
 
 def _all_boxes(found: Judged | Unjudged) -> tuple[Box, ...]:
     return (*found.boxes, *(found.second or ())) if isinstance(found, Judged) else ()
 
 
-def _budgets(slice_key: str, tenant: str, policy: ScreenPolicy) -> dict[str, float]:
-    """Return whose controllers see a frame: its slice's, and the tenant's where the slice has no budget of its own."""
-    own = policy.slice_budgets.get(slice_key.removeprefix(f"{tenant}/"))
-    if own is not None:
-        return {slice_key: own}
-    return {slice_key: policy.keep_budget, whole(tenant): policy.keep_budget}
-
-
-def _control(memory: Memory, ruling: Ruling, budgets: Mapping[str, float], policy: ScreenPolicy) -> Memory:
+def _control(memory: Memory, ruling: Ruling, kept_shares: Mapping[str, float], policy: ScreenPolicy) -> Memory:
     """Let the controllers of a slice, and of its tenant as a whole, see a frame."""
     kept = ruling.verdict is Verdict.KEPT
-    for key, budget in budgets.items():
+    for key, budget in kept_shares.items():
         memory = memory.control(key, ruling.ranked, kept, budget=budget, audit_share=policy.audit_share)
     return memory
-
-
-def _describe(
-    seen: Seen,
-    frame: IngestedFrame,
-    ruling: Ruling,
-    policy: ScreenPolicy,
-    limits: Limits,
-    *,
-    boxes: tuple[Box, ...],
-    counters: SliceCounters,
-) -> FrameScreened:
-    unit = seen.unit.body
-    return FrameScreened.model_validate(
-        {
-            "frame_id": frame.frame_id,
-            "unit_id": unit.unit_id,
-            "upload_id": unit.upload_id,
-            "vehicle": unit.vehicle,
-            "drive": unit.drive,
-            "object": frame.object,
-            "captured_at": frame.captured_at,
-            "received_at": unit.received_at,
-            "width_px": frame.width_px,
-            "height_px": frame.height_px,
-            "verdict": ruling.verdict,
-            "reasons": ruling.reasons,
-            "rules": ruling.rules,
-            "detail": ruling.detail,
-            "slice": f"{frame.condition}/{frame.camera}",
-            "condition": frame.condition,
-            "models": pair(seen.serving),
-            "policy_version": policy.version,
-            "threshold": limits.threshold,
-            "budget": limits.state,
-            "score": ruling.score,
-            "score_parts": dict(ruling.parts),
-            "audit": ruling.audit,
-            "inclusion_probability": policy.audit_share if ruling.reasons == (VerdictReason.AUDIT,) else 1.0,
-            "counters": counters,
-            "replayed": seen.unit.replayed,
-            "detections": _shown(boxes) if ruling.verdict is Verdict.KEPT else (),
-        }
-    )
-
-
-def pair(serving: ModelServing | None) -> ModelPair | None:
-    if serving is None:
-        return None
-    return ModelPair(
-        name=serving.model,
-        version=serving.version,
-        second_name=serving.second_model if serving.second_version is not None else None,
-        second_version=serving.second_version,
-    )
-
-
-def _shown(boxes: tuple[Box, ...]) -> tuple[Detection, ...]:
-    """Return what travels with a kept frame: the best boxes, well-formed and inside the picture."""
-    best = sorted((box for box in boxes if box.score >= PRELABEL_FLOOR), key=lambda box: -box.score)
-    clipped = [(box, *_inside(box)) for box in best[:PRELABELS_AT_MOST]]
-    return tuple(
-        Detection(x1=x1, y1=y1, x2=x2, y2=y2, class_name=box.class_name, score=round(box.score, 4))
-        for box, x1, y1, x2, y2 in clipped
-        if x2 > x1 and y2 > y1
-    )
-
-
-def _inside(box: Box) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (round(min(1.0, max(0.0, edge)), 5) for edge in (box.x1, box.y1, box.x2, box.y2))
-    return x1, y1, x2, y2
-
-
-def _event(seen: Seen, frame: IngestedFrame, body: FrameScreened) -> Event:
-    envelope = seen.unit.envelope
-    return event(
-        "frames.screened.v1",
-        body,
-        id=derive_id(envelope.source, envelope.id, frame.frame_id),
-        source="/roadloop/screen",
-        tenant=envelope.tenant,
-        key=seen.unit.body.vehicle,
-        time=frame.captured_at,
-        subject=frame.frame_id,
-        partition=seen.unit.partition,
-    )

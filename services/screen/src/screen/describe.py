@@ -1,0 +1,119 @@
+"""A verdict as its event: all it takes to decide it again, and what a person needs to see why. Pure."""
+
+from typing import Any
+
+from roadloop_runtime.decode import Received
+from roadloop_runtime.records import Event, event
+from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.fields import Detection
+from roadloop_schemas.frames import (
+    FrameScreened,
+    FramesIngested,
+    IngestedFrame,
+    ModelPair,
+    ScreenPolicy,
+    SliceCounters,
+    Verdict,
+    VerdictReason,
+)
+from roadloop_schemas.models import ModelServing
+from screen.detections import Box
+from screen.limits import Limits
+from screen.verdict import Ruling
+
+PRELABELS_AT_MOST = 100
+PRELABEL_FLOOR = 0.05
+
+
+def describe(
+    unit: Received[FramesIngested],
+    frame: IngestedFrame,
+    ruling: Ruling,
+    policy: ScreenPolicy,
+    *,
+    serving: ModelServing | None,
+    limits: Limits,
+    counters: SliceCounters,
+    boxes: tuple[Box, ...],
+) -> Event:
+    """Return the event that tells a ruling; only a kept frame's boxes travel with it."""
+    shown = _shown(boxes) if ruling.verdict is Verdict.KEPT else ()
+    said = _frame(unit, frame) | _ruling(ruling, policy, limits)
+    said |= {"models": pair(serving), "counters": counters, "detections": shown}
+    return _event(unit, frame, FrameScreened.model_validate(said))
+
+
+def _frame(unit: Received[FramesIngested], frame: IngestedFrame) -> dict[str, Any]:
+    return {
+        "frame_id": frame.frame_id,
+        "unit_id": unit.body.unit_id,
+        "upload_id": unit.body.upload_id,
+        "vehicle": unit.body.vehicle,
+        "drive": unit.body.drive,
+        "object": frame.object,
+        "captured_at": frame.captured_at,
+        "received_at": unit.body.received_at,
+        "width_px": frame.width_px,
+        "height_px": frame.height_px,
+        "slice": f"{frame.condition}/{frame.camera}",
+        "condition": frame.condition,
+        "replayed": unit.replayed,
+    }
+
+
+def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits) -> dict[str, Any]:
+    return {
+        "verdict": ruling.verdict,
+        "reasons": ruling.reasons,
+        "rules": ruling.rules,
+        "detail": ruling.detail,
+        "policy_version": policy.version,
+        "threshold": limits.threshold,
+        "budget": limits.state,
+        "score": ruling.score,
+        "score_parts": dict(ruling.parts),
+        "audit": ruling.audit,
+        "inclusion_probability": policy.audit_share if ruling.reasons == (VerdictReason.AUDIT,) else 1.0,
+    }
+
+
+def pair(serving: ModelServing | None) -> ModelPair | None:
+    if serving is None:
+        return None
+    return ModelPair(
+        name=serving.model,
+        version=serving.version,
+        second_name=serving.second_model if serving.second_version is not None else None,
+        second_version=serving.second_version,
+    )
+
+
+def _shown(boxes: tuple[Box, ...]) -> tuple[Detection, ...]:
+    """Return what travels with a kept frame: the best boxes, well-formed and inside the picture."""
+    best = sorted((box for box in boxes if box.score >= PRELABEL_FLOOR), key=lambda box: -box.score)
+    clipped = [(box, *_inside(box)) for box in best[:PRELABELS_AT_MOST]]
+    return tuple(
+        Detection(x1=x1, y1=y1, x2=x2, y2=y2, class_name=box.class_name, score=round(box.score, 4))
+        for box, x1, y1, x2, y2 in clipped
+        if x2 > x1 and y2 > y1
+    )
+
+
+def _inside(box: Box) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (round(min(1.0, max(0.0, edge)), 5) for edge in (box.x1, box.y1, box.x2, box.y2))
+    return x1, y1, x2, y2
+
+
+def _event(unit: Received[FramesIngested], frame: IngestedFrame, body: FrameScreened) -> Event:
+    envelope = unit.envelope
+    return event(
+        "frames.screened.v1",
+        body,
+        id=derive_id(envelope.source, envelope.id, frame.frame_id),
+        source="/roadloop/screen",
+        tenant=envelope.tenant,
+        key=unit.body.vehicle,
+        time=frame.captured_at,
+        subject=frame.frame_id,
+        partition=unit.partition,
+    )

@@ -1,0 +1,45 @@
+"""What a frame's score is held against: its slice's threshold and budget, or who stands in for a young slice. Pure."""
+
+from dataclasses import dataclass
+
+from roadloop_schemas.frames import BudgetState, ScreenPolicy
+from screen.keep_rate import NOTHING_KNOWN, wanted_share
+from screen.memory import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a frame's score is held against: the threshold, and where it comes from, if not from the policy."""
+
+    threshold: float
+    budget: float
+    state: BudgetState | None = None
+
+
+def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy) -> Limits:
+    """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's."""
+    budget = budgets(slice_key, tenant, policy)[slice_key]
+    if not policy.controlled:
+        return Limits(policy.threshold, budget)
+    known = memory.threshold(slice_key, whole(tenant))
+    rate = memory.rates.get(slice_key, NOTHING_KNOWN)
+    state = BudgetState(
+        budget=budget,
+        share=round(wanted_share(rate, budget, policy.audit_share), 6),
+        debt=rate.debt,
+        scores=0 if rate.threshold is None else rate.size,
+    )
+    return Limits(policy.threshold if known is None else known, budget, state)
+
+
+def whole(tenant: str) -> str:
+    """Return the key of a tenant's keep rate over all slices."""
+    return f"{tenant}/*"
+
+
+def budgets(slice_key: str, tenant: str, policy: ScreenPolicy) -> dict[str, float]:
+    """Return the budgets a frame counts for: its slice's, and its tenant's unless the slice has one of its own."""
+    own = policy.slice_budgets.get(slice_key.removeprefix(f"{tenant}/"))
+    if own is not None:
+        return {slice_key: own}
+    return {slice_key: policy.keep_budget, whole(tenant): policy.keep_budget}
