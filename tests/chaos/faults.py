@@ -127,7 +127,13 @@ async def _kill(stack: Stack, program: str) -> None:
 
 async def _freeze(stack: Stack, program: str, for_s: float) -> None:
     """Stop a program and all its children for a while: it wakes as if nothing had been."""
-    family = await asyncio.to_thread(_family, stack, program)
+    family: list[psutil.Process] = []
+
+    async def is_there() -> bool:
+        family[:] = await asyncio.to_thread(_family, stack, program)
+        return bool(family)
+
+    await eventually(f"{program} runs, to be frozen", is_there)
     for member in family:
         with suppress(psutil.NoSuchProcess):
             member.send_signal(signal.SIGSTOP)
@@ -169,6 +175,8 @@ async def _fill_disk(stack: Stack, program: str, for_s: float) -> None:
                 limited.add(member.pid)
                 await _limit_files(member, "0")
         await asyncio.sleep(0.2)
+    if not limited:  # where it did not run at all nothing went wrong, and the round must not say so
+        raise AssertionError(f"{program} did not run while its disk was full")
     for member in await asyncio.to_thread(_family, stack, program):
         await _limit_files(member, "unlimited")
     await asyncio.to_thread(local.start, stack.data, program)
