@@ -68,11 +68,17 @@ def main(
     folder: Annotated[Path, typer.Option(help="Where the report goes.")] = BUILD,
 ) -> None:
     """Run the whole stack under load while things go wrong, and compare the books from outside after each round."""
-    began = time.monotonic()
+    began, done = time.monotonic(), list[Round]()
+
+    def take(one: Round) -> None:
+        """Write the report after each round: what ends a long run does not take it along."""
+        done.append(one)
+        tell(one)
+        write(report(done, seed, time.monotonic() - began), folder)
+
     with tempfile.TemporaryDirectory(prefix="chaos-", dir=Path.home()) as scratch:
-        done = asyncio.run(run_rounds(Path(scratch), rounds, seed, tell))
+        asyncio.run(run_rounds(Path(scratch), rounds, seed, take))
     figures = report(done, seed, time.monotonic() - began)
-    write(figures, folder)
     typer.echo(
         f"{figures['rounds']} rounds, {figures['frames']} frames, {figures['lost']} lost, {figures['twice']} twice, "
         f"{len(figures['findings'])} findings, {figures['orphans']} orphans: see {folder / 'index.html'}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from roadloop_local.addresses import Stack
 from roadloop_schemas.models import ModelServing
@@ -60,7 +61,7 @@ class Load:
                     await self._by_kafka(car, plan, pictures)
                 else:
                     await fleet.upload_drive(self.ingest, car, plan, pictures)
-            except (httpx.HTTPError, TimeoutError):
+            except (httpx.HTTPError, KafkaError, TimeoutError):
                 await asyncio.sleep(0.5)
             else:
                 return
