@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -62,9 +63,17 @@ def tell(one: Round) -> None:
     )
 
 
+def _keep(evidence: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if evidence.exists():
+        shutil.copytree(evidence, folder)
+        typer.echo(f"what did not settle: see {folder}")
+
+
 def main(
     rounds: Annotated[int, typer.Argument(min=1)] = 20,
     seed: Annotated[int, typer.Option()] = 1,
+    only: Annotated[str, typer.Option(help='Faults that begin with this, such as "kill server s3".')] = "",
     folder: Annotated[Path, typer.Option(help="Where the report goes.")] = BUILD,
 ) -> None:
     """Run the whole stack under load while things go wrong, and compare the books from outside after each round."""
@@ -77,7 +86,10 @@ def main(
         write(report(done, seed, time.monotonic() - began), folder)
 
     with tempfile.TemporaryDirectory(prefix="chaos-", dir=Path.home()) as scratch:
-        asyncio.run(run_rounds(Path(scratch), rounds, seed, take))
+        try:
+            asyncio.run(run_rounds(Path(scratch), rounds, seed, take, only=only))
+        finally:
+            _keep(Path(scratch) / "evidence", folder / "evidence")
     figures = report(done, seed, time.monotonic() - began)
     typer.echo(
         f"{figures['rounds']} rounds, {figures['frames']} frames, {figures['lost']} lost, {figures['twice']} twice, "

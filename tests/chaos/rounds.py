@@ -1,6 +1,8 @@
 """Rounds of load and faults; after each, an outside reader compares the books."""
 
 import asyncio
+import json
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -94,19 +96,46 @@ async def open_arena(folder: Path) -> AsyncIterator[Arena]:
         await asyncio.to_thread(local.down, layout.data, purge=True)
 
 
-async def run_rounds(folder: Path, rounds: int, seed: int, told: Told) -> list[Round]:
-    """Run so many rounds on one stack; a finding ends none of them."""
+async def run_rounds(folder: Path, rounds: int, seed: int, told: Told, *, only: str = "") -> list[Round]:
+    """Run so many rounds on one stack; a finding ends none of them. Faults are those that begin with `only`.
+
+    What does not settle ends the run, and leaves `evidence` beside the stack's folder: its logs, books and findings.
+    """
     dice, done = Random(f"chaos {seed}"), list[Round]()
     movable = clock.find_library() is not None
     async with open_arena(folder) as arena, under_load(arena.stack, folder) as load:
         await one_round(arena, load, 0, ())
         usual = names(arena.stack)
         for number in range(1, rounds + 1):
-            faults = tuple(draw(dice, movable_clock=movable) for _ in range(dice.choice((1, 1, 2))))
-            outcome = await one_round(arena, load, number, faults, dice=dice, usual=usual)
+            faults = _draw(dice, dice.choice((1, 1, 2)), movable, only)
+            try:
+                outcome = await one_round(arena, load, number, faults, dice=dice, usual=usual)
+            except* Exception:
+                await keep_evidence(arena, load)
+                raise
             done.append(outcome)
             told(outcome)
     return done
+
+
+def _draw(dice: Random, count: int, movable_clock: bool, only: str) -> tuple[Fault, ...]:
+    """Draw faults, each of somebody else: who waits for a program to come back cannot have another one stop it."""
+    faults: dict[str, Fault] = {}
+    while len(faults) < count:
+        fault = draw(dice, movable_clock=movable_clock)
+        if str(fault).startswith(only):
+            faults.setdefault(fault.whom, fault)
+            count = 1 if only else count
+    return tuple(faults.values())
+
+
+async def keep_evidence(arena: Arena, load: Load) -> None:
+    """Keep what tells why a round did not settle: the stack is about to be purged."""
+    evidence = arena.folder / "evidence"
+    shutil.copytree(arena.stack.data / "logs", evidence, dirs_exist_ok=True)
+    found = await audit_settled(places_of(arena.stack), within_s=5)
+    said = {"sent": load.sent, "books": await read_books(load.ingest), "processes": names(arena.stack)}
+    (evidence / "books.json").write_text(json.dumps(said | {"findings": [f._asdict() for f in found]}, indent=1))
 
 
 class Standstill:
