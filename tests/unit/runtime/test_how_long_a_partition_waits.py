@@ -7,7 +7,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.observe import observe
+from roadloop_runtime.observe import SETTLES_S, observe
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Outcome, Skip, Transient
 
 RECORD = ConsumerRecord("frames.ingested.v1", 0, 7, 0, 0, b"v-1", b"", 0, 3, 0, ())
@@ -22,8 +22,14 @@ async def no_memory(_partition: int) -> None:
     return None
 
 
-def waits_s(outage_s: float, *, fails_for_ever: bool = False, busy: bool = False) -> tuple[float, object]:
-    """Return how long an observation took, and what came of it; its dependency is away for `outage_s`, or only busy."""
+def waits_s(
+    outage_s: float, *, fails_for_ever: bool = False, busy: bool = False, seems_well_after_s: float | None = None
+) -> tuple[float, object]:
+    """Return how long an observation took, and what came of it.
+
+    Its dependency is away for `outage_s`, or only busy; its canary may pass before it works.
+    """
+    well_after_s = outage_s if seems_well_after_s is None else seems_well_after_s
 
     async def main() -> tuple[float, object]:
         clock = asyncio.get_running_loop().time
@@ -31,7 +37,7 @@ def waits_s(outage_s: float, *, fails_for_ever: bool = False, busy: bool = False
 
         async def canary() -> bool:
             await asyncio.sleep(CANARY_S)
-            return busy or clock() - began > outage_s
+            return busy or clock() - began > well_after_s
 
         async def look(_body: str) -> str:
             if fails_for_ever or clock() - began < outage_s:
@@ -63,3 +69,15 @@ def test_a_dependency_that_says_it_is_busy_is_an_outage_though_its_canary_passes
     waited_s, found = waits_s(60.0, busy=True)
     assert found == "seen"
     assert 60.0 <= waited_s < 67.0
+
+
+def test_a_dependency_that_answers_before_it_works_gives_up_no_record() -> None:
+    waited_s, found = waits_s(17.0, seems_well_after_s=4.0)
+    assert found == "seen"
+    assert 17.0 <= waited_s < 24.0
+
+
+def test_a_record_that_fails_on_after_an_outage_is_given_up_soon_after() -> None:
+    waited_s, found = waits_s(60.0, fails_for_ever=True)
+    assert isinstance(found, DeadLetter)
+    assert 60.0 + SETTLES_S - 6.0 < waited_s < 60.0 + SETTLES_S + 11.0

@@ -68,8 +68,8 @@ GIVEN_UP = DeadLetter(
         pytest.param(answers(False), 200, "seen", 201, id="retried-for-as-long-as-the-canary-fails"),
         pytest.param(answers(True), 2, "seen", 3, id="two-failures-with-a-passing-canary-are-forgiven"),
         pytest.param(answers(True), 3, GIVEN_UP, 3, id="three-are-not"),
-        pytest.param(answers(False, False, True), 9, GIVEN_UP, 5, id="failures-in-the-outage-do-not-count"),
-        pytest.param(answers(True, False, True), 9, GIVEN_UP, 4, id="nor-those-of-a-second-outage"),
+        pytest.param(answers(False, False, True), 9, "seen", 10, id="nor-do-failures-right-after-an-outage-count"),
+        pytest.param(answers(True, True, False, True), 9, "seen", 10, id="nor-those-after-a-second-outage"),
     ],
 )
 async def test_transient_failures(canary: Canary, failures: int, expected: object, tries: int) -> None:

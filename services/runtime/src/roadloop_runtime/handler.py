@@ -30,6 +30,7 @@ class Handler(Generic[Body, Seen, Memory, Policy]):
     rebuild: partition number -> memory, asked after the fence of a take-over.
     remember: (partition, memory settled last, memory now) -> the events that carry the change.
     canaries: dependency -> does it work at all? A Transient of it is retried for as long as it does not.
+    failed_at: dependency -> when its canary failed last, on the event loop's clock.
     """
 
     decode: Callable[[Record], Body]
@@ -39,3 +40,4 @@ class Handler(Generic[Body, Seen, Memory, Policy]):
     observe: Callable[[Body], Awaitable[Seen]] | None = None
     remember: Callable[[int, Memory, Memory], Iterable[Event]] = _nothing_changed
     canaries: Mapping[str, Canary] = field(default_factory=dict)
+    failed_at: dict[str, float] = field(default_factory=dict, compare=False)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,9 +35,10 @@ class ObjectRefused(Exception):
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A client of one S3 endpoint with one identity."""
+    """A client of one S3 endpoint with one identity. `read_last` is the key that was read last, by bucket."""
 
     client: Minio
+    read_last: dict[str, str] = field(default_factory=dict, compare=False)
 
     async def fetch(self, reference: ObjectRef) -> bytes:
         """Return an object's bytes, checked against size and sha256.
@@ -46,6 +47,7 @@ class ObjectStore:
         the announced size.
         """
         content: bytes = await self._call(_get, self.client, reference.bucket, reference.key, reference.size_bytes)
+        self.read_last[reference.bucket] = reference.key
         if len(content) != reference.size_bytes:
             raise ObjectChanged(f"{reference.uri}: announced {reference.size_bytes} bytes, the object has other size")
         if hashlib.sha256(content).hexdigest() != reference.sha256:
@@ -68,9 +70,15 @@ class ObjectStore:
         return str(self.client.presigned_get_object(bucket, key, expires=expires))
 
     async def answers(self, bucket: str) -> bool:
-        """Say whether S3 answers now: the canary and the readiness check."""
+        """Say whether S3 answers now: the canary and the readiness check.
+
+        It reads what was read last: a server that has just come back knows its objects before it can read them.
+        """
         try:
-            await self._call(_stat, self.client, bucket, CANARY)
+            if bucket in self.read_last:
+                await self._call(_peek, self.client, bucket, self.read_last[bucket])
+            else:
+                await self._call(_stat, self.client, bucket, CANARY)
         except ObjectMissing:
             return True  # it was looked for, and S3 said so: no right to list is needed
         except (Transient, ObjectRefused):
@@ -113,6 +121,15 @@ def _get(client: Minio, bucket: str, key: str, at_most: int) -> bytes:
     response = client.get_object(bucket_name=bucket, object_name=key)
     try:
         return bytes(response.read(at_most + 1))
+    finally:
+        response.close()
+        response.release_conn()
+
+
+def _peek(client: Minio, bucket: str, key: str) -> None:
+    response = client.get_object(bucket_name=bucket, object_name=key, length=1)
+    try:
+        response.read()
     finally:
         response.close()
         response.release_conn()

@@ -1,19 +1,20 @@
 """Observe one record until there is an observation, or a reason why there never will be."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import stamina
 import structlog
 
-from roadloop_runtime.handler import Canary, Handler
+from roadloop_runtime.handler import Handler
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Transient, Undecodable
 from roadloop_runtime.records import MAX_EVENT_BYTES, Event, Record
 
 log = structlog.get_logger()
 FAILURES_WITH_PASSING_CANARY = 3
+SETTLES_S = 15.0
 SOON_S = 0.2  # its partition waits for it, at most a second in all
 
 
@@ -22,14 +23,15 @@ async def observe(
 ) -> Any:
     """Return what `look` saw, or a DeadLetter.
 
-    A Transient is retried without end while its dependency's canary fails: an outage is not the record's fault.
-    Where the canary passes and this record still fails three times, the record is at fault.
+    A Transient is retried without end while its dependency's canary fails, and for 15 s more: an outage is not the
+    record's fault, and what comes back answers before it works. Where the canary passes and this record still fails
+    three times, the record is at fault.
     """
     failures = 0
 
     async def give_up_or_raise(error: Transient) -> DeadLetter:
         nonlocal failures
-        outage = error.busy or not await _passes(handler.canaries, error.dependency)
+        outage = error.busy or not await _works(handler, error.dependency)
         failures += not outage
         if failures < FAILURES_WITH_PASSING_CANARY:
             raise _Again(outage) from error
@@ -71,9 +73,17 @@ def _wait(error: Exception) -> bool | float:
     return isinstance(error, _Again) and (error.outage or SOON_S)
 
 
-async def _passes(canaries: Mapping[str, Canary], dependency: str) -> bool:
-    canary = canaries.get(dependency)
-    return canary is None or await canary()
+async def _works(handler: Handler[Any, Any, Any, Any], dependency: str) -> bool:
+    """Say whether a dependency's canary passes, and did so for a while."""
+    canary = handler.canaries.get(dependency)
+    if canary is None:
+        return True
+    now = asyncio.get_running_loop().time
+    if not await canary():
+        handler.failed_at[dependency] = now()
+        return False
+    failed_at = handler.failed_at.get(dependency)
+    return failed_at is None or now() - failed_at > SETTLES_S
 
 
 def _still_failing(error: Transient) -> DeadLetter:
