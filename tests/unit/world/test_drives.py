@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roadloop_world.drives import Frame, drive, jpeg
-from roadloop_world.scenes import CLASSES, Condition
+from roadloop_world.scenes import CLASSES, Condition, scenes
 
 LONG = 60
 
@@ -84,3 +84,11 @@ def test_useless_frames_have_no_truth_and_carry_no_detail() -> None:
 
 def test_offsets_are_half_a_second_apart() -> None:
     assert [frame.offset_s for frame in _frames(Condition.CLEAR)[:4]] == [0.0, 0.5, 1.0, 1.5]
+
+
+def test_whoever_is_in_the_picture_can_be_labelled_or_is_told_as_unlabelable() -> None:
+    frames = [frame for seed in range(8) for frame in drive(seed, 20, Condition.CLEAR, useless_share=0.0)]
+    users = [scene.users for seed in range(8) for scene in scenes(seed, 20, useless_share=0.0)]
+    assert [len(frame.boxes) + len(frame.unlabelable) for frame in frames] == [len(few) for few in users]
+    assert any(frame.unlabelable for frame in frames)
+    assert all(not set(frame.boxes) & set(frame.unlabelable) for frame in frames)

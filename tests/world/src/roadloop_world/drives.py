@@ -42,7 +42,10 @@ class TruthBox:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A camera frame. `boxes` is what a careful person could label: nothing on a useless frame."""
+    """A camera frame. `boxes` is what a careful person could label: nothing on a useless frame.
+
+    `unlabelable` is what is there too, but too small, cut or hidden: a detection there is neither right nor wrong.
+    """
 
     image: Image  # [160, 256, 3], RGB
     boxes: tuple[TruthBox, ...]
@@ -50,6 +53,7 @@ class Frame:
     offset_s: float  # after the drive's start
     useless: Useless | None
     standing: bool
+    unlabelable: tuple[TruthBox, ...] = ()
 
 
 def drive(seed: int, frames: int, condition: Condition, *, useless_share: float = 0.06) -> Iterator[Frame]:
@@ -82,8 +86,8 @@ class Camera:
         if scene.useless is not None:
             image = spoiled(image, scene.useless, rng)
         image = noisy(image, _NOISE.get(condition, 2.0), rng)
-        truth = () if scene.useless else _truth(scene.users, boxes)
-        return Frame(image, truth, condition, scene.offset_s, scene.useless, scene.standing)
+        seen, unseen = ((), ()) if scene.useless else _truth(scene.users, boxes)
+        return Frame(image, seen, condition, scene.offset_s, scene.useless, scene.standing, unseen)
 
 
 def jpeg(frame: Frame, *, quality: int = 90) -> bytes:
@@ -107,17 +111,19 @@ def _project(user: RoadUser, slope: float) -> Box:
     return x - half, ground - user.height_m * scale, x + half, ground
 
 
-def _truth(users: tuple[RoadUser, ...], boxes: list[Box]) -> tuple[TruthBox, ...]:
-    """Return the boxes that can be seen, cut at the picture's edge."""
+def _truth(users: tuple[RoadUser, ...], boxes: list[Box]) -> tuple[tuple[TruthBox, ...], tuple[TruthBox, ...]]:
+    """Return the boxes that can be labelled, cut at the picture's edge, and those that cannot."""
     owner: NDArray[np.int8] = np.full((HEIGHT, WIDTH), -1, np.int8)
     cut = [(max(0.0, x1), max(0.0, y1), min(WIDTH, x2), min(HEIGHT, y2)) for x1, y1, x2, y2 in boxes]
     for index, box in enumerate(cut):
         owner[_pixels(box)] = index
-    return tuple(
-        TruthBox(user.class_name, box[0] / WIDTH, box[1] / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT)
-        for index, (user, box, whole) in enumerate(zip(users, cut, boxes, strict=True))
-        if _is_large(box, whole) and float(np.mean(owner[_pixels(box)] == index)) >= _MIN_VISIBLE
-    )
+    clear: list[TruthBox] = []
+    unclear: list[TruthBox] = []
+    for index, (user, box, whole) in enumerate(zip(users, cut, boxes, strict=True)):
+        found = TruthBox(user.class_name, box[0] / WIDTH, box[1] / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT)
+        is_seen = _is_large(box, whole) and float(np.mean(owner[_pixels(box)] == index)) >= _MIN_VISIBLE
+        (clear if is_seen else unclear).append(found)
+    return tuple(clear), tuple(unclear)
 
 
 def _is_large(box: Box, whole: Box) -> bool:
