@@ -6,9 +6,14 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
+
+# A slow machine is no failure: what takes how long is measured in bench/.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

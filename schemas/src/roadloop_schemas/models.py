@@ -1,8 +1,9 @@
 """Trainings and model releases."""
 
 from enum import StrEnum
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from roadloop_schemas.fields import Condition, Count, EventBody, Id, Moment, Name, ObjectRef, Unit
 
@@ -35,10 +36,19 @@ class TrainingChanged(EventBody):
     changed_at: Moment
 
 
+TensorName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+PerColour = tuple[float, float, float]
+Spread = Annotated[float, Field(gt=0)]
+
+
 class DetectorCard(EventBody):
     """How to feed a detector's weights and read what comes out.
 
-    Families: `roadloop` (uint8 NHWC in, decoded boxes out) and `nanodet` (letterboxed float NCHW in).
+    The family says how outputs lie: `roadloop` (peaks picked in the graph), `nanodet` (boxes and scores of each cell),
+    `yolo` (one tensor) or `detr` (boxes and scores of each query). What a card leaves out is as its family has it.
+    The network is given (pixel x `scale` - `mean`) / `std`, and pixels as they are where `dtype` is uint8. `tensors`
+    says what a tensor's name in the graph is. A network without the tensor `embedding` gets a description of where the
+    picture's colours and edges are, of 112 numbers, in its place.
     """
 
     family: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
@@ -47,6 +57,21 @@ class DetectorCard(EventBody):
     input_height: int = Field(gt=0, le=8192)
     score_floor: Unit = 0.05
     architecture: str = ""
+    layout: Literal["nchw", "nhwc"] | None = None
+    dtype: Literal["float32", "float16", "uint8"] | None = None
+    colours: Literal["rgb", "bgr"] | None = None
+    scale: float | None = Field(default=None, gt=0)
+    mean: PerColour | None = None
+    std: tuple[Spread, Spread, Spread] | None = None
+    fit: Literal["letterbox", "stretch"] | None = None
+    pad: int | None = Field(default=None, ge=0, le=255)
+    box_format: Literal["xyxy", "cxcywh"] | None = None
+    box_unit: Literal["pixel", "share"] | None = None
+    activation: Literal["none", "sigmoid", "softmax"] | None = None
+    no_object: bool | None = None
+    objectness: bool | None = None
+    suppress_from: Unit | None = None
+    tensors: dict[str, TensorName] | None = None
 
 
 class PrelabelPolicy(EventBody):

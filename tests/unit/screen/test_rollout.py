@@ -12,7 +12,9 @@ from roadloop_runtime.records import Event
 from roadloop_schemas.cloudevents import Attributes, to_headers
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing, ServingState
+from screen.detections import Look
 from screen.handle import RefusedByModel
+from screen.repository import Instances
 from screen.rollout import Rollout
 from screen.triton import NotLoadable, is_fault_of_model
 
@@ -56,10 +58,10 @@ class Server:
         if self.fault:
             raise self.fault
 
-    async def detect(self, model: str, version: int, picture: bytes) -> tuple[()]:
+    async def detect(self, model: str, version: int, picture: bytes) -> Look:
         if not self.answers:
             raise Transient("triton", "stub is dead")
-        return ()
+        return Look(())
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Desk:
         async def tell(event: Event) -> None:
             self.told.append(ModelServing.model_validate_json(event.value or b""))
 
-        self.rollout = Rollout(fetch, self.server, self.folder, tell)  # type: ignore[arg-type]
+        self.rollout = Rollout(fetch, self.server, self.folder, tell, Instances())  # type: ignore[arg-type]
 
     @property
     def said(self) -> list[tuple[int, ServingState]]:

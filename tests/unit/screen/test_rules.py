@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import IngestedFrame, KeepRule, ScreenPolicy
 from screen.detections import Box
-from screen.rules import IN_A_ROW, after_frame, matches, within_allowance
+from screen.rules import IN_A_ROW, after_frame, matches, matching, within_allowance
 
 FRAME = IngestedFrame(
     frame_id="f-1",
@@ -59,7 +59,7 @@ def test_a_rule_never_keeps_more_than_its_quota_and_what_was_saved(comes: list[b
     rules, allowances, kept = (ANY_NIGHT.model_copy(update={"quota": quota}),), dict[str, float](), 0
     for is_night in comes:
         frame = FRAME if is_night else FRAME.model_copy(update={"condition": Condition.RAIN})
-        kept_by = within_allowance(rules, frame, (), allowances)
+        kept_by = within_allowance(matching(rules, frame, ()), allowances)
         kept += bool(kept_by)
         allowances = after_frame(rules, kept_by, allowances)
         assert 0 <= allowances["night"] <= IN_A_ROW
@@ -69,7 +69,8 @@ def test_a_rule_never_keeps_more_than_its_quota_and_what_was_saved(comes: list[b
 def test_rules_that_share_a_frame_each_pay_for_it_and_a_rule_without_allowance_keeps_none() -> None:
     other = KeepRule(name="bike", class_name="bicycle", quota=0.1)
     allowances = {"night": 3.0, "bike": 0.5}
-    assert within_allowance((ANY_NIGHT, other), FRAME, (BIKE,), allowances) == ("night",)
+    assert matching((ANY_NIGHT, other), FRAME, (BIKE,)) == ("night", "bike")
+    assert within_allowance(("night", "bike"), allowances) == ("night",)
     assert after_frame((ANY_NIGHT, other), ("night",), allowances) == {"night": 2.1, "bike": 0.6}
 
 

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.detections import Box, iou, match
-from screen.score import combine, disagreement, entropy, low_top_score, parts, uncertainty
+from roadloop_schemas.frames import ErrorPredictor, ScreenPolicy
+from screen.detections import Box, iou, match, served
+from screen.score import combine, crowd, disagreement, entropy, low_top_score, objects, uncertainty
+
+POLICY = ScreenPolicy(version=1, threshold=0.5)
 
 
 def box(score: float, x1: float = 0.0, x2: float = 0.4, class_name: str = "car") -> Box:
@@ -70,30 +73,43 @@ def test_overlap(one: Box, other: Box, overlap: float) -> None:
     assert iou(other, one) == pytest.approx(overlap)
 
 
+def test_a_partner_is_of_ones_own_class_if_there_is_one() -> None:
+    ours, bus, car = box(0.9), box(0.9, class_name="bus"), box(0.1, 0.1, 0.4)
+    assert match([ours], [bus, car]) == [(ours, car), (None, bus)]
+    assert match([ours], [bus]) == [(ours, bus)]
+
+
+def test_a_model_claims_one_thing_at_a_place() -> None:
+    best, other, elsewhere = box(0.9), box(0.8, class_name="bus"), box(0.5, 0.5, 0.9)
+    assert served([elsewhere, other, best], 0.35) == [best, elsewhere]
+    assert served([elsewhere, other, best], 0.6) == [best]
+
+
 def test_the_best_scored_box_chooses_first() -> None:
     weak, strong, theirs = box(0.4, 0.0, 0.4), box(0.9, 0.1, 0.4), box(0.8, 0.0, 0.4)
     assert match([weak, strong], [theirs]) == [(strong, theirs), (weak, None)]
 
 
-# 1 - e^-x for the sums below.
 @pytest.mark.parametrize(
     ("ours", "theirs", "value"),
     [
         pytest.param([], [], 0.0, id="both-see-nothing"),
         pytest.param([box(0.9)], [box(0.9)], 0.0, id="both-see-the-same"),
-        pytest.param([box(0.9)], [box(0.4)], 0.393469, id="scores-half-apart-make-a-sum-of-a-half"),
-        pytest.param([box(0.9)], [], 0.593430, id="a-lonely-box-counts-its-score"),
-        pytest.param([], [box(0.9)], 0.593430, id="their-lonely-box-too"),
+        pytest.param([box(0.9)], [box(0.4)], 0.0, id="how-sure-they-are-does-not-count"),
+        pytest.param([box(0.9)], [], 1 / 3, id="a-lonely-box"),
+        pytest.param([], [box(0.9)], 1 / 3, id="their-lonely-box-too"),
         pytest.param([box(0.34)], [], 0.0, id="a-doubtful-lonely-box-counts-nothing"),
-        pytest.param([box(0.35)], [], 0.295312, id="a-box-just-confident-counts"),
-        pytest.param([box(0.8)], [box(0.6, class_name="bus")], 0.550671, id="another-class-counts-the-larger-score"),
+        pytest.param([box(0.35)], [], 1 / 3, id="a-box-just-confident-counts"),
+        pytest.param([box(0.9)], [box(0.34)], 1 / 3, id="what-the-other-only-doubts-it-does-not-claim"),
+        pytest.param([box(0.8)], [box(0.6, class_name="bus")], 1 / 3, id="another-class-at-one-place-is-one"),
         pytest.param(
-            [box(0.9, 0.0, 0.4)], [box(0.9, 0.1, 0.4)], 0.221199, id="the-place-counts-where-both-are-confident"
+            [box(0.9)], [box(0.5), box(0.4, class_name="bus")], 0.0, id="a-weaker-class-at-one-place-is-no-claim"
         ),
-        pytest.param([box(0.5, 0.0, 0.4)], [box(0.5, 0.1, 0.4)], 0.0, id="the-place-does-not-count-where-one-is-even"),
         pytest.param(
-            [box(0.9, 0.0, 0.4)], [box(0.9, 0.4, 0.8)], 0.834701, id="two-lonely-boxes-where-they-do-not-overlap"
+            [box(0.9)], [box(0.8, 0.1, 0.5, class_name="bus"), box(0.6)], 1 / 3, id="its-own-class-before-a-nearer-one"
         ),
+        pytest.param([box(0.9, 0.0, 0.4)], [box(0.9, 0.1, 0.4)], 0.0, id="nearly-the-same-place"),
+        pytest.param([box(0.9, 0.0, 0.4)], [box(0.9, 0.4, 0.8)], 0.5, id="two-lonely-boxes-where-they-do-not-overlap"),
     ],
 )
 def test_disagreement(ours: Sequence[Box], theirs: Sequence[Box], value: float) -> None:
@@ -101,24 +117,35 @@ def test_disagreement(ours: Sequence[Box], theirs: Sequence[Box], value: float) 
 
 
 @pytest.mark.parametrize(
-    ("theirs", "found"),
+    ("weights", "uncertain", "apart"),
     [
-        pytest.param(None, {"uncertainty": 0.156332, "low_top_score": 0.1}, id="without-a-second-model"),
-        pytest.param(
-            [],
-            {"uncertainty": 0.156332, "low_top_score": 0.1, "disagreement": 0.59343},
-            id="with-one-that-sees-nothing",
-        ),
+        pytest.param({}, 1 / 3, 1 / 3, id="one-without-a-weight"),
+        pytest.param({"car": 2}, 2 / 3, 1 / 2, id="a-class-that-counts-twice"),
+        pytest.param({"car": 0}, 0.0, 0.0, id="a-class-that-counts-nothing"),
+        pytest.param({"bus": 2}, 1 / 3, 1 / 3, id="another-class"),
     ],
 )
-def test_parts(theirs: list[Box] | None, found: dict[str, float]) -> None:
-    assert parts([box(0.9)], theirs) == found
+def test_a_class_counts_by_its_weight(weights: dict[str, float], uncertain: float, apart: float) -> None:
+    assert uncertainty([box(0.5)], weights) == pytest.approx(uncertain)
+    assert disagreement([box(0.5)], [], weights) == pytest.approx(apart, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scores", "value"),
+    [
+        pytest.param([], 0.0, id="nothing-seen"),
+        pytest.param([0.9, 0.1], 0.0, id="settled-ones-do-not-count"),
+        pytest.param([0.15, 0.6, 0.3], 0.5, id="three-unsettled-ones"),
+    ],
+)
+def test_crowd(scores: list[float], value: float) -> None:
+    assert crowd([box(score) for score in scores]) == value
 
 
 @pytest.mark.parametrize(
     ("found", "weights", "score"),
     [
-        pytest.param({"a": 0.2, "b": 0.6}, {}, 0.4, id="without-weights-all-parts-count-alike"),
+        pytest.param({"crowd": 0.2, "disagreement": 0.6}, {}, 0.4, id="without-weights-the-fixed-ones-count"),
         pytest.param({"a": 0.2, "b": 0.6}, {"a": 3, "b": 1}, 0.3, id="weighted-mean"),
         pytest.param({"a": 0.2, "b": 0.6}, {"b": 2}, 0.6, id="a-part-without-a-weight-does-not-count"),
         pytest.param({"a": 0.2}, {"a": 1, "c": 9}, 0.2, id="a-weight-without-its-part-does-not-count"),
@@ -129,7 +156,35 @@ def test_parts(theirs: list[Box] | None, found: dict[str, float]) -> None:
     ],
 )
 def test_combined(found: dict[str, float], weights: dict[str, float], score: float) -> None:
-    assert combine(found, weights) == pytest.approx(score)
+    assert combine(found, POLICY.model_copy(update={"weights": weights})) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("found", "score"),
+    [
+        pytest.param({"a": 0.0, "b": 0.0}, 0.268941, id="the-intercept"),
+        pytest.param({"a": 0.5, "b": 0.0}, 0.5, id="a-part-counts-by-its-weight"),
+        pytest.param({"a": 0.5, "c": 1.0}, 0.622459, id="a-part-that-is-missing-counts-as-its-mean-and-others-do-not"),
+        pytest.param({"a": 1e9}, 1.0, id="whatever-its-size"),
+    ],
+)
+def test_a_predictor_takes_the_place_of_the_weights(found: dict[str, float], score: float) -> None:
+    predictor = ErrorPredictor(intercept=-1, weights={"a": 2, "b": 1}, means={"b": 0.5})
+    policy = POLICY.model_copy(update={"weights": {"a": 1}, "predictor": predictor})
+    assert combine(found, policy) == pytest.approx(score, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("found", "value"),
+    [
+        pytest.param([], 0.0, id="nothing"),
+        pytest.param([box(0.35), box(0.34, 0.5, 0.9)], 1 / 6, id="one-claim"),
+        pytest.param([box(0.9), box(0.8, class_name="bus")], 1 / 6, id="one-thing-of-two-classes"),
+        pytest.param([box(0.9), box(0.8, 0.5, 0.9)], 2 / 7, id="two"),
+    ],
+)
+def test_objects(found: list[Box], value: float) -> None:
+    assert objects(found) == pytest.approx(value)
 
 
 edges = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
@@ -139,8 +194,7 @@ boxes = st.lists(
 )
 
 
-@given(boxes, boxes | st.none())
-def test_every_part_and_the_score_are_shares(ours: list[Box], theirs: list[Box] | None) -> None:
-    found = parts(ours, theirs)
-    assert all(0 <= value <= 1 for value in found.values())
-    assert 0 <= combine(found, {}) <= 1
+@given(boxes, boxes, st.dictionaries(st.sampled_from(["car", "bus"]), st.floats(0, 2)))
+def test_every_part_is_a_share(ours: list[Box], theirs: list[Box], weights: dict[str, float]) -> None:
+    found = uncertainty(ours, weights), low_top_score(ours), crowd(ours), disagreement(ours, theirs, weights)
+    assert all(0 <= value <= 1 for value in found)

@@ -2,17 +2,15 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from statistics import mean
 
+import numpy as np
 import pytest
-from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadloop_runtime.decode import Received
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Transient
 from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
@@ -20,56 +18,25 @@ from roadloop_schemas.fields import Condition, Detection, ObjectRef
 from roadloop_schemas.frames import (
     BudgetState,
     FrameScreened,
-    FramesIngested,
-    IngestedFrame,
     ModelPair,
     ScreenPolicy,
     Verdict,
     VerdictReason,
 )
-from roadloop_schemas.models import DetectorCard, ModelServing
-from screen.detections import Box
-from screen.handle import RefusedByModel, Seen, observe
+from roadloop_schemas.models import ModelServing
+from screen.detections import Box, Look
+from screen.embedding import as_text, pack
+from screen.facts import Judged, Unjudged
+from screen.handle import MAX_PICTURE_BYTES, RefusedByModel, Seats, Seen, observe
 from screen.handle import decide as decide_salted
 from screen.memory import Memory
 from screen.reasons import UnitReason
-from screen.verdict import Judged, Unjudged
+from tests.unit.screen.units import PAIR, SERVING, frame, unit
 
-NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
-SERVING = ModelServing(
-    model="detector.acme",
-    version=3,
-    release_id="r-3",
-    card=DetectorCard(family="roadloop", classes=("car",), input_width=256, input_height=160),
-    serving_since=NOW,
-)
-PAIR = SERVING.model_copy(update={"second_model": "second.acme", "second_version": 1})
 decide = partial(decide_salted, salt=b"a salt of 16 or more")
 KEEP_ALL = ScreenPolicy(version=4, threshold=0.0, audit_share=0)
 UNSURE = Judged((Box(0.1, 0.1, 0.2, 0.2, 0.5, "car"),))
-
-
-def frame(number: int, dhash: int = 0, condition: Condition = Condition.RAIN) -> IngestedFrame:
-    return IngestedFrame(
-        frame_id=f"f-{number}",
-        object=ObjectRef(uri=f"s3://uploads/acme/car-1/{number}.jpg", sha256="0" * 64, size_bytes=10),
-        width_px=640,
-        height_px=480,
-        captured_at=NOW,
-        camera="front",
-        condition=condition,
-        dhash=f"{dhash:016x}",
-        laplacian_variance=100,
-        brightness=0.5,
-    )
-
-
-def unit(*frames: IngestedFrame) -> Received[FramesIngested]:
-    body = FramesIngested(unit_id="u-1", upload_id="up-1", vehicle="car-1", drive="d-1", received_at=NOW, frames=frames)
-    record = ConsumerRecord("frames.ingested.v1", 5, 9, 0, 0, b"car-1", b"", 0, 0, 0, ())
-    return Received(
-        Attributes("e-1", "/roadloop/ingest", "roadloop.frames.ingested.v1", "acme"), body, 5, 9, NOW, record
-    )
+LOOK = Look(UNSURE.boxes, b"1st2")
 
 
 def verdicts(outcome: object) -> list[FrameScreened]:
@@ -98,7 +65,8 @@ def test_a_verdict_tells_all_it_takes_to_decide_again() -> None:
     (said,) = verdicts(outcome)
     assert said.models == ModelPair(name="detector.acme", version=3, second_name="second.acme", second_version=1)
     assert (said.policy_version, said.threshold, said.slice) == (4, 0.0, "rain/front")
-    assert said.score_parts.keys() == {"uncertainty", "low_top_score", "disagreement"}
+    of_one = {"uncertainty", "low_top_score", "crowd", "objects", "inconsistency"}
+    assert said.score_parts.keys() == of_one | {"disagreement"}
     assert said.counters == memory.slices["acme/rain/front"]
     shown = Detection(x1=0, y1=0.1, x2=0.4, y2=1, class_name="car", score=0.9)
     assert said.detections == (shown,)
@@ -114,7 +82,7 @@ def test_a_frame_sees_what_the_frame_before_it_left() -> None:
         (VerdictReason.SCORE,),
     ]
     assert [said.counters.seen for said in verdicts(outcome)] == [1, 2, 3]
-    assert memory.kept["acme/car-1/front"] == (f"{0:016x}", f"{0b1111:016x}")
+    assert [kept.dhash for kept in memory.kept["acme/car-1/front"]] == [f"{0:016x}", f"{0b1111:016x}"]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +109,7 @@ policies = st.builds(
     threshold=st.floats(0, 1),
     audit_share=st.floats(0, 1),
     duplicate_distance=st.integers(-1, 4),
+    weights=st.just({"uncertainty": 1, "low_top_score": 1}),
 )
 
 
@@ -162,7 +131,7 @@ def test_the_same_decides_the_same_and_every_frame_is_counted_once(
 
 
 @given(frames.filter(lambda few: 2 <= len(few) <= 64), policies, st.data())
-def test_how_frames_are_cut_into_units_changes_no_verdict(
+def test_how_frames_are_cut_into_units_changes_no_verdict_but_by_what_needs_neighbours(
     sent: list[tuple[int, Condition, Judged | Unjudged]], policy: ScreenPolicy, data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(1, len(sent) - 1))
@@ -171,36 +140,48 @@ def test_how_frames_are_cut_into_units_changes_no_verdict(
     _, whole = decide(Memory(), Seen(unit(*ingested), SERVING, looks), {"acme": policy})
     memory, first = decide(Memory(), Seen(unit(*ingested[:cut]), SERVING, looks[:cut]), {"acme": policy})
     _, second = decide(memory, Seen(unit(*ingested[cut:]), SERVING, looks[cut:]), {"acme": policy})
-    assert verdicts(first) + verdicts(second) == verdicts(whole)
+    assert [told(v) for v in verdicts(first) + verdicts(second)] == [told(v) for v in verdicts(whole)]
 
 
-async def look(answer: bytes | Exception, boxes: tuple[Box, ...] | Exception, serving: ModelServing | None) -> Seen:
+def told(verdict: FrameScreened) -> FrameScreened:
+    """Return a verdict without what a frame's neighbours in its unit say: it is recorded, and did not count here."""
+    parts = {name: value for name, value in verdict.score_parts.items() if name != "inconsistency"}
+    return verdict.model_copy(update={"score_parts": parts, "measures": None})
+
+
+def seats(pictures: int = 4, requests: int = 4) -> Seats:
+    return Seats(asyncio.Semaphore(pictures), asyncio.Semaphore(requests))
+
+
+async def look(answer: bytes | Exception, seen: Look | Exception, serving: ModelServing | None) -> Seen:
     async def fetch(_object: ObjectRef) -> bytes:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def detect(_model: str, _version: int, _picture: bytes) -> tuple[Box, ...]:
-        if isinstance(boxes, Exception):
-            raise boxes
-        return boxes
+    async def detect(_model: str, _version: int, _picture: bytes) -> Look:
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
 
-    return await observe(
-        unit(frame(1)), serving=lambda _tenant: serving, fetch=fetch, detect=detect, seats=asyncio.Semaphore(4)
-    )
+    return await observe(unit(frame(1)), serving=lambda _tenant: serving, fetch=fetch, detect=detect, seats=seats())
 
 
 @pytest.mark.parametrize(
-    ("answer", "boxes", "serving", "frames"),
+    ("answer", "seen", "serving", "frames"),
     [
-        pytest.param(b"picture", (), None, (), id="without-a-model-nothing-is-fetched"),
-        pytest.param(b"picture", UNSURE.boxes, SERVING, (UNSURE,), id="one-model"),
-        pytest.param(b"picture", UNSURE.boxes, PAIR, (Judged(UNSURE.boxes, UNSURE.boxes),), id="two-models"),
+        pytest.param(b"picture", LOOK, None, (), id="without-a-model-nothing-is-fetched"),
+        pytest.param(b"picture", LOOK, SERVING, (Judged(UNSURE.boxes, None, b"1st2"),), id="one-model"),
+        pytest.param(b"picture", LOOK, PAIR, (Judged(UNSURE.boxes, UNSURE.boxes, b"1st2"),), id="two-models"),
         pytest.param(
-            ObjectMissing("gone"), (), SERVING, (Unjudged(VerdictReason.OBJECT_MISSING, "gone"),), id="object-missing"
+            ObjectMissing("gone"), LOOK, SERVING, (Unjudged(VerdictReason.OBJECT_MISSING, "gone"),), id="object-missing"
         ),
         pytest.param(
-            ObjectChanged("other"), (), SERVING, (Unjudged(VerdictReason.OBJECT_CHANGED, "other"),), id="object-changed"
+            ObjectChanged("other"),
+            LOOK,
+            SERVING,
+            (Unjudged(VerdictReason.OBJECT_CHANGED, "other"),),
+            id="object-changed",
         ),
         pytest.param(
             b"picture",
@@ -213,11 +194,48 @@ async def look(answer: bytes | Exception, boxes: tuple[Box, ...] | Exception, se
 )
 async def test_looking_at_frames(
     answer: bytes | Exception,
-    boxes: tuple[Box, ...] | Exception,
+    seen: Look | Exception,
     serving: ModelServing | None,
     frames: tuple[Judged | Unjudged, ...],
 ) -> None:
-    assert await look(answer, boxes, serving) == Seen(unit(frame(1)), serving, frames)
+    assert await look(answer, seen, serving) == Seen(unit(frame(1)), serving, frames)
+
+
+async def test_both_models_are_asked_at_once_and_pictures_are_fetched_ahead_of_the_requests() -> None:
+    fetched, asked, answer = [], [], asyncio.Event()
+
+    async def fetch(reference: ObjectRef) -> bytes:
+        fetched.append(reference.key)
+        return b"picture"
+
+    async def detect(model: str, _version: int, _picture: bytes) -> Look:
+        asked.append(model)
+        await answer.wait()
+        return LOOK
+
+    sent = unit(*[frame(number) for number in range(8)])
+    looking = observe(sent, serving=lambda _: PAIR, fetch=fetch, detect=detect, seats=seats(pictures=5, requests=4))
+    task = asyncio.create_task(looking)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (len(fetched), asked) == (5, ["detector.acme", "second.acme"] * 2)
+    answer.set()
+    assert len((await task).frames) == 8
+
+
+async def test_a_picture_larger_than_a_model_may_be_sent_is_not_fetched() -> None:
+    async def fetch(_object: ObjectRef) -> bytes:
+        raise AssertionError("it was fetched")
+
+    async def detect(_model: str, _version: int, _picture: bytes) -> Look:
+        raise AssertionError("a model was asked")
+
+    large = ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=MAX_PICTURE_BYTES + 1)
+    sent = unit(frame(1).model_copy(update={"object": large}))
+    seen = await observe(sent, serving=lambda _: PAIR, fetch=fetch, detect=detect, seats=seats())
+    (found,) = seen.frames
+    assert isinstance(found, Unjudged)
+    assert found.reason is VerdictReason.REFUSED_BY_MODEL
 
 
 async def test_an_outage_of_the_model_server_is_not_the_units_fault() -> None:
@@ -274,3 +292,26 @@ def test_a_young_slice_says_that_its_threshold_is_not_its_own() -> None:
     own = [verdict.budget.scores for verdict in told if verdict.budget]
     assert own[:200] == [0] * 200
     assert own[200] == 200
+
+
+def test_an_audited_frame_tells_its_embedding_and_every_frame_what_it_was_decided_from() -> None:
+    policy = KEEP_ALL.model_copy(update={"audit_share": 0.5})
+    seen = Seen(unit(*(frame(number) for number in range(64))), PAIR, (Judged(UNSURE.boxes, (), b"1st2"),) * 64)
+    told = verdicts(decide(Memory(), seen, {"acme": policy})[1])
+    assert {verdict.embedding for verdict in told if verdict.audit} == {as_text(b"1st2")}
+    assert {verdict.embedding for verdict in told if not verdict.audit} == {""}
+    for verdict in told:
+        assert verdict.measures
+        assert (verdict.measures.lot < 0.5) is verdict.audit
+        assert (verdict.measures.brightness, verdict.measures.laplacian_variance) == (0.5, 100)
+
+
+def test_kept_scenes_outlast_a_release_where_the_second_model_looks_at_them() -> None:
+    dice, memory = np.random.default_rng(2), Memory()
+    for number in range(80):
+        looks = (Judged(UNSURE.boxes, (), pack(dice.standard_normal(6))),)
+        memory, _ = decide(memory, Seen(unit(frame(number)), PAIR, looks), {"acme": KEEP_ALL})
+    newer = PAIR.model_copy(update={"version": PAIR.version + 1})
+    for serving, is_comparable in ((newer, True), (SERVING, False)):
+        (said,) = verdicts(decide(memory, Seen(unit(frame(99)), serving, looks), {"acme": KEEP_ALL})[1])
+        assert ("novelty" in said.score_parts) is is_comparable

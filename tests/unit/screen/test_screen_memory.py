@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from roadloop_runtime.records import Event
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import KeepRule, SliceCounters, Verdict
-from screen.memory import KEPT_PER_CAMERA, Memory
-from screen.memory_entries import SEGMENT_PLACES, rebuild, remember
+from roadloop_schemas.frames import KeepRule, ScreenPolicy, SliceCounters, Verdict
+from screen.embedding import pack
+from screen.memory import KEPT_PER_CAMERA, KeptFrame, Memory
+from screen.memory_entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
+from screen.scenery import FIXED_AFTER, direction
 
 SLICES = ("acme/rain/front", "acme/clear/front", "other/rain/front")
 CAMERAS = ("acme/car-1/front", "acme/car-2/front")
@@ -39,24 +42,32 @@ def dhash(bits: int) -> str:
     return f"{bits:016x}"
 
 
-Step = tuple[str, Verdict] | tuple[str, str] | tuple[str, float] | tuple[str, tuple[str, ...]]
+Step = tuple[str, Verdict | str | bool | float | tuple[str, ...] | bytes]
+ALONE = ScreenPolicy(version=1, threshold=0.5, controlled=True)
+SHARED = ALONE.model_copy(update={"shared": True, "slice_range": (0.02, 0.7)})
 RULES = (KeepRule(name="bike", class_name="bicycle"), KeepRule(name="night", condition=Condition.NIGHT))
 counted = st.tuples(st.sampled_from(SLICES), st.sampled_from(Verdict))
 kept = st.tuples(st.sampled_from(CAMERAS), st.integers(0, 2**64 - 1).map(dhash))
 ruled = st.tuples(st.sampled_from(("acme", "other")), st.sampled_from(((), ("bike",), ("bike", "night"))))
-KINDS = {Verdict: "slice", str: "camera", float: "sharpness", tuple: "rules"}
+KINDS = {Verdict: "slice", str: "camera", float: "sharpness", tuple: "rules", bytes: "scenery", bool: "echo"}
 pictured = st.tuples(st.sampled_from(CAMERAS), st.floats(0, 5_000))
-batches = st.lists(st.lists(counted | kept | pictured | ruled, max_size=8), max_size=6)
+turned = st.tuples(st.sampled_from(CAMERAS), st.booleans())
+looked = st.tuples(st.sampled_from(("acme", "other")), st.sampled_from((b"1st2", b"abcdef", b"??!!")))
+batches = st.lists(st.lists(counted | kept | pictured | ruled | looked | turned, max_size=8), max_size=6)
 
 
 def take(memory: Memory, batch: list[Step]) -> Memory:
     for key, what in batch:
         if isinstance(what, Verdict):
             memory = memory.count(key, what)
+        elif isinstance(what, bool):
+            memory = memory.resound(key, "d-1", what)
         elif isinstance(what, str):
-            memory = memory.keep(key, what)
+            memory = memory.keep(key, KeptFrame(what, (("car", len(memory.kept)),)))
         elif isinstance(what, tuple):
             memory = memory.allow(key, RULES, what)
+        elif isinstance(what, bytes):
+            memory = memory.look(key, f"{key}/rain/front", "second.acme/1", what)
         else:
             memory = memory.see(key, what, 0.15)
     return memory
@@ -88,6 +99,7 @@ def test_a_batch_writes_each_key_once_and_nothing_that_did_not_change(steps: lis
         before, memory = memory, take(memory, batch)
         keys = [event.key for event in remember(3, before, memory)]
         changed = {f"{KINDS[type(what)]}:{key}" for key, what in batch}
+        changed |= {f"scenery:{key}/rain/front" for key, what in batch if isinstance(what, bytes)}
         assert sorted(keys) == sorted(key.encode() for key in changed)
     assert not list(remember(3, memory, memory))
 
@@ -112,13 +124,15 @@ def test_counters_add_up(verdicts: list[Verdict]) -> None:
 )
 def test_the_nearest_kept_frame(held: list[int], asked: int, bits: int | None) -> None:
     memory = take(Memory(), [("acme/car-1/front", dhash(value)) for value in held])
-    assert memory.nearest_kept("acme/car-1/front", dhash(asked)) == bits
+    nearest = memory.nearest_kept("acme/car-1/front", dhash(asked))
+    assert (nearest and nearest[0]) == bits
     assert memory.nearest_kept("acme/car-2/front", dhash(asked)) is None
 
 
 def test_only_the_last_kept_frames_of_a_camera_are_remembered() -> None:
     memory = take(Memory(), [("acme/car-1/front", dhash(value)) for value in range(KEPT_PER_CAMERA + 3)])
-    assert memory.kept["acme/car-1/front"] == tuple(dhash(value) for value in range(3, KEPT_PER_CAMERA + 3))
+    kept = [frame.dhash for frame in memory.kept["acme/car-1/front"]]
+    assert kept == [dhash(value) for value in range(3, KEPT_PER_CAMERA + 3)]
 
 
 def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_rings() -> None:
@@ -130,10 +144,58 @@ def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_r
             key, score = dice.choice(("acme/rain/front", "acme/*")), round(dice.random(), 6)
             kept = dice.random() < (0.6 if 60 < batch < 80 else 0.1)
             ranked = None if dice.random() < 0.3 else score
-            memory = memory.control(key, ranked, kept, budget=0.1, audit_share=0.01)
+            memory = memory.control(key, ranked, kept, 0.1, SHARED if batch > 40 else ALONE)
         for event in remember(3, before, memory):
             newest[event.key] = event
         assert rebuild(written(list(newest.values()))) == memory
     rate = memory.rates["acme/*"]
     assert rate.segments[-1].number > SEGMENT_PLACES, "places were written anew"
     assert rate.threshold is not None
+
+
+def test_kept_scenes_are_rebuilt_from_compacted_entries_through_full_walls_and_other_networks() -> None:
+    dice, memory, newest = Random(6), Memory(), dict[bytes | None, Event]()
+    eyes = ["second.acme/1"] * 300 + ["second.acme/2"] * 20 + ["second.acme/1"] * 80
+    for eye in eyes:
+        before = memory
+        for _ in range(dice.randint(1, 6)):
+            scene = direction(np.array([dice.gauss(0, 1) for _ in range(5)], np.float32))
+            memory = memory.hang(dice.choice(("acme/rain/front", "acme/night/front")), eye, scene)
+        newest |= {event.key: event for event in remember(3, before, memory)}
+        rebuilt = rebuild(written(list(newest.values())))
+        assert rebuilt == memory
+        memory = rebuilt
+    assert len(newest) <= 2 * SCENE_PLACES
+    assert {held.eye for held in memory.galleries.values()} == {"second.acme/1"}
+
+
+def test_what_was_kept_of_a_drive_fades_and_ends_with_it() -> None:
+    memory = Memory().resound("acme/car-1/front", "d-1", True)
+    assert memory.echo("acme/car-1/front", "d-1") == 1.0
+    for _ in range(6):
+        memory = memory.resound("acme/car-1/front", "d-1", False)
+    assert memory.echo("acme/car-1/front", "d-1") == pytest.approx(0.3679, abs=1e-4)
+    assert memory.resound("acme/car-1/front", "d-1", True).echo("acme/car-1/front", "d-1") > 1.3
+    assert memory.echo("acme/car-1/front", "d-2") == 0.0
+    assert memory.echo("acme/car-2/front", "d-1") == 0.0
+
+
+def test_scenes_and_strides_are_rebuilt() -> None:
+    dice, memory, log = np.random.default_rng(4), Memory(), list[Event]()
+    for number in range(120):
+        before, picture = memory, pack(dice.standard_normal(5))
+        memory = memory.look("acme", "acme/rain/front", "second.acme/1", picture)
+        memory = memory.pass_by("acme/car-1/front", "acme/rain/front", picture, number / 10)
+        if number % 10 == 0:
+            memory = memory.keep("acme/car-1/front", KeptFrame(dhash(number), (("car", number),), picture))
+        log += remember(3, before, memory)
+    newest = {event.key: event for event in log}
+    assert rebuild(written(list(newest.values()))) == memory
+
+
+def test_what_is_usual_for_a_tenant_is_held_to_its_first_pictures_that_of_a_slice_moves_on() -> None:
+    day, night, memory = pack(np.array([1.0, 0.0])), pack(np.array([0.0, 1.0])), Memory()
+    for picture in [day] * FIXED_AFTER + [night] * FIXED_AFTER:
+        memory = memory.look("acme", "acme/rain/front", "second.acme/1", picture)
+    assert memory.scenery["acme"].mean_and_variance[0] == pytest.approx([1, 0], abs=0.02)
+    assert memory.scenery["acme/rain/front"].mean_and_variance[0] == pytest.approx([0.5, 0.5], abs=0.01)

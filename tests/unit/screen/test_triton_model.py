@@ -1,11 +1,12 @@
 """The Triton model: sizes without decoding, canvases and their undoing, suppression, one bad picture alone."""
 
-import importlib.util
+import importlib
 import json
 import struct
 import sys
 import zlib
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,9 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from screen.serving.answer import Found, suppress
+from screen.serving.canvas import BadPicture, decode, letterbox, picture_size, stretch, undo
+from screen.serving.detector import open_detector, providers
+
 ROOT = Path(__file__).parents[3]
-SOURCE = ROOT / "services/screen/src/screen/serving/model.py"
-CARD = {"input_width": 256, "input_height": 160}
+SIZE = (256, 160)
 
 
 @dataclass
@@ -70,14 +74,10 @@ def model() -> Any:
     backend: Any = ModuleType("triton_python_backend_utils")
     backend.Tensor, backend.TritonError, backend.InferenceResponse = Tensor, TritonError, Response
     backend.get_input_tensor_by_name = lambda request, name: Tensor(name, request.picture)
-    spec = importlib.util.spec_from_file_location("triton_model", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
+    backend.Logger = SimpleNamespace(log_info=lambda line: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "triton_python_backend_utils", backend)
-        spec.loader.exec_module(loaded)
-    return loaded
+        return importlib.import_module("screen.serving.model")
 
 
 def _picture(width: int, height: int, suffix: str = ".jpg") -> bytes:
@@ -92,8 +92,8 @@ def _bomb(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_size_is_read_from_the_header(model: Any, suffix: str) -> None:
-    assert model.picture_size(_picture(321, 123, suffix)[:1200]) == (321, 123)
+def test_size_is_read_from_the_header(suffix: str) -> None:
+    assert picture_size(_picture(321, 123, suffix)[:1200]) == (321, 123)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_size_is_read_from_the_header(model: Any, suffix: str) -> None:
         pytest.param(_picture(640, 400)[:3000], id="a JPEG cut off"),
     ],
 )
-def test_bad_pictures_are_refused(model: Any, encoded: bytes) -> None:
-    with pytest.raises(model.BadPicture):
-        model.decode(encoded, CARD)
+def test_bad_pictures_are_refused(encoded: bytes) -> None:
+    with pytest.raises(BadPicture):
+        decode(encoded, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -122,18 +122,18 @@ def test_bad_pictures_are_refused(model: Any, encoded: bytes) -> None:
         pytest.param((1920, 1080), (270, 480), id="1080p: a quarter"),
     ],
 )
-def test_large_pictures_are_decoded_smaller(model: Any, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert model.decode(_picture(*size), CARD).shape[:2] == expected
+def test_large_pictures_are_decoded_smaller(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert decode(_picture(*size), SIZE).shape[:2] == expected
 
 
 @pytest.mark.parametrize("size", [(640, 360), (300, 900), (97, 31), (416, 416)])
-@pytest.mark.parametrize("place", ["letterbox", "stretch"])
-def test_undoing_a_canvas_gives_the_boxes_back(model: Any, place: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("place", [partial(letterbox, pad=114), stretch], ids=["letterbox", "stretch"])
+def test_undoing_a_canvas_gives_the_boxes_back(place: Any, size: tuple[int, int]) -> None:
     boxes = np.array([[0.1, 0.2, 0.5, 0.9], [0, 0, 1, 1]], np.float32)
-    canvas, fit = getattr(model, place)(np.zeros((size[1], size[0], 3), np.uint8), (416, 416))
+    canvas, fit = place(np.zeros((size[1], size[0], 3), np.uint8), (416, 416))
     pixels = boxes * np.array(size * 2) * np.array(fit.scale * 2) + np.array(fit.offset * 2)
     assert canvas.shape == (416, 416, 3)
-    np.testing.assert_allclose(model.undo(pixels, fit), boxes, atol=1e-5)
+    np.testing.assert_allclose(undo(pixels, fit), boxes, atol=1e-5)
 
 
 BOXES = np.array([[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.48], [0.6, 0.6, 0.9, 0.9], [0.1, 0.1, 0.5, 0.5]], np.float32)
@@ -141,37 +141,33 @@ SCORES = np.array([0.5, 0.9, 0.3, 0.6], np.float32)
 
 
 @pytest.mark.parametrize(
-    ("classes", "floor", "expected"),
+    ("classes", "covered_from", "expected"),
     [
-        pytest.param([1, 1, 1, 2], 0.05, [1, 3, 2], id="a better box of the class wins; other classes stay"),
-        pytest.param([1, 1, 1, 1], 0.05, [1, 2], id="one class"),
-        pytest.param([1, 1, 1, 2], 0.55, [1, 3], id="the floor goes first"),
-        pytest.param([1, 1, 1, 2], 0.95, [], id="nothing above the floor"),
+        pytest.param([1, 1, 1, 2], 0.5, [1, 3, 2], id="a better box of the class wins; other classes stay"),
+        pytest.param([1, 1, 1, 1], 0.5, [1, 2], id="one class"),
+        pytest.param([1, 1, 1, 1], 0.98, [1, 3, 2], id="the same box twice"),
+        pytest.param([1, 1, 1, 1], 1.0, [1, 3, 0, 2], id="none covers another"),
     ],
 )
-def test_collect(model: Any, classes: list[int], floor: float, expected: list[int]) -> None:
-    detections, rows = model.collect(BOXES, SCORES, np.array(classes, np.float32), floor)
-    assert rows.tolist() == expected
-    assert detections.shape == (len(expected), 6)
-    assert detections.dtype == np.float32
+def test_suppress(classes: list[int], covered_from: float, expected: list[int]) -> None:
+    assert suppress(BOXES, SCORES, np.array(classes, np.float32), covered_from).tolist() == expected
 
 
-def test_at_most_a_hundred_detections(model: Any) -> None:
+def test_at_most_a_hundred_detections() -> None:
     corners = np.arange(300, dtype=np.float32)[:, None] / 300
     boxes = np.concatenate([corners, corners, corners + 0.001, corners + 0.001], 1)
-    detections, _ = model.collect(boxes, np.linspace(0.1, 0.9, 300, dtype=np.float32), np.zeros(300), 0.05)
-    assert len(detections) == 100
-    assert detections[0, 4] == pytest.approx(0.9)
+    kept = suppress(boxes, np.linspace(0.1, 0.9, 300, dtype=np.float32), np.zeros(300), 0.5)
+    assert (len(kept), kept[0]) == (100, 299)
 
 
 @pytest.fixture
 def served(model: Any) -> Any:
     """Return a Triton model whose detector finds nothing, to test what surrounds it."""
-    nothing = model.Found(np.zeros((0, 6), np.float32), np.zeros((0, 7), np.float32), np.zeros(96, np.float32))
+    nothing = Found(np.zeros((0, 6), np.float32), np.zeros((0, 7), np.float32), np.zeros(96, np.float32))
     triton = model.TritonPythonModel()
     triton.version = 3
     triton.detector = SimpleNamespace(
-        prepare=lambda encoded: model.decode(encoded, CARD), detect=lambda prepared: [nothing] * len(prepared)
+        prepare=lambda encoded: decode(encoded, SIZE), detect=lambda prepared: [nothing] * len(prepared)
     )
     return triton
 
@@ -204,10 +200,44 @@ def test_two_pictures_in_one_request_are_refused(served: Any) -> None:
         *(f"services/trainer-trigger/detectors/{n}" for n in ("v0", "v1", "second")),
     ],
 )
-def test_the_shipped_detectors_open_and_answer(model: Any, folder: str) -> None:
-    detector = model.Detector(ROOT / folder, ["CPUExecutionProvider"])
+def test_the_shipped_detectors_open_and_answer(folder: str) -> None:
+    detector = open_detector(ROOT / folder, ["CPUExecutionProvider"])
     (found,) = detector.detect([detector.prepare(_picture(320, 200))])
     card = json.loads((ROOT / folder / "detector.json").read_text())
     assert found.detections.shape[1] == 6
     assert found.probabilities.shape == (len(found.detections), len(card["classes"]))
     assert found.embedding.ndim == 1
+
+
+CUDA = ("CUDAExecutionProvider", {"device_id": "1"})
+CPU = "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "expected"),
+    [
+        pytest.param("GPU", [CUDA[0], CPU], [CUDA, CPU], id="the GPU that Triton gives"),
+        pytest.param("CPU", [CUDA[0], CPU], [CPU], id="Triton gives the CPU"),
+        pytest.param("GPU", [CPU], [CPU], id="an onnxruntime without CUDA"),
+    ],
+)
+def test_where_a_network_runs(
+    kind: str, there: list[str], expected: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
+    monkeypatch.setattr("onnxruntime.preload_dlls", lambda: loaded.append("cuda"))
+    assert providers(kind, "1") == expected
+    assert bool(loaded) == (expected[0] is CUDA)
+
+
+def test_a_version_directory_stands_alone(model: Any, tmp_path: Path) -> None:
+    detectors = ROOT / "services/trainer-trigger/detectors/v0"
+    for name in ("model.onnx", "detector.json"):
+        (tmp_path / "7").mkdir(exist_ok=True)
+        (tmp_path / "7" / name).write_bytes((detectors / name).read_bytes())
+    triton = model.TritonPythonModel()
+    triton.initialize({"model_name": "m", "model_version": "7", "model_repository": str(tmp_path)})
+    (answer,) = triton.execute([Request(np.frombuffer(_picture(320, 200), np.uint8)[None])])
+    assert answer.error is None
+    assert answer.shapes()["EMBEDDING"] == (1, 96)

@@ -1,17 +1,16 @@
 """The order of the rules: what can be judged, audit by lot, exposure, blur, near duplicates, score."""
 
-from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from roadloop_schemas.fields import Condition, ObjectRef
-from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, Verdict, VerdictReason
-from screen.detections import Box
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.frames import ScreenPolicy, Verdict, VerdictReason
+from screen.facts import Facts, Unjudged, Where
 from screen.keep_rate import rank
 from screen.sharpness import Sharpness
-from screen.verdict import Judged, Ruling, Standing, Unjudged, draw, rule
+from screen.verdict import Ruling, Standing, draw, rule
 
-NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 # The only part that counts is 1 - the best score, so a frame's score is said by its one box.
 POLICY = ScreenPolicy(
     version=1,
@@ -23,24 +22,21 @@ POLICY = ScreenPolicy(
     duplicate_distance=4,
 )
 ALL_AUDITED = POLICY.model_copy(update={"audit_share": 1})
-FRAME = IngestedFrame(
-    frame_id="f-1",
-    object=ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10),
-    width_px=640,
-    height_px=480,
-    captured_at=NOW,
-    camera="front",
-    dhash="0" * 16,
-    laplacian_variance=100,
-    brightness=0.5,
-)
 KEPT, DROPPED, QUARANTINED = Verdict.KEPT, Verdict.DROPPED, Verdict.QUARANTINED
 R = VerdictReason
 LOT, SALT = 0.5, b"a salt of 16 or more"
 
 
-def scored(score: float) -> Judged:
-    return Judged((Box(0.1, 0.1, 0.2, 0.2, 1 - score, "car"),))
+NEAR, FAR, SCENES = {"nearest_bits": 4}, {"nearest_bits": 9}, {"duplicate_step": 0.6}
+
+
+def facts(score: float, **known: Any) -> Facts:
+    where = Where("acme", "car-1", "front", known.pop("condition", Condition.CLEAR))
+    return Facts(
+        **{"frame_id": "f-1", "where": where, "lot": LOT, "brightness": 0.5, "laplacian_variance": 100}
+        | {"parts": {"low_top_score": score}}
+        | known
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,8 +90,8 @@ def test_the_order_of_the_rules(
     verdict: Verdict,
     reasons: tuple[VerdictReason, ...],
 ) -> None:
-    ruling = rule(FRAME.model_copy(update=changes), scored(score), policy, Standing(LOT, policy.threshold, nearest))
-    parts = {"uncertainty": ruling.parts["uncertainty"], "low_top_score": score}
+    ruling = rule(facts(score, nearest_bits=nearest, **changes), policy, Standing(policy.threshold))
+    parts = {"low_top_score": score}
     by_score = bool({R.SCORE, R.BELOW_THRESHOLD} & set(reasons)) or (reasons == (R.AUDIT,) and not changes)
     audit, ranked = policy is ALL_AUDITED, score if by_score else None
     assert ruling == Ruling(verdict, reasons, score, parts, audit=audit, ranked=ranked)
@@ -113,8 +109,7 @@ def test_the_order_of_the_rules(
 def test_a_rule_keeps_a_frame(
     score: float, changes: dict[str, float], policy: ScreenPolicy, verdict: Verdict, reasons: tuple[VerdictReason, ...]
 ) -> None:
-    frame = FRAME.model_copy(update=changes)
-    ruling = rule(frame, scored(score), policy, Standing(LOT, 0.5, rules=("bike at night",)))
+    ruling = rule(facts(score, **changes), policy, Standing(0.5, rules=("bike at night",)))
     assert (ruling.verdict, ruling.reasons) == (verdict, reasons)
     assert ruling.rules == (("bike at night",) if verdict is KEPT else ())
     assert ruling.ranked is None, "what a rule keeps does not move the threshold"
@@ -127,25 +122,48 @@ def test_a_picture_far_less_sharp_than_its_camera_usually_is_is_blurred() -> Non
         (151, Condition.CLEAR, KEPT),
         (149, Condition.NIGHT, KEPT),
     ):
-        frame = FRAME.model_copy(update={"laplacian_variance": sharpness, "condition": condition})
-        ruling = rule(frame, scored(0.6), policy, Standing(LOT, 0.5, usual=usual))
+        ruling = rule(facts(0.6, laplacian_variance=sharpness, condition=condition), policy, Standing(0.5, usual=usual))
         assert (ruling.verdict, R.BLURRED in ruling.reasons) == (verdict, verdict is DROPPED)
 
 
+@pytest.mark.parametrize(
+    ("known", "changes", "reason"),
+    [
+        pytest.param(NEAR | {"nearest_step": 0.6}, SCENES, R.NEAR_DUPLICATE, id="bits-and-scene-are-near"),
+        pytest.param(NEAR | {"nearest_step": 0.61}, SCENES, R.SCORE, id="its-scene-is-not-near-enough"),
+        pytest.param(NEAR | {"nearest_step": 9.0}, {}, R.NEAR_DUPLICATE, id="where-the-policy-asks-for-no-scene"),
+        pytest.param(NEAR, SCENES, R.NEAR_DUPLICATE, id="where-scenes-cannot-be-compared"),
+        pytest.param(FAR | {"nearest_step": 0.3}, SCENES, R.NEAR_DUPLICATE, id="the-scene-alone-is-very-near"),
+        pytest.param(FAR | {"nearest_step": 0.31}, SCENES, R.SCORE, id="the-scene-alone-is-not-near-enough"),
+        pytest.param(NEAR | {"new_object": True}, {}, R.SCORE, id="a-fixed-scene-with-a-new-object-survives"),
+        pytest.param(
+            {"nothing_there": True, "like_empty": 0.6}, {"no_target_cosine": 0.6}, R.NO_TARGET, id="like-an-empty-one"
+        ),
+        pytest.param(
+            {"nothing_there": True, "like_empty": 0.5}, {"no_target_cosine": 0.6}, R.SCORE, id="far-from-empty-ones"
+        ),
+        pytest.param({"nothing_there": True}, {"no_target_cosine": 0.6}, R.SCORE, id="no-empty-one-is-known"),
+        pytest.param({"like_empty": 0.9}, {"no_target_cosine": 0.6}, R.SCORE, id="something-was-seen"),
+        pytest.param({"nothing_there": True, "like_empty": 1.0}, {}, R.SCORE, id="not-asked-for"),
+    ],
+)
+def test_what_a_whole_picture_says(known: dict[str, Any], changes: dict[str, float], reason: VerdictReason) -> None:
+    ruling = rule(facts(0.6, **known), POLICY.model_copy(update=changes), Standing(0.5))
+    assert ruling.reasons == (reason,)
+
+
 def test_what_the_score_had_nothing_to_decide_on_does_not_move_the_threshold() -> None:
-    dark = FRAME.model_copy(update={"brightness": 0})
     for policy in (POLICY, ALL_AUDITED):
-        assert rule(dark, scored(0.6), policy, Standing(LOT, 0.5, None)).ranked is None
-        assert rule(FRAME, scored(0.4), policy, Standing(LOT, 0.5, None)).ranked == 0.4
+        assert rule(facts(0.6, brightness=0), policy, Standing(0.5)).ranked is None
+        assert rule(facts(0.4), policy, Standing(0.5)).ranked == 0.4
 
 
 def test_a_controlled_threshold_is_a_score_and_the_lots_of_equal_scores_decide() -> None:
     policy = POLICY.model_copy(update={"controlled": True})
-    threshold = rank(0.6, FRAME.frame_id)
-    kept = rule(FRAME, scored(0.6), policy, Standing(LOT, threshold, None))
+    threshold = rank(0.6, "f-1")
+    kept = rule(facts(0.6), policy, Standing(threshold))
     assert (kept.verdict, kept.score, kept.ranked) == (KEPT, 0.6, threshold)
-    others = [FRAME.model_copy(update={"frame_id": f"f-{n}"}) for n in range(200)]
-    rulings = [rule(frame, scored(0.6), policy, Standing(LOT, threshold, None)) for frame in others]
+    rulings = [rule(facts(0.6, frame_id=f"f-{n}"), policy, Standing(threshold)) for n in range(200)]
     assert {ruling.verdict for ruling in rulings} == {KEPT, DROPPED}
     assert all((ruling.verdict is KEPT) == ((ruling.ranked or 0) >= threshold) for ruling in rulings)
 
@@ -153,7 +171,8 @@ def test_a_controlled_threshold_is_a_score_and_the_lots_of_equal_scores_decide()
 @pytest.mark.parametrize("reason", [R.OBJECT_MISSING, R.OBJECT_CHANGED, R.REFUSED_BY_MODEL])
 @pytest.mark.parametrize("policy", [POLICY, ALL_AUDITED], ids=["without-audit", "even-where-all-is-audited"])
 def test_what_cannot_be_judged_is_quarantined(reason: VerdictReason, policy: ScreenPolicy) -> None:
-    ruling = rule(FRAME.model_copy(update={"brightness": 0}), Unjudged(reason, "why"), policy, Standing(LOT, 0, 0))
+    unjudged = facts(0, brightness=0, nearest_bits=0, parts={}, unjudged=Unjudged(reason, "why"))
+    ruling = rule(unjudged, policy, Standing(0))
     assert ruling == Ruling(QUARANTINED, (reason,), detail="why")
 
 
@@ -170,9 +189,22 @@ def test_the_lot_is_fair_and_does_not_change() -> None:
 def test_a_smaller_share_audits_a_part_of_what_a_larger_one_does() -> None:
     def audited(share: float) -> set[int]:
         policy = POLICY.model_copy(update={"audit_share": share})
-        frames = [(n, FRAME.model_copy(update={"frame_id": f"f-{n}"})) for n in range(300)]
-        lots = {n: draw(frame.frame_id, SALT) for n, frame in frames}
-        rulings = {n: rule(frame, scored(0.1), policy, Standing(lots[n], 1)) for n, frame in frames}
+        lots = {n: draw(f"f-{n}", SALT) for n in range(300)}
+        rulings = {n: rule(facts(0.1, frame_id=f"f-{n}", lot=lot), policy, Standing(1)) for n, lot in lots.items()}
         return {n for n, ruling in rulings.items() if ruling.audit}
 
     assert set() == audited(0) < audited(0.1) < audited(0.5) < audited(1) == set(range(300))
+
+
+@pytest.mark.parametrize(
+    ("spread", "echo", "total"),
+    [
+        pytest.param(0.0, 3.0, 0.6, id="not-at-all"),
+        pytest.param(0.5, 0.0, 0.6, id="nothing-was-kept"),
+        pytest.param(0.5, 2.0, 0.3, id="two-were-just-kept"),
+        pytest.param(1.0, 2.0, 0.2, id="and-count-for-more"),
+    ],
+)
+def test_a_frame_counts_less_while_others_of_its_drive_were_just_kept(spread: float, echo: float, total: float) -> None:
+    ruling = rule(facts(0.6), POLICY.model_copy(update={"spread": spread}), Standing(0.5, echo=echo))
+    assert (ruling.score, ruling.echo) == (total, echo)

@@ -75,6 +75,12 @@ def test_suppression_keeps_the_best_of_each_class(trainer: Any) -> None:
     assert trainer("predict").suppress(rows)[:, 4].tolist() == pytest.approx([0.9, 0.3])
 
 
+def test_another_familys_detector_is_refused(trainer: Any, tmp_path: Path) -> None:
+    (tmp_path / "detector.json").write_text('{"family": "yolo"}')
+    with pytest.raises(trainer("dataset").BadDatasetError, match="of the family yolo; this trainer runs those of"):
+        trainer("predict").predict(tmp_path, tmp_path, "validation", tmp_path / "out.jsonl")
+
+
 @pytest.mark.parametrize(
     ("detections", "expected"),
     [

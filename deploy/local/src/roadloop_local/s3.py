@@ -14,13 +14,14 @@ from roadloop_local.errors import NotReadyError
 from roadloop_local.layout import Layout, write_private
 from roadloop_local.program import Program
 
-BUCKETS = ("uploads", "models", "datasets")
+BUCKETS = ("uploads", "models", "datasets", "history")
 ADMIN = "admin"
 # What each identity may do, in SeaweedFS's words: ACTION or ACTION:BUCKET.
 ACTIONS = {
     ADMIN: ("Admin", "Read", "Write", "List", "Tagging"),
     "ingest": ("Read:uploads", "Write:uploads", "List:uploads", "Tagging:uploads"),
     "screen": ("Read:uploads", "Read:models"),
+    "screen-history": tuple(f"{action}:history" for action in ("Read", "Write", "List")),
     "label-router": ("Read:uploads",),
     "trainer-trigger": (
         "Read:uploads",

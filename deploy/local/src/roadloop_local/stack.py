@@ -133,14 +133,18 @@ async def prepare(layout: Layout, servers: list[str]) -> None:
 
 
 def down(data: Path | str, *, purge: bool = False, report: Report = be_silent) -> None:
-    """Stop everything and leave no process, socket or shared memory; `purge` deletes the data too."""
+    """Stop everything and leave no process, socket or shared memory; `purge` deletes the data too.
+
+    What runs is what the supervisor knows: an older version has other services.
+    """
     layout = read_layout(Path(data).resolve())
     with lock(layout):
         if supervise.answers(layout):
+            running = supervise.read_states(layout)
             report("stopping services")
-            supervise.stop_programs(layout, SERVICES)
+            supervise.stop_programs(layout, [name for name in running if name not in SERVERS])
             report("stopping servers")
-            supervise.stop_programs(layout, SERVERS)
+            supervise.stop_programs(layout, [name for name in running if name in SERVERS])
         sweep(layout)
         if purge:
             shutil.rmtree(layout.data)

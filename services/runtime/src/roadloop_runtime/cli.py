@@ -13,6 +13,19 @@ app = typer.Typer(
 )
 
 
+SHARED = {"models": "Models: what serves, trials, the first version, offers."}
+
+
+def group_of(app: typer.Typer, name: str) -> typer.Typer:
+    """Return the group of commands of that name, to which several packages add theirs."""
+    for known in app.registered_groups:
+        if known.name == name and known.typer_instance is not None:
+            return known.typer_instance
+    group = typer.Typer(help=SHARED[name], no_args_is_help=True)
+    app.add_typer(group, name=name)
+    return group
+
+
 def main() -> None:
     """Collect the commands and run one."""
     for entry in sorted(entry_points(group="roadloop.commands"), key=lambda entry: entry.name):

@@ -45,6 +45,15 @@ def one_line_errors(kafka: str) -> Iterator[None]:
 
 
 @contextmanager
+def one_line_refusals() -> Iterator[None]:
+    """Print what was refused as one line, and leave with 1."""
+    try:
+        yield
+    except Refused as error:
+        _leave(str(error))
+
+
+@contextmanager
 def one_line_database_errors() -> Iterator[None]:
     """Print a database that refuses or does not answer as one line, and leave with 1."""
     try:

@@ -21,7 +21,7 @@ from roadloop_runtime.settle_kafka import KafkaSettlement
 from roadloop_schemas.frames import FramesIngested
 from screen import canary, memory_entries
 from screen.follow import Followed
-from screen.handle import RefusedByModel, decide, observe
+from screen.handle import RefusedByModel, Seats, decide, observe
 from screen.memory import Memory
 from screen.settings import Settings
 from screen.triton import Triton
@@ -47,7 +47,7 @@ async def triton_works(triton: Triton, followed: Followed) -> bool:
 
 def screening(settings: Settings, followed: Followed, store: ObjectStore, triton: Triton) -> Handler:  # type: ignore[type-arg]
     """Handle frames.ingested.v1."""
-    seats = asyncio.Semaphore(settings.frames_at_once)
+    seats = Seats(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.requests_at_once))
     look = partial(observe, serving=followed.serving_for, fetch=store.fetch, detect=triton.detect, seats=seats)
     return Handler(
         decoder(FramesIngested),

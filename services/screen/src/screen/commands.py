@@ -1,23 +1,21 @@
-"""The commands of screening: policies, and why a frame has its verdict."""
+"""The commands of screening: policies, why a frame has its verdict, trying a detector, annotating pictures."""
 
 import asyncio
 import json
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
-from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.records import Partition, event
+from roadloop_runtime.cli import group_of
 from roadloop_runtime.terminal import Bootstrap, one_line_errors
-from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.frames import ScreenPolicy
+from screen.annotate_command import annotate
+from screen.models_command import add_model
+from screen.policy_topic import publish
+from screen.what_if_command import command as what_if
 from screen.why_command import why
-
-TOPIC = "screen.policy.v1"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +24,9 @@ def register(app: typer.Typer) -> None:
     policies.command("set")(set_policy)
     app.add_typer(policies, name="policies")
     app.command("why")(why)
+    app.command("what-if")(what_if)
+    app.command("annotate")(annotate)
+    group_of(app, "models").command("add")(add_model)
 
 
 def set_policy(
@@ -36,31 +37,8 @@ def set_policy(
     """Give a tenant a new policy; workers follow within a second."""
     body = read_policy(tenant, policy)
     with one_line_errors(kafka):
-        version = asyncio.run(publish(kafka, tenant, body))
+        version = asyncio.run(publish(kafka, tenant, lambda _: body))
     typer.echo(f"{tenant} has policy version {version}")
-
-
-async def publish(bootstrap: str, tenant: str, policy: ScreenPolicy) -> int:
-    """Write the next version of a tenant's policy and return it."""
-    writer = await Kafka(bootstrap, "roadloop").fence(TOPIC)
-    try:
-        records = await read_partition(bootstrap, Partition(TOPIC, 0))
-        mine = [ScreenPolicy.model_validate_json(r.value or b"{}") for r in records if r.key == tenant.encode()]
-        version = max((known.version for known in mine), default=0) + 1
-        body = policy.model_copy(update={"version": version})
-        said = event(
-            TOPIC,
-            body,
-            id=derive_id("policy", tenant, version),
-            source="/roadloop/screen",
-            tenant=tenant,
-            key=tenant,
-            time=datetime.now(UTC),
-        )
-        await writer.transact([said], {}, "")
-    finally:
-        await writer.close()
-    return version
 
 
 def read_policy(tenant: str, policy: str) -> ScreenPolicy:

@@ -7,6 +7,7 @@ from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import Detection
 from roadloop_schemas.frames import (
+    FrameMeasures,
     FrameScreened,
     FramesIngested,
     IngestedFrame,
@@ -18,7 +19,10 @@ from roadloop_schemas.frames import (
 )
 from roadloop_schemas.models import ModelServing
 from screen.detections import Box
+from screen.embedding import as_text
+from screen.facts import Facts
 from screen.limits import Limits
+from screen.score import scale_of
 from screen.verdict import Ruling
 
 PRELABELS_AT_MOST = 100
@@ -31,15 +35,18 @@ def describe(
     ruling: Ruling,
     policy: ScreenPolicy,
     *,
+    facts: Facts,
     serving: ModelServing | None,
     limits: Limits,
     counters: SliceCounters,
     boxes: tuple[Box, ...],
+    embedding: bytes,
 ) -> Event:
-    """Return the event that tells a ruling; only a kept frame's boxes travel with it."""
-    shown = _shown(boxes) if ruling.verdict is Verdict.KEPT else ()
+    """Return the event that tells a ruling; a kept frame's boxes travel with it, and an audited one's embedding."""
     said = _frame(unit, frame) | _ruling(ruling, policy, limits)
-    said |= {"models": pair(serving), "counters": counters, "detections": shown}
+    said |= {"models": pair(serving), "counters": counters, "measures": _measures(facts, ruling)}
+    if ruling.verdict is Verdict.KEPT:
+        said |= {"detections": _shown(boxes), "embedding": as_text(embedding) if ruling.audit else ""}
     return _event(unit, frame, FrameScreened.model_validate(said))
 
 
@@ -71,10 +78,27 @@ def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits) -> dict[str, A
         "threshold": limits.threshold,
         "budget": limits.state,
         "score": ruling.score,
+        "score_scale": scale_of(policy),
         "score_parts": dict(ruling.parts),
         "audit": ruling.audit,
         "inclusion_probability": policy.audit_share if ruling.reasons == (VerdictReason.AUDIT,) else 1.0,
     }
+
+
+def _measures(facts: Facts, ruling: Ruling) -> FrameMeasures:
+    return FrameMeasures(
+        lot=facts.lot,
+        brightness=facts.brightness,
+        laplacian_variance=facts.laplacian_variance,
+        nearest_bits=facts.nearest_bits,
+        nearest_step=facts.nearest_step,
+        nearest_cosine=facts.nearest_cosine,
+        like_empty=facts.like_empty,
+        nothing_there=facts.nothing_there,
+        new_object=facts.new_object,
+        echo=ruling.echo,
+        matched=facts.matched,
+    )
 
 
 def pair(serving: ModelServing | None) -> ModelPair | None:

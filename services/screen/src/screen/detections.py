@@ -16,6 +16,14 @@ class Box:
     class_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a model makes of one picture: its boxes, and the whole as an embedding (`embedding.py`; empty for none)."""
+
+    boxes: tuple[Box, ...]
+    embedding: bytes = b""
+
+
 def iou(one: Box, other: Box) -> float:
     """Return intersection over union, 0..1."""
     width = min(one.x2, other.x2) - max(one.x1, other.x1)
@@ -31,14 +39,39 @@ def area(box: Box) -> float:
 
 
 def match(ours: Sequence[Box], theirs: Sequence[Box], at_least: float = 0.5) -> list[tuple[Box | None, Box | None]]:
-    """Pair boxes greedily by score, each with its best free partner of IoU `at_least`; the rest stays alone."""
-    free = list(theirs)
+    """Pair boxes of IoU `at_least`, the best scored ones first: with one of their own class, else with any.
+
+    Each has one partner at most; the rest stays alone.
+    """
+    free, alone = list(theirs), list[Box]()
     pairs: list[tuple[Box | None, Box | None]] = []
     for box in sorted(ours, key=lambda b: -b.score):
-        partner = max(free, key=lambda other: iou(box, other), default=None)
-        if partner is None or iou(box, partner) < at_least:
+        if not _pair(box, [other for other in free if other.class_name == box.class_name], at_least, free, pairs):
+            alone.append(box)
+    for box in alone:
+        if not _pair(box, free, at_least, free, pairs):
             pairs.append((box, None))
-        else:
-            free.remove(partner)
-            pairs.append((box, partner))
     return pairs + [(None, other) for other in free]
+
+
+def _pair(
+    box: Box, fitting: Sequence[Box], at_least: float, free: list[Box], pairs: list[tuple[Box | None, Box | None]]
+) -> bool:
+    partner = max(fitting, key=lambda other: iou(box, other), default=None)
+    if partner is None or iou(box, partner) < at_least:
+        return False
+    free.remove(partner)
+    pairs.append((box, partner))
+    return True
+
+
+def served(boxes: Sequence[Box], at_least: float, covered: float = 0.6) -> list[Box]:
+    """Return what a model claims is there: boxes from a score on, best first, and one at a place, whatever its class.
+
+    Detectors give several classes to one thing; all but the best are doubt, no claim.
+    """
+    kept: list[Box] = []
+    for box in sorted((box for box in boxes if box.score >= at_least), key=lambda b: -b.score):
+        if all(iou(box, better) < covered for better in kept):
+            kept.append(box)
+    return kept

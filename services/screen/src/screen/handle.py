@@ -20,24 +20,35 @@ from roadloop_schemas.frames import (
 )
 from roadloop_schemas.models import ModelServing
 from screen.describe import describe
-from screen.detections import Box
-from screen.limits import budgets, limits_of
-from screen.memory import Memory
+from screen.detections import Look
+from screen.facts import PERHAPS_THERE, Judged, Unjudged, Where, facts_of, objects_in, scene_of
+from screen.judge import judge
+from screen.memory import KeptFrame, Memory
 from screen.reasons import UnitReason
-from screen.rules import within_allowance
-from screen.sharpness import NOTHING_USUAL
-from screen.verdict import Judged, Ruling, Standing, Unjudged, draw, rule
+from screen.verdict import draw
 
 DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
+MAX_PICTURE_BYTES = 20 * 1024 * 1024
 
 Policies = Mapping[str, ScreenPolicy]
 Fetch = Callable[[ObjectRef], Awaitable[bytes]]
-# (model, version, picture) -> boxes; raises RefusedByModel or Transient
-Detect = Callable[[str, int, bytes], Awaitable[tuple[Box, ...]]]
+# (model, version, picture) -> what the model makes of it; raises RefusedByModel or Transient
+Detect = Callable[[str, int, bytes], Awaitable[Look]]
 
 
 class RefusedByModel(Exception):
     """The model server says that this picture never will work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """What all units share: how many pictures are held at once, and how many requests wait at the model server.
+
+    More pictures than requests: the next ones are fetched while the server is busy.
+    """
+
+    pictures: asyncio.Semaphore
+    requests: asyncio.Semaphore
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +66,45 @@ async def observe(
     serving: Callable[[str], ModelServing | None],
     fetch: Fetch,
     detect: Detect,
-    seats: asyncio.Semaphore,
+    seats: Seats,
 ) -> Seen:
-    """Look at every frame of a unit with the versions that serve now: they stay pinned for the whole unit.
-
-    The `seats` are those of all units: so many frames, and their pictures, are held at once.
-    """
+    """Look at every frame of a unit with the versions that serve now: they stay pinned for the whole unit."""
     model = serving(unit.envelope.tenant)
     if model is None:
         return Seen(unit, None)
-    look = partial(_look_at, model=model, fetch=fetch, detect=detect)
-    return Seen(unit, model, await gather_bounded(look, unit.body.frames, seats))
+    look = partial(_look_at, model=model, fetch=fetch, detect=detect, requests=seats.requests)
+    return Seen(unit, model, await gather_bounded(look, unit.body.frames, seats.pictures))
 
 
-async def _look_at(frame: IngestedFrame, *, model: ModelServing, fetch: Fetch, detect: Detect) -> Judged | Unjudged:
+async def _look_at(
+    frame: IngestedFrame, *, model: ModelServing, fetch: Fetch, detect: Detect, requests: asyncio.Semaphore
+) -> Judged | Unjudged:
+    if frame.object.size_bytes > MAX_PICTURE_BYTES:
+        return Unjudged(VerdictReason.REFUSED_BY_MODEL, f"more than {MAX_PICTURE_BYTES} bytes are not even fetched")
     try:
         picture = await fetch(frame.object)
-        boxes = await detect(model.model, model.version, picture)
-        if model.second_model is None or model.second_version is None:
-            return Judged(boxes)
-        return Judged(boxes, await detect(model.second_model, model.second_version, picture))
+        looks = await gather_bounded(lambda pair: detect(*pair, picture), _asked(model), requests)
+        return Judged(looks[0].boxes, looks[1].boxes if len(looks) > 1 else None, looks[-1].embedding)
     except ObjectMissing as error:
         return Unjudged(VerdictReason.OBJECT_MISSING, str(error))
     except ObjectChanged as error:
         return Unjudged(VerdictReason.OBJECT_CHANGED, str(error))
     except RefusedByModel as error:
         return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
+
+
+def _asked(model: ModelServing) -> tuple[tuple[str, int], ...]:
+    """Return the models to ask together, the serving one first."""
+    if model.second_model is None or model.second_version is None:
+        return ((model.model, model.version),)
+    return (model.model, model.version), (model.second_model, model.second_version)
+
+
+def eye_of(serving: ModelServing) -> str:
+    """Name the network whose embeddings pictures are compared by: the second model, for it stays while others come."""
+    if serving.second_model is None or serving.second_version is None:
+        return f"{serving.model}/{serving.version}"
+    return f"{serving.second_model}/{serving.second_version}"
 
 
 def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tuple[Memory, Outcome]:
@@ -92,8 +116,8 @@ def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tu
         return memory, _no_model(seen.unit.envelope.tenant)
     policy = policies.get(seen.unit.envelope.tenant, DEFAULT_POLICY)
     events: list[Event] = []
-    for frame, found in zip(seen.unit.body.frames, seen.frames, strict=True):
-        memory, said = _screen(memory, seen, frame, found, policy, lot=draw(frame.frame_id, salt))
+    for at in range(len(seen.frames)):
+        memory, said = _screen(memory, seen, seen.serving, at, policy, salt=salt)
         events.append(said)
     return memory, Emit(tuple(events))
 
@@ -109,43 +133,32 @@ def _no_model(tenant: str) -> DeadLetter:
 
 
 def _screen(
-    memory: Memory, seen: Seen, frame: IngestedFrame, found: Judged | Unjudged, policy: ScreenPolicy, *, lot: float
+    memory: Memory, seen: Seen, serving: ModelServing, at: int, policy: ScreenPolicy, *, salt: bytes
 ) -> tuple[Memory, Event]:
-    tenant, vehicle = seen.unit.envelope.tenant, seen.unit.body.vehicle
-    slice_key = f"{tenant}/{frame.condition}/{frame.camera}"
-    camera_key = f"{tenant}/{vehicle}/{frame.camera}"
-    limits = limits_of(memory, slice_key, tenant, policy)
-    nearest = memory.nearest_kept(camera_key, frame.dhash)
-    by_rule = within_allowance(policy.rules, frame, _all_boxes(found), memory.allowances.get(tenant, {}))
-    usual = memory.sharpness.get(camera_key, NOTHING_USUAL)
-    ruling = rule(frame, found, policy, Standing(lot, limits.threshold, nearest, usual, by_rule))
-    memory = memory.count(slice_key, ruling.verdict).see(camera_key, frame.laplacian_variance, policy.blur_ratio)
-    memory = memory.allow(tenant, policy.rules, ruling.rules)
-    if policy.controlled:
-        memory = _control(memory, ruling, budgets(slice_key, tenant, policy), policy)
-    if ruling.verdict is Verdict.KEPT:
-        memory = memory.keep(camera_key, frame.dhash)
+    frame, found = seen.unit.body.frames[at], seen.frames[at]
+    body = seen.unit.body
+    tenant = seen.unit.envelope.tenant
+    where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, eye_of(serving))
+    embedding = found.embedding if isinstance(found, Judged) else b""
     boxes = found.boxes if isinstance(found, Judged) else ()
-    said = describe(
+    scene = scene_of(memory, where, embedding)
+    lot = draw(frame.frame_id, salt)
+    facts = facts_of(memory, frame, where, seen.frames, at, policy=policy, scene=scene, lot=lot)
+    memory, ruling, limits = judge(memory, facts, policy)
+    memory = memory.look(where.tenant, where.slice_key, where.eye, embedding)
+    memory = memory.pass_by(where.camera_key, where.slice_key, embedding, scene.step)
+    if ruling.verdict is Verdict.KEPT:
+        memory = memory.keep(where.camera_key, KeptFrame(frame.dhash, objects_in(boxes, PERHAPS_THERE), embedding))
+        memory = memory.hang(where.slice_key, where.eye, scene.direction)
+    return memory, describe(
         seen.unit,
         frame,
         ruling,
         policy,
-        serving=seen.serving,
+        facts=facts,
+        serving=serving,
         limits=limits,
-        counters=memory.slices[slice_key],
+        counters=memory.slices[where.slice_key],
         boxes=boxes,
+        embedding=embedding,
     )
-    return memory, said
-
-
-def _all_boxes(found: Judged | Unjudged) -> tuple[Box, ...]:
-    return (*found.boxes, *(found.second or ())) if isinstance(found, Judged) else ()
-
-
-def _control(memory: Memory, ruling: Ruling, kept_shares: Mapping[str, float], policy: ScreenPolicy) -> Memory:
-    """Let the controllers of a slice, and of its tenant as a whole, see a frame."""
-    kept = ruling.verdict is Verdict.KEPT
-    for key, budget in kept_shares.items():
-        memory = memory.control(key, ruling.ranked, kept, budget=budget, audit_share=policy.audit_share)
-    return memory

@@ -40,13 +40,16 @@ class KeepRate:
     """What a slice's controller remembers.
 
     `debt`: frames that the budget allowed and that were not kept. `recent`: of the last 150 frames, "1" for a kept one.
-    `threshold` is None until there are 200 scores.
+    `threshold` is None until there are 200 scores. `scale` names what the scores were made by. `reach` are the scores
+    that the largest and the least share allowed to a slice reach, where it shares its tenant's threshold.
     """
 
     segments: tuple[Segment, ...] = (Segment(0),)
     debt: float = 0.0
     threshold: float | None = None
     recent: str = ""
+    scale: str = ""
+    reach: tuple[float, float] | None = None
 
     @property
     def scores(self) -> list[float]:
@@ -77,13 +80,26 @@ def rank(score: float, frame_id: str) -> float:
     return score * (1 - LOT) + lot * LOT
 
 
+def on_scale(state: KeepRate, scale: str) -> KeepRate:
+    """Return the state for scores of that scale: those of another one say nothing, what is owed stays owed."""
+    if state.scale == scale:
+        return state
+    empty = (Segment(state.segments[-1].number + 1),)
+    return replace(state, segments=empty, threshold=None, scale=scale, reach=None)
+
+
 def wanted_share(state: KeepRate, budget: float, audit_share: float) -> float:
     """Return q, the share of the scored frames to keep, 0..1: what the budget leaves after the audit, and the debt.
 
     The debt moves it to between half and twice of what it would be.
     """
-    left = max(0.0, budget - audit_share) / max(1e-9, (1 - audit_share) * state.share)
+    left = _share_of_scored(state, budget, audit_share)
     return min(1.0, max(left / 2, min(2 * left, left + state.debt / DEBT_OVER)))
+
+
+def _share_of_scored(state: KeepRate, budget: float, audit_share: float) -> float:
+    """Return what share of the scored frames a budget of all frames leaves after the audit; may be over 1."""
+    return max(0.0, budget - audit_share) / max(1e-9, (1 - audit_share) * state.share)
 
 
 def after_score(state: KeepRate, score: float, *, budget: float, audit_share: float) -> KeepRate:
@@ -97,14 +113,30 @@ def after_score(state: KeepRate, score: float, *, budget: float, audit_share: fl
     return _look_again(state, budget, audit_share) if len(newest.scores) % EVERY == 0 else state
 
 
-def after_frame(state: KeepRate, kept: bool, *, budget: float, audit_share: float) -> KeepRate:
-    """Return the state after one more frame, whatever became of it and why."""
+def reaching(state: KeepRate, allowed: tuple[float, float], audit_share: float) -> KeepRate:
+    """Return the state with the scores that the largest and the least allowed share of a slice's frames reach.
+
+    They are looked at every 25 scores, from 200 on.
+    """
+    count = len(state.segments[-1].scores)
+    if state.size < ENOUGH or count % EVERY:
+        return state
+    least, most = (_share_of_scored(state, share, audit_share) for share in allowed)
+    scores = state.scores
+    return replace(state, reach=(quantile(scores, min(1.0, most)), quantile(scores, min(1.0, least))))
+
+
+def after_frame(state: KeepRate, kept: bool, *, budget: float, audit_share: float, alarmed: bool = True) -> KeepRate:
+    """Return the state after one more frame, whatever became of it and why.
+
+    A whole tenant is not `alarmed`: its frames come from one road after another, and a night is no change of regime.
+    """
     newest = state.segments[-1]
     segments = (*state.segments[:-1], replace(newest, received=newest.received + 1))
     debt = round(min(DEBT_AT_MOST, max(-DEBT_AT_MOST, state.debt + budget - kept)), 6)
     recent = (state.recent + "01"[kept])[-WATCHED:]
     state = replace(state, segments=segments, debt=debt, recent=recent)
-    if len(recent) == WATCHED and abs(recent.count("1") / WATCHED - budget) > ALARM:
+    if alarmed and len(recent) == WATCHED and abs(recent.count("1") / WATCHED - budget) > ALARM:
         forgetful = replace(state, segments=segments[-REMEMBERED_AFTER_ALARM - 1 :], recent="")
         return _look_again(forgetful, budget, audit_share)
     return state

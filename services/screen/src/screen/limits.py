@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from roadloop_schemas.frames import BudgetState, ScreenPolicy
-from screen.keep_rate import NOTHING_KNOWN, wanted_share
+from screen.keep_rate import NOTHING_KNOWN, on_scale, wanted_share
 from screen.memory import Memory
+from screen.score import scale_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,12 @@ def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy)
     budget = budgets(slice_key, tenant, policy)[slice_key]
     if not policy.controlled:
         return Limits(policy.threshold, budget)
-    known = memory.threshold(slice_key, whole(tenant))
-    rate = memory.rates.get(slice_key, NOTHING_KNOWN)
+    scale = scale_of(policy)
+    rate = on_scale(memory.rates.get(slice_key, NOTHING_KNOWN), scale)
+    keys = (whole(tenant),) if policy.shared else (slice_key, whole(tenant))
+    known = memory.threshold(*keys, scale=scale)
+    if policy.shared and known is not None and rate.reach is not None:
+        known = min(max(known, rate.reach[0]), rate.reach[1])
     state = BudgetState(
         budget=budget,
         share=round(wanted_share(rate, budget, policy.audit_share), 6),
@@ -39,7 +44,8 @@ def whole(tenant: str) -> str:
 
 def budgets(slice_key: str, tenant: str, policy: ScreenPolicy) -> dict[str, float]:
     """Return the budgets a frame counts for: its slice's, and its tenant's unless the slice has one of its own."""
-    own = policy.slice_budgets.get(slice_key.removeprefix(f"{tenant}/"))
-    if own is not None:
+    name = slice_key.removeprefix(f"{tenant}/")
+    own = policy.slice_budgets.get(name, policy.slice_budgets.get(name.partition("/")[0]))
+    if own is not None and not policy.shared:
         return {slice_key: own}
     return {slice_key: policy.keep_budget, whole(tenant): policy.keep_budget}

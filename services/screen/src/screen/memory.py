@@ -5,31 +5,65 @@ A frozen value; `memory_entries.py` writes what changed of it with the batch tha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import exp
 
 import immutables
 
-from roadloop_schemas.frames import KeepRule, SliceCounters, Verdict
-from screen.keep_rate import NOTHING_KNOWN, KeepRate, after_frame, after_score
+from roadloop_schemas.frames import KeepRule, ScreenPolicy, SliceCounters, Verdict
+from screen import frugal, gallery, scenery
+from screen.embedding import Vector
+from screen.gallery import NOTHING_KEPT, Gallery
+from screen.keep_rate import NOTHING_KNOWN, KeepRate, after_frame, after_score, on_scale, reaching
 from screen.rules import after_frame as rules_after_frame
+from screen.scenery import Scenery
+from screen.score import scale_of
 from screen.sharpness import NOTHING_USUAL, Sharpness, after
 
 KEPT_PER_CAMERA = 16
+FADES = exp(-1 / 6)  # per frame
+NOTHING_SCENIC = Scenery()
 NOTHING_SEEN = SliceCounters(seen=0, kept=0, dropped=0, quarantined=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """Counters and keep rates by tenant/condition/camera; the rest by tenant/vehicle/camera.
+class KeptFrame:
+    """A kept frame of a camera: its 64-bit difference hash in hex, its embedding, and what it may show.
 
-    That is the difference hashes of the last kept frames, and how sharp pictures usually are. The keep rate of a tenant
-    as a whole is under tenant/*: it stands in for slices that are too young. What rules may still keep is by tenant.
+    `objects` is how many of each class, `embedding` is packed.
+    """
+
+    dhash: str
+    objects: tuple[tuple[str, int], ...] = ()
+    embedding: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """How many frames of a camera's drive were kept a short while ago: each counts 1, and fades."""
+
+    drive: str = ""
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Counters, keep rates, kept scenes by tenant/condition/camera; kept frames, sharpness by tenant/vehicle/camera.
+
+    The keep rate of a tenant as a whole is under tenant/*: it stands in for slices that are too young. What rules may
+    still keep is by tenant; what pictures usually look like, by tenant and by slice. `latest` is a camera's last
+    embedding, `strides` how far pictures of a slice usually are from the one before (`scenery.step`).
     """
 
     slices: immutables.Map[str, SliceCounters] = field(default_factory=immutables.Map)
-    kept: immutables.Map[str, tuple[str, ...]] = field(default_factory=immutables.Map)
+    kept: immutables.Map[str, tuple[KeptFrame, ...]] = field(default_factory=immutables.Map)
     rates: immutables.Map[str, KeepRate] = field(default_factory=immutables.Map)
     sharpness: immutables.Map[str, Sharpness] = field(default_factory=immutables.Map)
     allowances: immutables.Map[str, Mapping[str, float]] = field(default_factory=immutables.Map)
+    scenery: immutables.Map[str, Scenery] = field(default_factory=immutables.Map)
+    galleries: immutables.Map[str, Gallery] = field(default_factory=immutables.Map)
+    echoes: immutables.Map[str, Echo] = field(default_factory=immutables.Map)
+    latest: immutables.Map[str, bytes] = field(default_factory=immutables.Map)
+    strides: immutables.Map[str, float] = field(default_factory=immutables.Map)
 
     def count(self, slice_key: str, verdict: Verdict) -> "Memory":
         """Return the memory after one more frame of a slice."""
@@ -42,17 +76,21 @@ class Memory:
         )
         return replace(self, slices=self.slices.set(slice_key, after))
 
-    def control(self, key: str, ranked: float | None, kept: bool, *, budget: float, audit_share: float) -> "Memory":
+    def control(self, key: str, ranked: float | None, kept: bool, budget: float, policy: ScreenPolicy) -> "Memory":
         """Return the memory after a slice's controller has seen one more frame; `ranked` is None where none was."""
-        rate = self.rates.get(key, NOTHING_KNOWN)
+        rate = on_scale(self.rates.get(key, NOTHING_KNOWN), scale_of(policy))
+        audit_share, is_whole = policy.audit_share, key.endswith("/*")
         if ranked is not None:
             rate = after_score(rate, ranked, budget=budget, audit_share=audit_share)
-        rate = after_frame(rate, kept, budget=budget, audit_share=audit_share)
+        if policy.shared and ranked is not None:
+            rate = reaching(rate, policy.slice_range or (0.0, 1.0), audit_share)
+        alarmed = not (policy.shared and is_whole)
+        rate = after_frame(rate, kept, budget=budget, audit_share=audit_share, alarmed=alarmed)
         return replace(self, rates=self.rates.set(key, rate))
 
-    def threshold(self, *keys: str) -> float | None:
-        """Return the threshold of the first of these slices that has one."""
-        thresholds = (self.rates.get(key, NOTHING_KNOWN).threshold for key in keys)
+    def threshold(self, *keys: str, scale: str = "") -> float | None:
+        """Return the threshold of the first of these slices that has one for scores of that scale."""
+        thresholds = (on_scale(self.rates.get(key, NOTHING_KNOWN), scale).threshold for key in keys)
         return next((threshold for threshold in thresholds if threshold is not None), None)
 
     def see(self, camera_key: str, laplacian_variance: float, blur_ratio: float) -> "Memory":
@@ -70,12 +108,53 @@ class Memory:
         allowances = rules_after_frame(rules, kept_by, self.allowances.get(tenant, {}))
         return replace(self, allowances=self.allowances.set(tenant, allowances))
 
-    def keep(self, camera_key: str, dhash: str) -> "Memory":
+    def look(self, tenant: str, slice_key: str, eye: str, packed: bytes) -> "Memory":
+        """Return the memory after one more picture, as its embedding; without one, as it is.
+
+        What is usual for a tenant is held to its first pictures: it would learn the night as usual.
+        """
+        if not packed:
+            return self
+        of_tenant = self.scenery.get(tenant, NOTHING_SCENIC)
+        known = self.scenery.set(tenant, scenery.after(of_tenant, eye, packed, anchored=True))
+        of_slice = scenery.after(self.scenery.get(slice_key, NOTHING_SCENIC), eye, packed)
+        return replace(self, scenery=known.set(slice_key, of_slice))
+
+    def pass_by(self, camera_key: str, slice_key: str, packed: bytes, step: float | None) -> "Memory":
+        """Return the memory after one more picture of a camera, a `step` from its last one where that is known."""
+        if not packed:
+            return self
+        memory = replace(self, latest=self.latest.set(camera_key, packed))
+        if not step:
+            return memory
+        stride = frugal.moved(self.strides.get(slice_key, 0.0), step)
+        return replace(memory, strides=self.strides.set(slice_key, stride))
+
+    def resound(self, camera_key: str, drive: str, kept: bool) -> "Memory":
+        """Return the memory after one more frame of a camera's drive."""
+        value = round(self.echo(camera_key, drive) * FADES + kept, 6)
+        return replace(self, echoes=self.echoes.set(camera_key, Echo(drive, value)))
+
+    def echo(self, camera_key: str, drive: str) -> float:
+        """Return how many frames of a camera's drive were kept a short while ago, each faded by its age."""
+        known = self.echoes.get(camera_key)
+        return known.value if known is not None and known.drive == drive else 0.0
+
+    def hang(self, slice_key: str, eye: str, scene: Vector | None) -> "Memory":
+        """Return the memory after a scene was kept; None where it could not be told from the usual."""
+        if scene is None:
+            return self
+        kept = gallery.add(self.galleries.get(slice_key, NOTHING_KEPT), eye, scene)
+        return replace(self, galleries=self.galleries.set(slice_key, kept))
+
+    def keep(self, camera_key: str, frame: KeptFrame) -> "Memory":
         """Return the memory after a frame was kept."""
-        newest = (*self.kept.get(camera_key, ()), dhash)[-KEPT_PER_CAMERA:]
+        newest = (*self.kept.get(camera_key, ()), frame)[-KEPT_PER_CAMERA:]
         return replace(self, kept=self.kept.set(camera_key, newest))
 
-    def nearest_kept(self, camera_key: str, dhash: str) -> int | None:
-        """Return the Hamming distance to the most similar kept frame of a camera, in bits of 64."""
+    def nearest_kept(self, camera_key: str, dhash: str) -> tuple[int, KeptFrame] | None:
+        """Return a camera's most similar kept frame with its Hamming distance in bits of 64; of equals the newest."""
         mine = int(dhash, 16)
-        return min(((int(other, 16) ^ mine).bit_count() for other in self.kept.get(camera_key, ())), default=None)
+        kept = reversed(self.kept.get(camera_key, ()))
+        distances = (((int(frame.dhash, 16) ^ mine).bit_count(), frame) for frame in kept)
+        return min(distances, key=lambda pair: pair[0], default=None)

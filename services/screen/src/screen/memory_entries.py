@@ -2,19 +2,31 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TypeVar
 
 import immutables
 
 from roadloop_runtime.records import Event, Record, event
 from roadloop_schemas.cloudevents import derive_id
-from roadloop_schemas.frames import KeepRateState, RingSegment, ScreenMemory, UsualSharpness
+from roadloop_schemas.frames import (
+    KeepRateState,
+    KeptScene,
+    RingSegment,
+    SceneryState,
+    ScreenMemory,
+    UsualSharpness,
+)
+from screen.embedding import as_text, from_text, pack, unpack
+from screen.gallery import NOTHING_KEPT, SHELF, SHELVES, Gallery, Shelf
 from screen.keep_rate import NOTHING_KNOWN, SEGMENTS, KeepRate, Segment
-from screen.memory import Memory
+from screen.memory import Echo, KeptFrame, Memory
+from screen.scenery import Scenery
 from screen.sharpness import Sharpness
 
 V = TypeVar("V")
 TOPIC = "screen.memory.v1"
+SCENE_PLACES = (SHELVES + 1) * SHELF  # as many as are looked at, with the shelf that is being filled
 SEGMENT_PLACES = 2 * SEGMENTS  # a place is written anew long after its segment was forgotten
 
 
@@ -22,14 +34,32 @@ def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
     """Return the entries that changed since the last settle."""
     for key, counters in _changed(old.slices, new.slices):
         yield _entry(partition, f"slice:{key}", ScreenMemory(slice=key, counters=counters), str(counters.seen))
-    for key, hashes in _changed(old.kept, new.kept):
-        yield _entry(partition, f"camera:{key}", ScreenMemory(camera=key, kept_dhashes=hashes), hashes[-1])
+    for key, kept in _changed(old.kept, new.kept):
+        body = ScreenMemory(
+            camera=key,
+            kept_dhashes=tuple(frame.dhash for frame in kept),
+            kept_objects=tuple(dict(frame.objects) for frame in kept),
+            kept_embeddings=tuple(as_text(frame.embedding) for frame in kept),
+        )
+        yield _entry(partition, f"camera:{key}", body, kept[-1].dhash)
     for key, usual in _changed(old.sharpness, new.sharpness):
         known = UsualSharpness(median=usual.median, seen=usual.seen, in_a_row=usual.in_a_row)
         yield _entry(partition, f"sharpness:{key}", ScreenMemory(camera=key, sharpness=known), str(usual.seen))
     for key, allowances in _changed(old.allowances, new.allowances):
         body = ScreenMemory(tenant=key, allowances=dict(allowances))
         yield _entry(partition, f"rules:{key}", body, body.model_dump_json())
+    for key, scenery in _changed(old.scenery, new.scenery):
+        state = SceneryState(eye=scenery.eye, seen=scenery.seen, moments=as_text(scenery.moments))
+        yield _entry(partition, f"scenery:{key}", ScreenMemory(scene_of=key, scenery=state), str(scenery.seen))
+    for key, echo in _changed(old.echoes, new.echoes):
+        body = ScreenMemory(camera=key, drive=echo.drive, echo=echo.value)
+        yield _entry(partition, f"echo:{key}", body, body.model_dump_json())
+    for key, packed in _changed(old.latest, new.latest):
+        yield _entry(partition, f"latest:{key}", ScreenMemory(camera=key, latest=as_text(packed)), as_text(packed))
+    for key, stride in _changed(old.strides, new.strides):
+        yield _entry(partition, f"stride:{key}", ScreenMemory(slice=key, stride=stride), str(stride))
+    for key, gallery in _changed(old.galleries, new.galleries):
+        yield from _scene_entries(partition, key, old.galleries.get(key, NOTHING_KEPT), gallery)
     for key, rate in _changed(old.rates, new.rates):
         yield from _rate_entries(partition, key, old.rates.get(key, NOTHING_KNOWN), rate)
 
@@ -38,10 +68,26 @@ def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> Iterable[tuple[str, 
     return ((key, value) for key, value in new.items() if old.get(key) is not value)
 
 
+def _scene_entries(partition: int, key: str, old: Gallery, new: Gallery) -> Iterable[Event]:
+    """Return the scenes that were hung since: each has its own place in turn."""
+    since = new.shelves[0].number
+    for shelf, number, scene in new.since(old.next_number):
+        kept = KeptScene(eye=new.eye, number=number, shelf=shelf.number, since=since, scene=as_text(pack(scene)))
+        place = f"scene:{key}#{number % SCENE_PLACES}"
+        yield _entry(partition, place, ScreenMemory(slice=key, kept_scene=kept), str(number))
+
+
 def _rate_entries(partition: int, key: str, old: KeepRate, new: KeepRate) -> Iterable[Event]:
     """Return a controller's state, and of its scores the segments that changed: each has its own place in turn."""
     mark = f"{new.segments[-1].number}.{new.segments[-1].received}"
-    state = KeepRateState(first=new.segments[0].number, debt=new.debt, threshold=new.threshold, recent=new.recent)
+    state = KeepRateState(
+        first=new.segments[0].number,
+        debt=new.debt,
+        threshold=new.threshold,
+        recent=new.recent,
+        scale=new.scale,
+        reach=new.reach,
+    )
     yield _entry(partition, f"rate:{key}", ScreenMemory(slice=key, keep_rate=state), mark)
     known = {id(segment) for segment in old.segments}
     for segment in new.segments:
@@ -73,11 +119,50 @@ def _remembered(entries: Sequence[ScreenMemory]) -> Memory:
     sharpness = {entry.camera: entry.sharpness for entry in entries if entry.camera and entry.sharpness}
     return Memory(
         immutables.Map({entry.slice: entry.counters for entry in entries if entry.slice and entry.counters}),
-        immutables.Map({entry.camera: entry.kept_dhashes for entry in entries if entry.camera and entry.kept_dhashes}),
+        immutables.Map({entry.camera: _kept(entry) for entry in entries if entry.camera and entry.kept_dhashes}),
         immutables.Map(_rates(entries)),
         immutables.Map({key: Sharpness(u.median, u.seen, u.in_a_row) for key, u in sharpness.items()}),
         immutables.Map({entry.tenant: entry.allowances for entry in entries if entry.tenant}),
+        immutables.Map(
+            {entry.scene_of: _scenery(entry.scenery) for entry in entries if entry.scene_of and entry.scenery}
+        ),
+        immutables.Map(_galleries(entries)),
+        immutables.Map({e.camera: Echo(e.drive or "", e.echo) for e in entries if e.camera and e.echo is not None}),
+        immutables.Map({entry.camera: from_text(entry.latest) for entry in entries if entry.camera and entry.latest}),
+        immutables.Map({entry.slice: entry.stride for entry in entries if entry.slice and entry.stride is not None}),
     )
+
+
+def _kept(entry: ScreenMemory) -> tuple[KeptFrame, ...]:
+    """Return a camera's kept frames; in entries from before scenes were looked at they have their hashes alone."""
+    objects = entry.kept_objects or ({},) * len(entry.kept_dhashes)
+    embeddings = entry.kept_embeddings or ("",) * len(entry.kept_dhashes)
+    found = zip(entry.kept_dhashes, objects, embeddings, strict=True)
+    return tuple(KeptFrame(dhash, tuple(sorted(counted.items())), from_text(text)) for dhash, counted, text in found)
+
+
+def _scenery(state: SceneryState) -> Scenery:
+    return Scenery(state.eye, state.seen, from_text(state.moments))
+
+
+def _galleries(entries: Sequence[ScreenMemory]) -> Mapping[str, Gallery]:
+    """Return the galleries from their scenes: the newest of each says which ones are still looked at."""
+    scenes: dict[str, dict[int, KeptScene]] = {}
+    for entry in entries:
+        if entry.slice and entry.kept_scene:
+            scenes.setdefault(entry.slice, {})[entry.kept_scene.number] = entry.kept_scene
+    return {key: _gallery([held[number] for number in sorted(held)]) for key, held in scenes.items()}
+
+
+def _gallery(scenes: Sequence[KeptScene]) -> Gallery:
+    lasting = [scene for scene in scenes if scene.number >= scenes[-1].since]
+    shelves = [_shelf(number, list(group)) for number, group in groupby(lasting, key=lambda scene: scene.shelf)]
+    return Gallery(scenes[-1].eye, tuple(shelves))
+
+
+def _shelf(number: int, scenes: Sequence[KeptScene]) -> Shelf:
+    vectors = [unpack(from_text(scene.scene)) for scene in scenes]
+    return Shelf(number, len(vectors[0]), b"".join(vector.astype("<f4").tobytes() for vector in vectors))
 
 
 def _rates(entries: Sequence[ScreenMemory]) -> Mapping[str, KeepRate]:
@@ -93,4 +178,6 @@ def _rates(entries: Sequence[ScreenMemory]) -> Mapping[str, KeepRate]:
 
 def _rate(state: KeepRateState, segments: Mapping[int, Segment]) -> KeepRate:
     lasting = tuple(segments[number] for number in sorted(segments) if number >= state.first)
-    return KeepRate(lasting or (Segment(state.first),), state.debt, state.threshold, state.recent)
+    return KeepRate(
+        lasting or (Segment(state.first),), state.debt, state.threshold, state.recent, state.scale, state.reach
+    )

@@ -4,11 +4,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from roadloop_schemas.models import ModelReleased
+
+SERVING = ("model.py", "detector.py", "answer.py", "canvas.py", "card.py")  # what a version directory stands alone with
 
 
 def holds(repository: Path, model: str, version: int) -> bool:
@@ -22,7 +25,8 @@ def publish(repository: Path, release: ModelReleased, weights: bytes) -> None:
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=repository))
     (staging / "model.onnx").write_bytes(weights)
     (staging / "detector.json").write_text(release.card.model_dump_json())
-    (staging / "model.py").write_text(template("model.py"))
+    for name in SERVING:
+        (staging / name).write_text(template(name))
     staging.chmod(0o755)
     try:
         staging.rename(model / str(release.version))
@@ -32,13 +36,22 @@ def publish(repository: Path, release: ModelReleased, weights: bytes) -> None:
             raise
 
 
-def config(model: str, versions: Sequence[int], epoch: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Instances:
+    """How many instances of a model run, and where: `auto` is on each GPU that the server sees, else on the CPU."""
+
+    count: int = 2
+    kind: Literal["auto", "cpu", "gpu"] = "auto"
+
+
+def config(model: str, versions: Sequence[int], epoch: int, instances: Instances) -> dict[str, Any]:
     """Return the full configuration: overrides stick in the server, so all of it is sent every time.
 
     A changed epoch makes the server start its instances anew, which heals a dead stub.
     """
     full: dict[str, Any] = json.loads(template("config.json"))
     full["name"] = model
+    full["instance_group"] = [{"count": instances.count, "kind": f"KIND_{instances.kind.upper()}"}]
     full["version_policy"] = {"specific": {"versions": list(versions)}}
     full.setdefault("parameters", {})["epoch"] = {"string_value": str(epoch)}
     return full

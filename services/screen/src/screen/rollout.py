@@ -25,6 +25,7 @@ from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased, ModelServing, ServingState
 from screen import canary, repository
 from screen.handle import Fetch, RefusedByModel
+from screen.repository import Instances
 from screen.settings import RolloutSettings
 from screen.triton import NotLoadable, Triton
 
@@ -38,7 +39,8 @@ Tell = Callable[[Event], Awaitable[None]]
 class Rollout:
     """Desired state (releases), told state (serving events) and one hand on the model server."""
 
-    def __init__(self, fetch: Fetch, triton: Triton, folder: Path, tell: Tell) -> None:
+    def __init__(self, fetch: Fetch, triton: Triton, folder: Path, tell: Tell, instances: Instances) -> None:
+        self._instances = instances
         self._fetch = fetch
         self._triton = triton
         self._folder = folder
@@ -118,7 +120,7 @@ class Rollout:
         serving = self._serving.get(release.model)
         beside = {version, serving.version, serving.previous_version or version} if serving else {version}
         versions = [v for v in sorted(beside) if repository.holds(self._folder, release.model, v)]
-        config = repository.config(release.model, versions, self._epoch)
+        config = repository.config(release.model, versions, self._epoch, self._instances)
         await self._triton.load(release.model, json.dumps(config))
         await self._triton.detect(release.model, version, canary.PICTURE)
 
@@ -175,7 +177,8 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
     async def tell(said: Event) -> None:
         await writer.transact([said], {}, "")
 
-    rollout = Rollout(store.fetch, triton, settings.model_repository, tell)
+    instances = Instances(settings.model_instances, settings.model_kind)
+    rollout = Rollout(store.fetch, triton, settings.model_repository, tell, instances)
     rollout.recall(list(await read_partition(settings.kafka_bootstrap, Partition(SERVING, 0))))
     follower = Follower(settings.kafka_bootstrap, RELEASED, rollout.take)
     try:

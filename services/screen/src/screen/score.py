@@ -1,11 +1,18 @@
-"""How much would this frame teach? Transparent parts, each 0..1, and their weighted mean. Pure."""
+"""How much would this frame teach? Transparent parts, each 0..1, and what they come to together. Pure."""
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from math import exp, log2
+from types import MappingProxyType
 
-from screen.detections import Box, iou, match
+from roadloop_schemas.frames import ErrorPredictor, ScreenPolicy
+from screen.detections import Box, match, served
 
 CONFIDENT = 0.35
+FIXED_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"uncertainty": 1.0, "disagreement": 1.0, "crowd": 1.0, "unusual": 1.0}
+)
+NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
 
 
 def entropy(p: float) -> float:
@@ -13,9 +20,13 @@ def entropy(p: float) -> float:
     return 0.0 if p <= 0 or p >= 1 else -p * log2(p) - (1 - p) * log2(1 - p)
 
 
-def uncertainty(boxes: Sequence[Box]) -> float:
-    """Return the mean entropy of the three most uncertain boxes: three, so that a crowd cannot win by its number."""
-    return sum(sorted((entropy(box.score) for box in boxes), reverse=True)[:3]) / 3
+def uncertainty(boxes: Sequence[Box], class_weights: Mapping[str, float] = NO_WEIGHTS) -> float:
+    """Return the mean entropy of the three most uncertain boxes: three, so that a crowd cannot win by its number.
+
+    A class counts by its weight, 0 to 2, and 1 where it has none.
+    """
+    found = (entropy(box.score) * class_weights.get(box.class_name, 1.0) for box in boxes)
+    return min(1.0, sum(sorted(found, reverse=True)[:3]) / 3)
 
 
 def low_top_score(boxes: Sequence[Box]) -> float:
@@ -23,37 +34,63 @@ def low_top_score(boxes: Sequence[Box]) -> float:
     return 1.0 - max((box.score for box in boxes), default=0.0)
 
 
-def disagreement(ours: Sequence[Box], theirs: Sequence[Box]) -> float:
-    """Return how differently two models see a frame, 0 (the same) to 1.
+def disagreement(ours: Sequence[Box], theirs: Sequence[Box], class_weights: Mapping[str, float] = NO_WEIGHTS) -> float:
+    """Return how differently two models decide on a frame, 0 (the same) to 1: n / (n + 2) of n claims that differ.
 
-    Sum over matched or lonely boxes with a score of at least 0.35 in either: |difference| of the scores where the
-    class is the same, else the larger score; 1 - IoU on top where both are above 0.5. Squashed by 1 - exp(-sum).
+    A claim is a box with a score of at least 0.35, one per place. It differs where the other model claims another class
+    at that place, or nothing; each counts by the weight of its class. How sure they are is left out: two networks'
+    scores are not calibrated alike, and their differences drown what they decide.
     """
-    total = 0.0
-    for one, other in match(ours, theirs):
-        scores = [box.score for box in (one, other) if box is not None]
-        if max(scores) < CONFIDENT:
-            continue
-        if one is None or other is None or one.class_name != other.class_name:
-            total += max(scores)
-        else:
-            total += abs(one.score - other.score)
-            total += 1 - iou(one, other) if min(scores) > 0.5 else 0.0
-    return 1 - exp(-total)
+    pairs = match(served(ours, CONFIDENT), served(theirs, CONFIDENT))
+    found = sum(_apart(one, other, class_weights) for one, other in pairs)
+    return found / (found + 2)
 
 
-def parts(ours: Sequence[Box], theirs: Sequence[Box] | None) -> dict[str, float]:
-    """Score a frame by every part that can be had; `theirs` is None where no second model serves."""
-    found = {"uncertainty": uncertainty(ours), "low_top_score": low_top_score(ours)}
-    if theirs is not None:
-        found["disagreement"] = disagreement(ours, theirs)
-    return {name: round(value, 6) for name, value in found.items()}
+def _apart(one: Box | None, other: Box | None, class_weights: Mapping[str, float]) -> float:
+    if one is not None and other is not None and one.class_name == other.class_name:
+        return 0.0
+    best = max((box for box in (one, other) if box is not None), key=lambda box: box.score)
+    return class_weights.get(best.class_name, 1.0)
 
 
-def combine(found: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """Return the weighted mean of the parts that are there, 0..1; every part counts alike where no weight is given."""
-    used = {name: weights.get(name, 0.0) for name in found} if weights else dict.fromkeys(found, 1.0)
+def objects(boxes: Sequence[Box]) -> float:
+    """Return how many things a model claims, squashed by n / (n + 5): more of them, more to be wrong about."""
+    claims = len(served(boxes, CONFIDENT))
+    return claims / (claims + 5)
+
+
+def crowd(boxes: Sequence[Box]) -> float:
+    """Return how many boxes are neither clearly something nor clearly nothing, 0.15 to 0.6; squashed by n / (n + 3)."""
+    unsettled = sum(0.15 <= box.score <= 0.6 for box in boxes)
+    return unsettled / (unsettled + 3)
+
+
+def combine(found: Mapping[str, float], policy: ScreenPolicy) -> float:
+    """Return a frame's score, 0..1: the chance of an error where the policy has a predictor, else the weighted mean.
+
+    Where the policy gives no weights, those of `FIXED_WEIGHTS` count.
+    """
+    if policy.predictor is not None:
+        return round(chance(found, policy.predictor), 6)
+    weights = policy.weights or FIXED_WEIGHTS
+    used = {name: weights.get(name, 0.0) for name in found}
     total = sum(used.values())
     if total <= 0:
         return 0.0
     return round(min(1.0, max(0.0, sum(found[name] * weight for name, weight in used.items()) / total)), 6)
+
+
+def scale_of(policy: ScreenPolicy) -> str:
+    """Name what a policy makes scores of: those of another scale cannot be compared. "" for the fixed weights."""
+    made_of = (policy.weights, policy.class_weights, policy.predictor)
+    if not any(made_of):
+        return ""
+    weighed_by = policy.weights if policy.predictor is None else (policy.predictor.intercept, policy.predictor.weights)
+    return blake2b(repr((weighed_by, policy.class_weights)).encode(), digest_size=6).hexdigest()
+
+
+def chance(found: Mapping[str, float], predictor: ErrorPredictor) -> float:
+    """Return the chance that the serving model errs in a frame, 0..1; a part that is not there counts as its mean."""
+    parts = ((weight, found.get(name, predictor.means.get(name, 0.0))) for name, weight in predictor.weights.items())
+    logit = predictor.intercept + sum(weight * part for weight, part in parts)
+    return 1 / (1 + exp(-min(500.0, max(-500.0, logit))))

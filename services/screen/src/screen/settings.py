@@ -1,6 +1,7 @@
 """Settings of screening's processes."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -14,14 +15,16 @@ class TritonSettings(ObjectSettings):
 
 
 class Settings(TritonSettings):
-    """Of the worker. `observing` units are looked at together, and `frames_at_once` of all their frames.
+    """Of the worker. `observing` units are looked at together, and `frames_at_once` of all their pictures are held.
 
+    Of these, as many wait at the model server as `requests_at_once` allow, one for each model that is asked.
     `audit_salt` is a secret of the fleet's, 16 to 64 bytes: it draws the frames that check the screening.
     """
 
     audit_salt: SecretStr
     observing: int = Field(default=8, ge=1, le=256)
-    frames_at_once: int = Field(default=16, ge=1, le=1024)
+    frames_at_once: int = Field(default=32, ge=1, le=1024)
+    requests_at_once: int = Field(default=32, ge=1, le=1024)
     units_in_flight: int = Field(default=32, ge=1, le=4096)
 
     @field_validator("audit_salt")
@@ -33,6 +36,12 @@ class Settings(TritonSettings):
 
 
 class RolloutSettings(TritonSettings):
-    """Of the rollout process: it alone may write the model repository."""
+    """Of the rollout process: it alone may write the model repository.
+
+    `model_instances` is for each model: the cores to run it on, or the instances on each GPU. `model_kind` is `auto`
+    (the GPUs that the model server sees, else the CPU), `cpu` or `gpu`.
+    """
 
     model_repository: Path
+    model_instances: int = Field(default=2, ge=1, le=64)
+    model_kind: Literal["auto", "cpu", "gpu"] = "auto"

@@ -1,12 +1,9 @@
-"""How sharp a camera's pictures usually are: blur is told by that, for lenses and scenes differ fifty-fold. Pure.
-
-The running median is a frugal one (Ma, Muthukrishnan and Sandler, 2013): a step up where a value is above it, a step
-down where it is below. In steps of 2 % it is one number per camera, and fifty-fold it moves in 200 frames.
-"""
+"""How sharp a camera's pictures usually are: blur is told by that, for lenses and scenes differ fifty-fold. Pure."""
 
 from dataclasses import dataclass
 
-STEP = 1.02
+from screen import frugal
+
 KNOWN_AFTER = 50
 IN_A_ROW_AT_NIGHT = 3
 
@@ -42,7 +39,4 @@ def after(usual: Sharpness, laplacian_variance: float, *, ratio: float) -> Sharp
     """Return what is usual after one more picture."""
     found = relative(usual, laplacian_variance)
     in_a_row = usual.in_a_row + 1 if found is not None and found < ratio else 0
-    if usual.median <= 0:
-        return Sharpness(round(laplacian_variance, 6), usual.seen + 1, in_a_row)
-    moved = usual.median * STEP if laplacian_variance > usual.median else usual.median / STEP
-    return Sharpness(round(moved, 6), usual.seen + 1, in_a_row)
+    return Sharpness(frugal.moved(usual.median, laplacian_variance), usual.seen + 1, in_a_row)

@@ -10,11 +10,14 @@ from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferReques
 from tritonclient.utils import InferenceServerException
 
 from roadloop_runtime.outcome import Transient
-from screen.detections import Box
-from screen.handle import RefusedByModel
+from screen.detections import Box, Look
+from screen.embedding import pack
+from screen.handle import MAX_PICTURE_BYTES, RefusedByModel
 
-DEADLINE_S = 10.0
-MAX_PICTURE_BYTES = 20 * 1024 * 1024
+DEADLINE_S = 10.0  # the server gives up what has waited for 2 s: to be later than this, it has to hang
+# What the server says of itself and not of a picture: its queue is full or slow, or an instance's process has died.
+# Where one of several is dead a canary does not show it, for the others may answer.
+OUTAGES = ("Exceeds maximum queue size", "Request timeout expired", "is not healthy")
 FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
 Classes = Callable[[str, int], tuple[str, ...]]
 
@@ -28,6 +31,20 @@ def is_fault_of_model(status: str | None) -> bool:
     return status == "StatusCode.INVALID_ARGUMENT"
 
 
+def failure_of(asked: str, status: str, said: str) -> RefusedByModel | Transient:
+    """Return what a refused request means, by its gRPC status: the picture's fault, an outage, or who knows."""
+    if "INVALID_ARGUMENT" in status:
+        return RefusedByModel(said)
+    busy = "RESOURCE_EXHAUSTED" in status or any(words in said for words in OUTAGES)
+    return Transient("triton", f"{asked}: {status}: {said}", busy=busy)
+
+
+def kind_of(failure: RefusedByModel | Transient) -> str:
+    if isinstance(failure, RefusedByModel):
+        return "refused"
+    return "busy" if failure.busy else "transient"
+
+
 class Triton:
     """One long-lived client. `classes` names a model version's classes by index."""
 
@@ -35,20 +52,21 @@ class Triton:
         self._client = InferenceServerClient(address)
         self._classes = classes
 
-    async def detect(self, model: str, version: int, picture: bytes) -> tuple[Box, ...]:
-        """Return what a model version sees in a JPEG or PNG.
+    async def detect(self, model: str, version: int, picture: bytes) -> Look:
+        """Return what a model version makes of a JPEG or PNG.
 
         Raises RefusedByModel where the picture is at fault, Transient for the rest.
         """
         if not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise RefusedByModel(f"{len(picture)} bytes; 1 to {MAX_PICTURE_BYTES} are taken")
-        rows = await self._infer(model, version, picture)
+        answer = await self._infer(model, version, picture)
         names = self._classes(model, version)
-        return tuple(
-            Box(float(x1), float(y1), float(x2), float(y2), float(score), names[int(index)])
-            for x1, y1, x2, y2, score, index in rows
+        boxes = tuple(
+            Box(x1, y1, x2, y2, score, names[int(index)])
+            for x1, y1, x2, y2, score, index in answer.as_numpy("DETECTIONS").reshape(-1, 6).tolist()
             if int(index) < len(names)
         )
+        return Look(boxes, pack(answer.as_numpy("EMBEDDING").reshape(-1)))
 
     async def _infer(self, model: str, version: int, picture: bytes) -> Any:
         image = InferInput("IMAGE", [1, len(picture)], "UINT8")
@@ -58,21 +76,17 @@ class Triton:
                 model,
                 [image],
                 model_version=str(version),
-                outputs=[InferRequestedOutput("DETECTIONS")],
+                outputs=[InferRequestedOutput("DETECTIONS"), InferRequestedOutput("EMBEDDING")],
                 client_timeout=DEADLINE_S,
             )
         except InferenceServerException as error:
-            if "INVALID_ARGUMENT" in str(error.status()):
-                FAILED.labels("refused").inc()
-                raise RefusedByModel(error.message()) from error
-            FAILED.labels("transient").inc()
-            busy = "RESOURCE_EXHAUSTED" in str(error.status())
-            said = f"{model} v{version}: {error.status()}: {error.message()}"
-            raise Transient("triton", said, busy=busy) from error
+            failure = failure_of(f"{model} v{version}", str(error.status()), str(error.message()))
+            FAILED.labels(kind_of(failure)).inc()
+            raise failure from error
         except grpc.RpcError as error:
             FAILED.labels("transient").inc()
             raise Transient("triton", f"{model} v{version}: {error}") from error
-        return answer.as_numpy("DETECTIONS").reshape(-1, 6)
+        return answer
 
     async def is_ready(self, model: str, version: int) -> bool:
         """Say whether a version answers readiness; a dead python stub still does, so ask `detect` as well."""
@@ -80,6 +94,14 @@ class Triton:
             return bool(await self._client.is_model_ready(model, str(version), client_timeout=2))
         except (InferenceServerException, grpc.RpcError):
             return False
+
+    async def newest(self, model: str) -> int:
+        """Return the highest version of a model that is ready; raise Transient where there is none."""
+        try:
+            described = await self._client.get_model_metadata(model, client_timeout=5)
+        except (InferenceServerException, grpc.RpcError) as error:
+            raise Transient("triton", f"{model}: {error}") from error
+        return max(map(int, described.versions))
 
     async def is_live(self) -> bool:
         try:

@@ -1,38 +1,25 @@
 """Keep, drop or quarantine a frame, and why. Pure: facts and a policy in, a value out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, Verdict, VerdictReason
+from roadloop_schemas.frames import ScreenPolicy, Verdict, VerdictReason
 from screen import score
-from screen.detections import Box
+from screen.facts import Facts
 from screen.keep_rate import rank
 from screen.sharpness import NOTHING_USUAL, Sharpness, is_blurred
 
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What the models saw in a frame. `second` is None where no second model serves."""
-
-    boxes: tuple[Box, ...]
-    second: tuple[Box, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unjudged:
-    """Why no model could judge a frame."""
-
-    reason: VerdictReason
-    detail: str
+BY_SCORE = (VerdictReason.SCORE, VerdictReason.BELOW_THRESHOLD)
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """The verdict on one frame with all that led to it. `score` is None where the frame was not judged.
 
-    `ranked` is what was compared with the threshold; None where the score had nothing to decide.
+    `ranked` is what was compared with the threshold; None where the score had nothing to decide. `echo` is
+    how many frames of its camera's drive were kept a short while ago.
     """
 
     verdict: Verdict
@@ -42,6 +29,7 @@ class Ruling:
     audit: bool = False
     ranked: float | None = None
     rules: tuple[str, ...] = ()
+    echo: float = 0.0
     detail: str = ""
 
 
@@ -56,56 +44,71 @@ def draw(frame_id: str, salt: bytes) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a frame meets: its lot, its slice's threshold, the nearest kept frame in bits of 64, its camera's sharpness.
+    """What a frame meets: its slice's threshold, 0..1, its camera's usual sharpness, and the rules that may keep it.
 
-    `lot` is uniform in [0, 1), `threshold` 0..1; `rules` are the names of the rules that would keep it.
+    `echo` is how many frames of its camera's drive were kept a short while ago, each faded by its age.
     """
 
-    lot: float
     threshold: float
-    nearest_kept: int | None = None
     usual: Sharpness = NOTHING_USUAL
     rules: tuple[str, ...] = ()
+    echo: float = 0.0
 
 
-def rule(frame: IngestedFrame, seen: Judged | Unjudged, policy: ScreenPolicy, standing: Standing) -> Ruling:
+def rule(facts: Facts, policy: ScreenPolicy, standing: Standing) -> Ruling:
     """Say whether a frame goes to labelling.
 
     Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - blur and
-    exposure - near duplicate of a kept frame - named rules - score against the threshold.
+    exposure - near duplicate of a kept frame - nothing there - named rules - score against the threshold.
     A controlled threshold is one of the scores themselves: there the frame's lot tells equal scores apart.
     """
-    if isinstance(seen, Unjudged):
-        return Ruling(Verdict.QUARANTINED, (seen.reason,), detail=seen.detail)
-    found = score.parts(seen.boxes, seen.second)
-    total = score.combine(found, policy.weights)
-    audit = standing.lot < policy.audit_share
-    ranked = rank(total, frame.frame_id) if policy.controlled else total
-    if dropped := _useless(frame, policy, standing):
-        reasons: Sequence[VerdictReason] = (VerdictReason.AUDIT,) if audit else (dropped,)
-    elif standing.rules:
-        reasons = (VerdictReason.AUDIT, VerdictReason.RULE) if audit else (VerdictReason.RULE,)
-    elif ranked >= standing.threshold:
-        reasons = (VerdictReason.AUDIT, VerdictReason.SCORE) if audit else (VerdictReason.SCORE,)
-    else:
-        reasons = (VerdictReason.AUDIT,) if audit else (VerdictReason.BELOW_THRESHOLD,)
-    kept = audit or reasons[-1] in (VerdictReason.SCORE, VerdictReason.RULE)
-    by_rule = standing.rules if VerdictReason.RULE in reasons else ()
-    verdict = Verdict.KEPT if kept else Verdict.DROPPED
-    return Ruling(verdict, tuple(reasons), total, found, audit, None if dropped or by_rule else ranked, by_rule)
+    if facts.unjudged is not None:
+        return Ruling(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
+    total = round(score.combine(facts.parts, policy) / (1 + policy.spread * standing.echo), 6)
+    ranked = rank(total, facts.frame_id) if policy.controlled else total
+    why = _useless(facts, policy, standing) or _worth(ranked, standing)
+    audit = facts.lot < policy.audit_share
+    by_score = ranked if why in BY_SCORE else None
+    by_rule = standing.rules if why is VerdictReason.RULE else ()
+    return Ruling(*_with_audit(why, audit), total, facts.parts, audit, by_score, by_rule, standing.echo)
 
 
-def _useless(frame: IngestedFrame, policy: ScreenPolicy, standing: Standing) -> VerdictReason | None:
+def _worth(ranked: float, standing: Standing) -> VerdictReason:
+    if standing.rules:
+        return VerdictReason.RULE
+    return VerdictReason.SCORE if ranked >= standing.threshold else VerdictReason.BELOW_THRESHOLD
+
+
+def _with_audit(why: VerdictReason, audit: bool) -> tuple[Verdict, tuple[VerdictReason, ...]]:
+    """Return a verdict with its reasons: the audit keeps what anything else would drop."""
+    keeps = why in (VerdictReason.SCORE, VerdictReason.RULE)
+    if not audit:
+        return Verdict.KEPT if keeps else Verdict.DROPPED, (why,)
+    return Verdict.KEPT, (VerdictReason.AUDIT, why) if keeps else (VerdictReason.AUDIT,)
+
+
+def _useless(facts: Facts, policy: ScreenPolicy, standing: Standing) -> VerdictReason | None:
     darkest, brightest = policy.brightness
-    if not darkest <= frame.brightness <= brightest:
+    if not darkest <= facts.brightness <= brightest:
         return VerdictReason.BADLY_EXPOSED
-    if frame.laplacian_variance < policy.min_laplacian_variance or _is_blurred(frame, policy, standing.usual):
+    if facts.laplacian_variance < policy.min_laplacian_variance or _is_blurred(facts, policy, standing.usual):
         return VerdictReason.BLURRED
-    if standing.nearest_kept is not None and standing.nearest_kept <= policy.duplicate_distance:
+    if _is_duplicate(facts, policy):
         return VerdictReason.NEAR_DUPLICATE
+    if policy.no_target_cosine and facts.nothing_there and (facts.like_empty or 0) >= policy.no_target_cosine:
+        return VerdictReason.NO_TARGET
     return None
 
 
-def _is_blurred(frame: IngestedFrame, policy: ScreenPolicy, usual: Sharpness) -> bool:
-    at_night = frame.condition is Condition.NIGHT
-    return is_blurred(usual, frame.laplacian_variance, ratio=policy.blur_ratio, at_night=at_night)
+def _is_duplicate(facts: Facts, policy: ScreenPolicy) -> bool:
+    if facts.new_object or facts.nearest_bits is None:
+        return False
+    has_near_bits = facts.nearest_bits <= policy.duplicate_distance
+    if facts.nearest_step is None or not policy.duplicate_step:
+        return has_near_bits
+    return facts.nearest_step <= policy.duplicate_step * (1.0 if has_near_bits else 0.5)
+
+
+def _is_blurred(facts: Facts, policy: ScreenPolicy, usual: Sharpness) -> bool:
+    at_night = facts.where.condition is Condition.NIGHT
+    return is_blurred(usual, facts.laplacian_variance, ratio=policy.blur_ratio, at_night=at_night)

@@ -1,4 +1,4 @@
-"""The view: keep rate and funnel per slice, a Faust table on a port of its own. Run as `python -m screen.view`.
+"""The view: keep rate and funnel per slice, and the budgets that follow from scores. Run as `python -m screen.view`.
 
 A view, never the truth: it is rebuilt from `frames.screened.v1`, and because every verdict carries its slice's running
 counters the table keeps their maximum: a replay after a crash changes nothing.
@@ -25,10 +25,12 @@ from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.topics import topics
+from screen import balance, policy_topic
+from screen.follow import Followed
 from screen.funnel import Table, at_least, summarise
 
 SOURCE = "frames.screened.v1"
-CHANGELOG = "screen.view.v1"
+CHANGELOG, SCORES_CHANGELOG = "screen.view.v1", "screen.scores.v1"
 
 
 class ViewSettings(ServiceSettings):
@@ -65,8 +67,8 @@ class ViewApp(faust.App):  # type: ignore[misc]
     BootStrategy = WithoutWeb
 
 
-def make_app(settings: ViewSettings) -> tuple[Any, Any]:
-    """Make the Faust app and its table."""
+def make_app(settings: ViewSettings) -> tuple[Any, Any, Any]:
+    """Make the Faust app and its tables: counters by slice, and scores by slice and hour."""
     url = f"kafka://{settings.kafka_bootstrap}"
     app = ViewApp(
         "screen-view",
@@ -87,25 +89,28 @@ def make_app(settings: ViewSettings) -> tuple[Any, Any]:
     partitions = topics()[SOURCE].partitions
     changelog = app.topic(CHANGELOG, value_type=Any, compacting=True, partitions=partitions)
     table = app.Table("slices", default=dict, partitions=partitions, changelog_topic=changelog)
+    scores_log = app.topic(SCORES_CHANGELOG, value_type=Any, compacting=True, partitions=partitions)
+    scores = app.Table("scores", partitions=partitions, changelog_topic=scores_log)
     source = app.topic(SOURCE, value_type=bytes, value_serializer="raw", key_serializer="raw")
 
     async def keep_counters(stream: Any) -> None:
         async for said in stream.events():
-            take(table, said.message.partition, dict(said.message.headers or {}), said.value)
+            take(table, scores, said.message, said.value)
 
     app.agent(source, name="keep_counters")(keep_counters)
-    return app, table
+    return app, table, scores
 
 
-def take(table: Any, partition: int, headers: dict[str, Any], value: bytes) -> None:
+def take(table: Any, scores: Any, message: Any, value: bytes) -> None:
     """Take one verdict in. What does not fit is not this view's to judge: the loops' dead letters hold it."""
     try:
         verdict = FrameScreened.model_validate_json(value)
     except ValidationError:
         return
-    tenant = bytes(headers.get("ce_tenant", b"")).decode(errors="replace")
-    key = f"{partition}/{tenant}/{verdict.slice}"
+    tenant = bytes(dict(message.headers or {}).get("ce_tenant", b"")).decode(errors="replace")
+    key = f"{message.partition}/{tenant}/{verdict.slice}"
     table[key] = at_least(table[key], verdict.counters.model_dump())
+    balance.take(scores, message.partition, message.offset, tenant, verdict)
 
 
 def view_app(table: Any, health: Starlette) -> Starlette:
@@ -127,11 +132,19 @@ async def view(app: Any, stopping: asyncio.Event) -> None:
 
 async def main(settings: ViewSettings, _me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop."""
-    await admin.check_topics_of(settings.kafka_bootstrap, (SOURCE, CHANGELOG))
-    app, table = make_app(settings)
+    kafka = settings.kafka_bootstrap
+    await admin.check_topics_of(kafka, (SOURCE, CHANGELOG, SCORES_CHANGELOG, policy_topic.TOPIC))
+    app, table, scores = make_app(settings)
     served = view_app(table, health_app([], {}, stopping))
+    followed = Followed(kafka)
     await service.side_by_side(
-        stopping, [view(app, stopping)], [serve_http(served, settings.health_host, settings.health_port, stopping)]
+        stopping,
+        [view(app, stopping)],
+        [
+            followed.policy_follower.run(),
+            balance.move_again(scores, followed.policies, partial(policy_topic.publish, kafka)),
+            serve_http(served, settings.health_host, settings.health_port, stopping),
+        ],
     )
 
 

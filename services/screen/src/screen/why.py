@@ -10,12 +10,22 @@ WORDS = {
     VerdictReason.BLURRED: "blurred",
     VerdictReason.BADLY_EXPOSED: "too dark or too bright",
     VerdictReason.NEAR_DUPLICATE: "nearly the same as a frame kept before",
+    VerdictReason.NO_TARGET: "nothing there, and like what the audit found empty",
     VerdictReason.OBJECT_MISSING: "the picture is gone",
     VerdictReason.OBJECT_CHANGED: "the picture was changed",
     VerdictReason.REFUSED_BY_MODEL: "the model server cannot read it",
     VerdictReason.NOT_A_PICTURE: "not a picture",
 }
-PARTS = {"uncertainty": "unsure", "low_top_score": "nothing found", "disagreement": "models disagree"}
+PARTS = {
+    "uncertainty": "unsure",
+    "low_top_score": "nothing found",
+    "disagreement": "models disagree",
+    "objects": "many objects",
+    "crowd": "many unsettled boxes",
+    "inconsistency": "does not fit the pictures around it",
+    "unusual": "unlike what is usual",
+    "novelty": "unlike what was kept",
+}
 BY_SCORE = {VerdictReason.SCORE, VerdictReason.BELOW_THRESHOLD}
 
 

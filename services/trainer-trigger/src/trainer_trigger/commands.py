@@ -2,6 +2,7 @@
 
 import typer
 
+from roadloop_runtime.cli import group_of
 from trainer_trigger.model_commands import list_models, offer_model, seed_model
 from trainer_trigger.researcher_commands import enrol_researcher, list_researchers, revoke_researcher
 from trainer_trigger.training_commands import list_runs, set_spec
@@ -9,7 +10,7 @@ from trainer_trigger.training_commands import list_runs, set_spec
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
-    models = typer.Typer(help="Models: what serves, the first version, offers.", no_args_is_help=True)
+    models = group_of(app, "models")
     models.command("list")(list_models)
     models.command("seed")(seed_model)
     models.command("offer")(offer_model)
@@ -21,5 +22,5 @@ def register(app: typer.Typer) -> None:
     specs.command("set")(set_spec)
     runs = typer.Typer(help="Training runs and offers.", no_args_is_help=True)
     runs.command("list")(list_runs)
-    for name, group in (("models", models), ("researchers", researchers), ("specs", specs), ("runs", runs)):
+    for name, group in (("researchers", researchers), ("specs", specs), ("runs", runs)):
         app.add_typer(group, name=name)

@@ -8,9 +8,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from roadloop_trainer.dataset import read_classes, read_picture, read_rows
+from roadloop_trainer.dataset import BadDatasetError, read_classes, read_picture, read_rows
 
 Rows = NDArray[np.float32]  # [N, 6]: x1, y1, x2, y2 in 0..1, score, class index
+FAMILY = "roadloop"
 _BATCH = 16
 _SAME = 0.5  # intersection over union from which two boxes of a class are one object
 
@@ -18,6 +19,11 @@ _SAME = 0.5  # intersection over union from which two boxes of a class are one o
 def predict(model: Path, dataset: Path, split: str, out: Path) -> int:
     """Write one line of detections per frame of the split; return the number of frames."""
     card = json.loads((model / "detector.json").read_text())
+    if card["family"] != FAMILY:
+        raise BadDatasetError(
+            f"{model}: a detector of the family {card['family']}; this trainer runs those of the family {FAMILY}: "
+            "give ROADLOOP_TRAINER_PATH a trainer that runs it"
+        )
     rows = read_rows(dataset, split, read_classes(dataset))
     found = _detections(model / "model.onnx", dataset, [row.image for row in rows])
     with out.open("w") as lines:

@@ -112,6 +112,24 @@ async def _read_up_to(reader: AIOKafkaConsumer, ends: Mapping[TopicPartition, in
                 stalled.reschedule(asyncio.get_running_loop().time() + STALLED_S)
 
 
+async def follow_topic(bootstrap: str, topic: str, partitions: int, take: Take) -> None:
+    """Hand over every committed record of a topic from its start on, until cancelled."""
+    consumer = _consumer(bootstrap)
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
+        await consumer.seek_to_beginning()
+        while True:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                for record in records:
+                    await take(record)
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await consumer.stop()
+
+
 class Follower:
     """The newest record per key of a compacted topic with one partition, kept up to date by `run`."""
 

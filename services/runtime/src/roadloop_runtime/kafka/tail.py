@@ -1,0 +1,70 @@
+"""Read a topic from offsets that its reader keeps elsewhere; Kafka gets a copy of them, for who looks at lags."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import cast
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from roadloop_runtime.kafka.reader import REQUEST_TIMEOUT_S
+from roadloop_runtime.records import Record
+
+
+class RecordsLost(Exception):
+    """The records from an offset on are gone before they were read: retention was shorter than the reader's absence."""
+
+
+class Tail:
+    """A topic's partitions, read in order. `group` is a name in the lists of lags, no membership."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str, partitions: int) -> None:
+        self._consumer = consumer
+        self._tps = [TopicPartition(topic, number) for number in range(partitions)]
+
+    async def go_to(self, offsets: Mapping[int, int]) -> None:
+        """Read on from these offsets, from the start where a partition has none; raise RecordsLost for a gap."""
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            starts = await self._consumer.beginning_offsets(self._tps)
+        for tp in self._tps:
+            wanted = offsets.get(tp.partition, starts[tp])
+            if wanted < starts[tp]:
+                raise RecordsLost(f"{tp.topic}/{tp.partition}: {starts[tp] - wanted} records from {wanted} on expired")
+            self._consumer.seek(tp, wanted)
+
+    async def batch(self, at_most: int, within_s: float) -> list[Record]:
+        """Return what comes within a time, each partition's records in order, and at most so many."""
+        found: list[Record] = []
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        while len(found) < at_most and (left := until - loop.time()) > 0:
+            some = await self._consumer.getmany(timeout_ms=int(left * 1000), max_records=at_most - len(found))
+            found += [cast("Record", record) for records in some.values() for record in records]
+        return found
+
+    async def tell(self, offsets: Mapping[int, int]) -> None:
+        """Let Kafka know how far the reader is."""
+        told = {tp: offsets[tp.partition] for tp in self._tps if tp.partition in offsets}
+        if told:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                await self._consumer.commit(told)
+
+
+@asynccontextmanager
+async def open_tail(bootstrap: str, topic: str, partitions: int, group: str) -> AsyncIterator[Tail]:
+    """Open a tail of a topic; `go_to` says where it begins."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=100,
+    )
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            await consumer.start()
+        consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
+        yield Tail(consumer, topic, partitions)
+    finally:
+        await consumer.stop()

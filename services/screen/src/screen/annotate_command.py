@@ -1,0 +1,158 @@
+"""The command `roadloop annotate`: pictures with boxes, classes and scores, by a detector's folder or by Triton."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, TextIO, TypeVar
+
+import stamina
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from roadloop_runtime.outcome import Transient
+from roadloop_runtime.terminal import Refused, one_line_refusals, printable
+from screen.annotate import LINES, Detect, Page, Told, annotate_all, plan
+from screen.detections import Box
+from screen.picture import SHOWN_FROM
+from screen.serving.answer import Found, WrongAnswer
+from screen.serving.card import Card
+from screen.serving.detector import Detector, judge_grey
+from screen.trial.card_file import detector_folder, read_detector_card
+from screen.trial.finding import Finding
+from screen.trial.network import REFUSED
+from screen.trial.trial import open_tried
+from screen.triton import Triton
+
+T = TypeVar("T")
+
+ANY_CLASS = tuple(f"class {index}" for index in range(1000))  # as many as a card may have
+AT_ONCE = 8  # pictures
+TRIES = 5  # of a model server that does not answer, within some ten seconds
+
+
+def annotate(
+    source: Annotated[Path, typer.Argument(exists=True, metavar="IMAGE|FOLDER")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    *,
+    detector: Annotated[Path | None, typer.Option(help="A detector's folder, to run it here.")] = None,
+    triton: Annotated[str | None, typer.Option(help="host:port of a Triton's gRPC, to ask it instead.")] = None,
+    model: Annotated[str | None, typer.Option(help="With --triton: the model, such as detector.acme.")] = None,
+    version: Annotated[int | None, typer.Option(help="With --triton: which; the newest if none is given.")] = None,
+    card: Annotated[Path | None, typer.Option(help="With --triton: the card that names its classes.")] = None,
+    shown_from: Annotated[float, typer.Option(min=0, max=1, help="Draw from this score.")] = SHOWN_FROM,
+) -> None:
+    """Write pictures with boxes, classes and scores, and detections.jsonl with all of them; 1 if one cannot be read."""
+    with one_line_refusals():
+        pages = plan(source, out)
+        if detector is not None and triton is None:
+            opened = _here(open_here(detector))
+        elif detector is None and triton is not None and model is not None:
+            opened = _there(triton, model, version, classes_of(card) if card else ANY_CLASS)
+        else:
+            raise Refused("give --detector FOLDER, or --triton host:port with --model, such as detector.acme")
+        with opened_lines(out) as lines:
+            failed = asyncio.run(_annotate(pages, opened, lines, shown_from))
+    if failed:
+        typer.echo(f"{failed} of {len(pages)} pictures could not be annotated", err=True)
+        raise typer.Exit(1)
+
+
+@contextmanager
+def opened_lines(out: Path) -> Iterator[TextIO]:
+    """Open the file for the lines; raise Refused where the folder cannot be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lines = (out / LINES).open("w")
+    except OSError as error:
+        raise Refused(f"--out {out}: {error.strerror}: name a folder that can be written to") from error
+    with lines:
+        yield lines
+
+
+def open_here(folder: Path) -> Detector:
+    """Open a detector's folder. Raises Refused with all that is wrong with it."""
+    opened = open_tried(detector_folder(folder))
+    if not isinstance(opened, Detector):
+        raise Refused(_all(folder, opened))
+    try:
+        judge_grey(opened)
+    except (WrongAnswer, *REFUSED) as error:
+        raise Refused(f"{folder}: {error}: `roadloop models add {folder}` says more") from error
+    return opened
+
+
+def classes_of(card: Path) -> tuple[str, ...]:
+    """Return the classes that a card names. Raises Refused where it is none."""
+    file = detector_folder(card) / "detector.json"
+    if not file.is_file():
+        raise Refused(f"{file} is not there: --card names a detector.json or its folder")
+    read = read_detector_card(file.read_bytes())
+    if isinstance(read, Card):
+        return read.classes
+    raise Refused(_all(file, read))
+
+
+def _all(place: Path, findings: Sequence[Finding]) -> str:
+    return f"{place}: " + "; ".join(f"{one.what}: {one.remedy}" for one in findings)
+
+
+def boxes_of(found: Found, classes: Sequence[str]) -> tuple[Box, ...]:
+    """Return what was found with its classes by name."""
+    rows = found.detections.tolist()
+    return tuple(Box(x1, y1, x2, y2, score, classes[int(index)]) for x1, y1, x2, y2, score, index in rows)
+
+
+@asynccontextmanager
+async def _here(detector: Detector) -> AsyncIterator[Detect]:
+    def look(picture: bytes) -> tuple[Box, ...]:
+        (found,) = detector.detect([detector.prepare(picture)])
+        return boxes_of(found, detector.card.classes)
+
+    async def detect(picture: bytes) -> tuple[Box, ...]:
+        return await asyncio.to_thread(look, picture)
+
+    yield detect
+
+
+@asynccontextmanager
+async def _there(address: str, model: str, version: int | None, classes: tuple[str, ...]) -> AsyncIterator[Detect]:
+    client = Triton(address, lambda _model, _version: classes)
+    try:
+        asked = version if version is not None else await _patiently(lambda: client.newest(model))
+
+        async def detect(picture: bytes) -> tuple[Box, ...]:
+            return (await _patiently(lambda: client.detect(model, asked, picture))).boxes
+
+        yield detect
+    finally:
+        await client.close()
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask a model server again where it does not answer; raise Refused where it goes on like that."""
+    stamina.instrumentation.set_on_retry_hooks(())  # a person waits here, who is told how it ends
+    try:
+        async for attempt in stamina.retry_context(on=Transient, attempts=TRIES, timeout=None):
+            with attempt:
+                return await ask()
+    except Transient as error:
+        raise Refused(f"no answer: {error.detail}: check --triton, --model and --version") from error
+    raise AssertionError("the last try returns or raises")
+
+
+async def _annotate(
+    pages: Sequence[Page], opened: AbstractAsyncContextManager[Detect], lines: TextIO, shown_from: float
+) -> int:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=len(pages))
+
+        def tell(told: Told) -> None:
+            if told.error:
+                progress.console.print(printable(f"{told.name}: {told.error}"), markup=False, highlight=False)
+            progress.advance(bar)
+
+        async with opened as detect:
+            return await annotate_all(pages, detect, lines, shown_from=shown_from, at_once=AT_ONCE, tell=tell)

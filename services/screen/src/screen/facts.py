@@ -1,0 +1,203 @@
+"""What is known of a frame before anything is decided: from what the models saw, and what is remembered. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, VerdictReason
+from screen import gallery, score
+from screen.detections import Box
+from screen.embedding import Vector, from_text
+from screen.gallery import NOTHING_KEPT
+from screen.memory import NOTHING_SCENIC, KeptFrame, Memory
+from screen.rules import matching
+from screen.scenery import direction, step, unusualness, whitened
+from screen.temporal import REACH, inconsistency
+
+SURELY_THERE, PERHAPS_THERE = 0.5, 0.2
+CANDIDATE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the models saw in a frame. `second` is None where no second model serves; `embedding` is packed."""
+
+    boxes: tuple[Box, ...]
+    second: tuple[Box, ...] | None = None
+    embedding: bytes = b""
+
+    @property
+    def all_boxes(self) -> tuple[Box, ...]:
+        return (*self.boxes, *(self.second or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """Why no model could judge a frame."""
+
+    reason: VerdictReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a frame belongs: `eye` names the network whose embeddings it is compared by."""
+
+    tenant: str
+    vehicle: str
+    camera: str
+    condition: Condition
+    drive: str = ""
+    eye: str = ""
+
+    @property
+    def slice_key(self) -> str:
+        return f"{self.tenant}/{self.condition}/{self.camera}"
+
+    @property
+    def camera_key(self) -> str:
+        return f"{self.tenant}/{self.vehicle}/{self.camera}"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a frame is decided from; a verdict carries it, so that it can be decided again.
+
+    `lot` is uniform in [0, 1). `parts` are those of the score, none where `unjudged`. `nearest_bits` (of 64) and
+    `nearest_step` are to the nearest kept frame of its camera, `nearest_cosine` is to the nearest kept scene of its
+    slice; None where that is not known. A step is a multiple of what usually lies between two pictures of the slice.
+    """
+
+    frame_id: str
+    where: Where
+    lot: float
+    brightness: float
+    laplacian_variance: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    nearest_bits: int | None = None
+    nearest_step: float | None = None
+    nearest_cosine: float | None = None
+    new_object: bool = False
+    nothing_there: bool = False
+    like_empty: float | None = None
+    matched: tuple[str, ...] = ()
+    unjudged: Unjudged | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture as a whole: how unusual it is for its tenant, 0..1, and how it differs from others of its slice.
+
+    `direction` is a unit vector [D], by what is usual for the slice and not for the tenant: seen from the day all
+    nights look alike. `step` is how far it is from the camera's last picture. None where that is not known.
+    """
+
+    unusual: float | None = None
+    direction: Vector | None = None
+    step: float | None = None
+    nearest_step: float | None = None
+
+
+def scene_of(memory: Memory, where: Where, embedding: bytes) -> Scene:
+    """Return how a picture differs from what those of its tenant, and of its slice, usually look like."""
+    if not embedding:
+        return Scene()
+    of_tenant, of_slice = (memory.scenery.get(key, NOTHING_SCENIC) for key in (where.tenant, where.slice_key))
+    z = whitened(of_tenant, where.eye, embedding)
+    own = whitened(of_slice, where.eye, embedding)
+    last = memory.latest.get(where.camera_key)
+    kept = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
+    nearest, stride = step(of_slice, where.eye, embedding, kept), memory.strides.get(where.slice_key)
+    return Scene(
+        None if z is None else unusualness(z),
+        None if own is None else direction(own),
+        None if last is None else step(of_slice, where.eye, embedding, [last]),
+        None if nearest is None or not stride else round(nearest / stride, 4),
+    )
+
+
+def facts_of(
+    memory: Memory,
+    frame: IngestedFrame,
+    where: Where,
+    neighbours: Sequence[Judged | Unjudged],
+    at: int,
+    *,
+    policy: ScreenPolicy,
+    scene: Scene,
+    lot: float,
+) -> Facts:
+    """Return a frame's facts; it is number `at` of its `neighbours`, the frames of its unit as they were taken."""
+    found = neighbours[at]
+    measured = (frame.frame_id, where, lot, frame.brightness, frame.laplacian_variance)
+    if isinstance(found, Unjudged):
+        return Facts(*measured, unjudged=found)
+    nearest = memory.nearest_kept(where.camera_key, frame.dhash)
+    kept = memory.galleries.get(where.slice_key, NOTHING_KEPT)
+    nothing_there = _nothing_there(neighbours, at)
+    cosine = None if scene.direction is None else gallery.nearest(kept, where.eye, scene.direction)
+    return Facts(
+        *measured,
+        parts=_parts(found, neighbours, at, policy=policy, scene=scene, cosine=cosine),
+        nearest_bits=None if nearest is None else nearest[0],
+        nearest_step=scene.nearest_step,
+        nearest_cosine=cosine,
+        new_object=nearest is not None and shows_more(found.boxes, nearest[1]),
+        nothing_there=nothing_there,
+        like_empty=_like_empty(memory, where, policy, scene) if nothing_there else None,
+        matched=matching(policy.rules, frame, found.all_boxes),
+    )
+
+
+def _parts(
+    found: Judged,
+    neighbours: Sequence[Judged | Unjudged],
+    at: int,
+    *,
+    policy: ScreenPolicy,
+    scene: Scene,
+    cosine: float | None,
+) -> dict[str, float]:
+    """Score a frame by every part that can be had."""
+    parts = {
+        "uncertainty": score.uncertainty(found.boxes, policy.class_weights),
+        "low_top_score": score.low_top_score(found.boxes),
+        "crowd": score.crowd(found.boxes),
+        "objects": score.objects(found.boxes),
+        "inconsistency": inconsistency([n.boxes if isinstance(n, Judged) else () for n in neighbours], at),
+    }
+    if found.second is not None:
+        parts["disagreement"] = score.disagreement(found.boxes, found.second, policy.class_weights)
+    if scene.unusual is not None:
+        parts["unusual"] = scene.unusual
+    if cosine is not None:
+        parts["novelty"] = min(1.0, 1 - cosine)
+    return {name: round(value, 6) for name, value in parts.items()}
+
+
+def objects_in(boxes: Sequence[Box], at_least: float) -> tuple[tuple[str, int], ...]:
+    """Return how many objects of each class there are, from a score on."""
+    return tuple(sorted(Counter(box.class_name for box in boxes if box.score >= at_least).items()))
+
+
+def shows_more(boxes: Sequence[Box], kept: KeptFrame) -> bool:
+    """Say whether a picture surely shows an object more than a kept one perhaps did: a fixed scene can change."""
+    before = dict(kept.objects)
+    return any(count > before.get(name, 0) for name, count in objects_in(boxes, SURELY_THERE))
+
+
+def _nothing_there(neighbours: Sequence[Judged | Unjudged], at: int) -> bool:
+    """Say whether no model saw anything, however unsure, in a picture nor in the two before and after it."""
+    near = neighbours[max(0, at - REACH) : at + REACH + 1]
+    return not any(box.score >= CANDIDATE for one in near if isinstance(one, Judged) for box in one.all_boxes)
+
+
+def _like_empty(memory: Memory, where: Where, policy: ScreenPolicy, scene: Scene) -> float | None:
+    """Return the largest cosine to scenes that the audit has shown to be empty; None where none can be compared."""
+    known = policy.empty_scenes
+    if scene.direction is None or known is None or known.eye != where.eye:
+        return None
+    empties = (scene_of(memory, where, from_text(text)).direction for text in known.scenes)
+    cosines = [float(empty @ scene.direction) for empty in empties if empty is not None]
+    return round(min(1.0, max(-1.0, *cosines)), 4) if cosines else None

@@ -1,0 +1,107 @@
+"""The sink: every verdict, and every version of a policy, once into history. Run as `python -m screen.history`.
+
+Truth about where it stands is in the table's newest snapshot; Kafka's copy is for `roadloop lag`.
+"""
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+from pydantic import Field, ValidationError
+from pyiceberg.exceptions import CommitStateUnknownException
+
+from roadloop_runtime import logs, service
+from roadloop_runtime.health import health_app, serve_http
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.tail import Tail, open_tail
+from roadloop_runtime.process import Identity, identity
+from roadloop_runtime.records import Record
+from roadloop_runtime.settings import DatabaseSettings
+from screen import policy_topic
+from screen.follow import Followed
+from screen.history_rows import row_of
+from screen.history_table import History, Overtaken, Place
+
+log = structlog.get_logger()
+SOURCE, GROUP = "frames.screened.v1", "screen-history"
+
+
+class HistorySettings(DatabaseSettings):
+    """Of the sink. A file is written every `append_every_s`, or as soon as there are `append_rows`."""
+
+    warehouse: str = Field(pattern=r"^s3://[^/]+")
+    append_every_s: float = Field(default=60.0, gt=0)
+    append_rows: int = Field(default=20_000, ge=1)
+
+    @property
+    def place(self) -> Place:
+        return Place(
+            self.postgres_dsn.get_secret_value(),
+            self.warehouse,
+            self.s3_endpoint,
+            self.s3_access_key,
+            self.s3_secret_key.get_secret_value(),
+        )
+
+
+async def keep(tail: Tail, history: History, followed: Followed, settings: HistorySettings) -> None:
+    """Append what comes, until cancelled; where somebody else did meanwhile, go on from where he is."""
+    offsets = await asyncio.to_thread(history.offsets)
+    await tail.go_to(offsets)
+    while True:
+        records = await tail.batch(settings.append_rows, settings.append_every_s)
+        reached = {**offsets, **{record.partition: record.offset + 1 for record in records}}
+        try:
+            await asyncio.to_thread(history.add_policies, dict(followed.policies))
+            if records:
+                await asyncio.to_thread(history.append, readable(records), reached)
+        except (Overtaken, CommitStateUnknownException) as error:
+            log.warning("history_read_anew", why=str(error))
+            offsets = await asyncio.to_thread(history.offsets)
+            await tail.go_to(offsets)
+        else:
+            offsets = reached
+            await tail.tell(offsets)
+
+
+def readable(records: Sequence[Record]) -> list[Mapping[str, Any]]:
+    """Return the rows of records, but for what is no verdict: the loops' dead letters hold it."""
+    rows: list[Mapping[str, Any]] = []
+    for record in records:
+        try:
+            rows.append(row_of(record))
+        except ValidationError as error:
+            log.warning("not_readable", topic=record.topic, partition=record.partition, offset=record.offset, why=error)
+    return rows
+
+
+async def main(settings: HistorySettings, _me: Identity, stopping: asyncio.Event) -> None:
+    """Run until told to stop."""
+    kafka = settings.kafka_bootstrap
+    await admin.check_topics_of(kafka, (SOURCE, policy_topic.TOPIC))
+    history = await asyncio.to_thread(History, settings.place)
+    followed = Followed(kafka)
+
+    async def keep_once_policies_are_known() -> None:
+        await followed.policy_follower.caught_up.wait()
+        async with open_tail(kafka, SOURCE, (await admin.topics_of(kafka))[SOURCE], GROUP) as tail:
+            await keep(tail, history, followed, settings)
+
+    await service.side_by_side(
+        stopping,
+        [],
+        [
+            followed.policy_follower.run(),
+            keep_once_policies_are_known(),
+            serve_http(health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    read = HistorySettings.read()
+    logs.configure("screen-history", read.log_level)
+    sys.exit(service.run(partial(main, read, identity(read.member))))

@@ -1,0 +1,131 @@
+"""A verdict as a row of history, and back to the facts it was decided from. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from roadloop_runtime.records import Record
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.frames import FrameScreened, VerdictReason
+from screen.errors import SERVED_FROM
+from screen.facts import Facts, Unjudged, Where
+
+IDS = ("frame_id", "unit_id", "upload_id", "vehicle", "drive")
+TEXTS = pa.list_(pa.string())
+CLAIM = pa.struct([(name, pa.float64()) for name in ("x1", "y1", "x2", "y2", "score")] + [("class_name", pa.string())])
+SCHEMA = pa.schema(
+    [
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("tenant", pa.string(), nullable=False),
+        *(
+            pa.field(name, pa.string(), nullable=False)
+            for name in ("frame_id", "unit_id", "upload_id", "vehicle", "drive")
+        ),
+        *(pa.field(name, pa.timestamp("us", tz="UTC"), nullable=False) for name in ("captured_at", "received_at")),
+        pa.field("object_uri", pa.string(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("reasons", TEXTS, nullable=False),
+        pa.field("rules", TEXTS, nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("slice", pa.string(), nullable=False),
+        pa.field("condition", pa.string(), nullable=False),
+        *(pa.field(name, pa.string()) for name in ("model", "second_model")),
+        *(pa.field(name, pa.int64()) for name in ("model_version", "second_version")),
+        pa.field("policy_version", pa.int64(), nullable=False),
+        pa.field("threshold", pa.float64(), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("score_parts", pa.map_(pa.string(), pa.float64()), nullable=False),
+        pa.field("audit", pa.bool_(), nullable=False),
+        pa.field("inclusion_probability", pa.float64(), nullable=False),
+        *(pa.field(name, pa.float64()) for name in ("budget", "debt")),
+        *(pa.field(name, pa.float64()) for name in ("lot", "brightness", "laplacian_variance")),
+        pa.field("nearest_bits", pa.int32()),
+        *(pa.field(name, pa.float64()) for name in ("nearest_step", "nearest_cosine", "like_empty", "echo")),
+        *(pa.field(name, pa.bool_()) for name in ("nothing_there", "new_object")),
+        pa.field("matched", TEXTS),
+        pa.field("claims", pa.list_(CLAIM), nullable=False),
+        pa.field("replayed", pa.bool_(), nullable=False),
+    ]
+)
+COPIED = (
+    *IDS,
+    *("captured_at", "received_at", "detail", "slice", "policy_version", "threshold", "score", "audit"),
+    *("inclusion_probability", "replayed"),
+)
+MEASURED = (
+    *(
+        "lot",
+        "brightness",
+        "laplacian_variance",
+        "nearest_bits",
+        "nearest_step",
+        "nearest_cosine",
+        "like_empty",
+        "echo",
+    ),
+    *("nothing_there", "new_object", "matched"),
+)
+# what `facts_of_row` needs, and a policy
+DECIDED_FROM = (
+    *("tenant", "frame_id", "vehicle", "drive", "slice", "reasons", "detail", "score", "score_parts", "policy_version"),
+    *MEASURED,
+)
+
+
+def row_of(record: Record) -> dict[str, Any]:
+    """Return a record of `frames.screened.v1` as a row; raises ValidationError where it is no verdict.
+
+    Of the detections those stay that count as claims; only kept frames have any.
+    """
+    said = FrameScreened.model_validate_json(record.value or b"")
+    headers = dict(record.headers)
+    pair = said.models
+    return {
+        "partition": record.partition,
+        "offset": record.offset,
+        "event_id": headers.get("ce_id", b"").decode(errors="replace"),
+        "tenant": headers.get("ce_tenant", b"").decode(errors="replace"),
+        **{name: getattr(said, name) for name in COPIED},
+        "object_uri": said.object.uri,
+        "verdict": said.verdict.value,
+        "reasons": [reason.value for reason in said.reasons],
+        "rules": list(said.rules),
+        "condition": said.condition.value,
+        "score_parts": list(said.score_parts.items()),
+        "model": pair and pair.name,
+        "model_version": pair and pair.version,
+        "second_model": pair and pair.second_name,
+        "second_version": pair and pair.second_version,
+        "budget": said.budget and said.budget.budget,
+        "debt": said.budget and said.budget.debt,
+        **{name: said.measures and getattr(said.measures, name) for name in MEASURED},
+        "claims": [found.model_dump() for found in said.detections if found.score >= SERVED_FROM],
+    }
+
+
+def facts_of_row(row: Mapping[str, Any]) -> Facts | None:
+    """Return the facts that a row was decided from; None where it is from before verdicts carried them."""
+    if row["lot"] is None:
+        return None
+    condition, _, camera = row["slice"].partition("/")
+    where = Where(row["tenant"], row["vehicle"], camera, Condition(condition), row["drive"])
+    unjudged = Unjudged(VerdictReason(row["reasons"][0]), row["detail"]) if row["score"] is None else None
+    return Facts(
+        row["frame_id"],
+        where,
+        row["lot"],
+        row["brightness"],
+        row["laplacian_variance"],
+        parts=dict(row["score_parts"]),
+        nearest_bits=row["nearest_bits"],
+        nearest_step=row["nearest_step"],
+        nearest_cosine=row["nearest_cosine"],
+        new_object=row["new_object"],
+        nothing_there=row["nothing_there"],
+        like_empty=row["like_empty"],
+        matched=tuple(row["matched"]),
+        unjudged=unjudged,
+    )

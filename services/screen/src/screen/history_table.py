@@ -1,0 +1,147 @@
+"""History as Apache Iceberg tables: `screen.verdicts`, each verdict once, and `screen.policies`, each version once.
+
+Every snapshot of the verdicts names the offsets it covers, and a commit succeeds only on the snapshot it was made for.
+So rows and offsets move together, however often the writer dies and however many there are.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.expressions import EqualTo
+from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.table import FileScanTask, Table
+from pyiceberg.transforms import DayTransform, IdentityTransform
+from pyiceberg.types import LongType
+
+from roadloop_schemas.frames import ScreenPolicy
+from screen.history_rows import SCHEMA
+
+NAMESPACE = "screen"
+OFFSETS = "roadloop.offsets"
+POLICIES = pa.schema(
+    [
+        pa.field("tenant", pa.string(), nullable=False),
+        pa.field("version", pa.int64(), nullable=False),
+        pa.field("body", pa.string(), nullable=False),
+    ]
+)
+ALONE = {
+    # Tried again on another snapshot, an append would repeat what somebody else has appended meanwhile.
+    "commit.retry.num-retries": "0",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+}
+
+
+class Overtaken(Exception):
+    """Somebody else appended meanwhile: read the offsets anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where history lies: the catalogue in Postgres, the files in S3 under `warehouse`, as s3://BUCKET/PREFIX."""
+
+    dsn: str
+    warehouse: str
+    s3_endpoint: str
+    s3_access_key: str
+    s3_secret_key: str
+
+
+class History:
+    """The two tables; every call blocks."""
+
+    def __init__(self, place: Place) -> None:
+        self._catalog = SqlCatalog(
+            "roadloop",
+            **{
+                "uri": place.dsn.replace("postgresql://", "postgresql+psycopg2://", 1),
+                "warehouse": place.warehouse,
+                "s3.endpoint": place.s3_endpoint,
+                "s3.access-key-id": place.s3_access_key,
+                "s3.secret-access-key": place.s3_secret_key,
+                "s3.region": "us-east-1",
+            },
+        )
+        with suppress(NamespaceAlreadyExistsError):
+            self._catalog.create_namespace_if_not_exists(NAMESPACE)
+        self._verdicts = self._table("verdicts", SCHEMA)
+        self._policies = self._table("policies", POLICIES)
+        if self._verdicts.spec().is_unpartitioned():
+            self._divide()
+
+    def _table(self, name: str, schema: pa.Schema) -> Table:
+        """Open a table, and make it where it is not there; somebody else may make it at the same time."""
+        try:
+            return self._catalog.create_table_if_not_exists(f"{NAMESPACE}.{name}", schema, properties=ALONE)
+        except TableAlreadyExistsError:
+            return self._catalog.load_table(f"{NAMESPACE}.{name}")
+
+    def _divide(self) -> None:
+        """Let a file hold rows of one Kafka partition and one day: so files can be read in the order of offsets."""
+        with suppress(CommitFailedException), self._verdicts.update_spec() as spec:
+            spec.add_field("partition", IdentityTransform(), "kafka_partition")
+            spec.add_field("received_at", DayTransform(), "day")
+        self._verdicts.refresh()
+
+    def offsets(self) -> dict[int, int]:
+        """Return the next offset of each partition, as of the newest snapshot; none where nothing was appended yet."""
+        self._verdicts.refresh()
+        snapshot = self._verdicts.current_snapshot()
+        if snapshot is None or snapshot.summary is None:
+            return {}
+        told = json.loads(snapshot.summary.additional_properties[OFFSETS])
+        return {int(partition): offset for partition, offset in told.items()}
+
+    def append(self, rows: Sequence[Mapping[str, Any]], offsets: Mapping[int, int]) -> None:
+        """Append rows with the offsets that they reach; raise Overtaken where the snapshot is not the one last read."""
+        table = pa.Table.from_pylist(list(rows), SCHEMA)
+        try:
+            self._verdicts.append(table, snapshot_properties={OFFSETS: json.dumps(offsets)})
+        except CommitFailedException as error:
+            raise Overtaken(str(error)) from error
+
+    def policies(self) -> dict[tuple[str, int], ScreenPolicy]:
+        """Return every version of every tenant's policy."""
+        self._policies.refresh()
+        rows = self._policies.scan().to_arrow().to_pylist()
+        return {(row["tenant"], row["version"]): ScreenPolicy.model_validate_json(row["body"]) for row in rows}
+
+    def add_policies(self, found: Mapping[str, ScreenPolicy]) -> None:
+        """Add the versions that are not there yet, by tenant; raise Overtaken where somebody else does so."""
+        known = self.policies()
+        new = [(tenant, policy) for tenant, policy in found.items() if (tenant, policy.version) not in known]
+        if not new:
+            return
+        rows = [{"tenant": tenant, "version": p.version, "body": p.model_dump_json()} for tenant, p in new]
+        try:
+            self._policies.append(pa.Table.from_pylist(rows, POLICIES))
+        except CommitFailedException as error:
+            raise Overtaken(str(error)) from error
+
+    def partitions(self) -> list[int]:
+        """Return the Kafka partitions that there is history of."""
+        return sorted(self.offsets())
+
+    def rows(self, partition: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Return a partition's rows in the order of their offsets, one file in memory at a time."""
+        self._verdicts.refresh()
+        scan = self._verdicts.scan(EqualTo(term="partition", value=partition), selected_fields=("offset", *columns))
+        offset_id = self._verdicts.schema().find_field("offset").field_id
+        reader = ArrowScan(self._verdicts.metadata, self._verdicts.io, scan.projection(), scan.row_filter)
+        for task in sorted(scan.plan_files(), key=lambda task: _first_offset(task, offset_id)):
+            table = reader.to_table([task]).sort_by("offset")
+            names, held = table.column_names, [column.to_pylist() for column in table.columns]
+            for values in zip(*held, strict=True):
+                yield dict(zip(names, values, strict=True))
+
+
+def _first_offset(task: FileScanTask, offset_id: int) -> int:
+    return int(from_bytes(LongType(), task.file.lower_bounds[offset_id]))

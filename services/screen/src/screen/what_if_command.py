@@ -1,0 +1,148 @@
+"""The command `roadloop what-if`: last week under another policy, from history, without a model server."""
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from multiprocessing import get_context
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from roadloop_runtime.kafka.admin import topics_of
+from roadloop_runtime.kafka.reader import each_record
+from roadloop_runtime.records import Record
+from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors
+from roadloop_schemas.fields import is_tenant
+from roadloop_schemas.frames import ScreenPolicy
+from roadloop_schemas.labels import LabelCompleted, LabelSource
+from screen.history_rows import DECIDED_FROM
+from screen.history_table import History, Place
+from screen.what_if import Answer, Change, Labels, Policies, UnknownPolicy, changed_policy, what_if
+from screen.what_if_told import answer_as_json, described
+
+LABELS = "labels.completed.v1"
+COUNTED = ("verdict", "received_at", "threshold", "claims")
+UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
+
+def command(
+    *,
+    kafka: Bootstrap,
+    postgres: Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="Of the catalogue.")],
+    s3: Annotated[str, typer.Option("--s3", envvar="ROADLOOP_S3_ENDPOINT", help="http://host:port")],
+    access_key: Annotated[str, typer.Option(envvar="ROADLOOP_S3_ACCESS_KEY", show_default=False)],
+    secret_key: Annotated[str, typer.Option(envvar="ROADLOOP_S3_SECRET_KEY", show_default=False)],
+    warehouse: Annotated[str, typer.Option(envvar="ROADLOOP_WAREHOUSE", help="s3://BUCKET/PREFIX of history.")],
+    tenant: Annotated[str, typer.Option()],
+    since: Annotated[str, typer.Option(help="Count what was received since: 7d, 12h, 30m.")] = "7d",
+    keep: Annotated[float | None, typer.Option(min=0, max=1, help="Another keep budget.")] = None,
+    quota: Annotated[list[str] | None, typer.Option(help="Of a condition or slice: night=2x, rain/front=0.2.")] = None,
+    hard_errors: Annotated[int, typer.Option(min=1, help="From so many errors on an audited frame is hard.")] = 1,
+    processes: Annotated[int, typer.Option(min=1)] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Say what would have been kept under another policy. Without a change: whether today's verdicts come out again."""
+    if not is_tenant(tenant):
+        raise typer.BadParameter(f"tenant {tenant!r}: use lower-case letters, digits and hyphens")
+    place = Place(postgres, warehouse, s3, access_key, secret_key)
+    change = partial(changed_policy, keep=keep, quotas=read_quotas(quota or []))
+    with one_line_errors(kafka):
+        try:
+            change(ScreenPolicy(version=0, threshold=0))  # says what is wrong with a quota before anything is read
+            question = Question(place, tenant, datetime.now(UTC) - read_since(since), change, hard_errors)
+            answer = ask(kafka, question, processes)
+        except (ValueError, UnknownPolicy) as error:
+            raise Refused(str(error)) from error
+        if not answer.judged:
+            raise Refused(
+                f"history has no verdict of tenant {tenant} since then (`python -m screen.history` writes it)"
+            )
+    if as_json:
+        typer.echo(json.dumps(answer_as_json(answer), indent=1))
+    else:
+        typer.echo(described(answer))
+    if keep is None and not quota and answer.differing:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of history; it travels to other processes."""
+
+    place: Place
+    tenant: str
+    since: datetime
+    change: Change
+    hard_from: int
+
+
+def read_quotas(given: Sequence[str]) -> dict[str, str]:
+    """Read night=2x; raises BadParameter where that is none."""
+    pairs = [one.partition("=") for one in given]
+    if wrong := [
+        one for one, (name, equals, value) in zip(given, pairs, strict=True) if not (name and equals and value)
+    ]:
+        raise typer.BadParameter(f"--quota {wrong[0]}: give it as night=2x or rain/front=0.2")
+    return {name: value for name, _, value in pairs}
+
+
+def read_since(text: str) -> timedelta:
+    """Read 7d, 12h or 30m; raises ValueError where it is none."""
+    found = re.fullmatch(r"(\d{1,6})([dhm])", text)
+    if found is None:
+        raise ValueError(f"--since {text}: give it as 7d, 12h or 30m")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+def ask(kafka: str, question: Question, processes: int) -> Answer:
+    """Judge all partitions of a tenant's history anew, so many at a time."""
+    labels = asyncio.run(read_labels(kafka, question.tenant))
+    history = History(question.place)
+    partitions, policies = history.partitions(), history.policies()
+    whole = Answer()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=Console(stderr=True)) as progress,
+        ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
+    ):
+        bar = progress.add_task("", total=len(partitions))
+        for answer in pool.map(partial(ask_partition, question, policies, labels), partitions):
+            whole.add(answer)
+            progress.advance(bar)
+    return whole
+
+
+def ask_partition(question: Question, policies: Policies, labels: Labels, partition: int) -> Answer:
+    """Judge one partition's history anew."""
+    rows = History(question.place).rows(partition, (*DECIDED_FROM, *COUNTED))
+    return what_if(
+        rows,
+        policies,
+        question.change,
+        tenant=question.tenant,
+        since=question.since,
+        labels=labels,
+        hard_from=question.hard_from,
+    )
+
+
+async def read_labels(kafka: str, tenant: str) -> Labels:
+    """Return what people found in a tenant's audit frames, by frame."""
+    found: dict[str, LabelCompleted] = {}
+
+    async def take(record: Record) -> None:
+        if dict(record.headers).get("ce_tenant") != tenant.encode():
+            return
+        label = LabelCompleted.model_validate_json(record.value or b"")
+        if label.source is LabelSource.AUDIT:
+            found[label.frame_id] = label
+
+    await each_record(kafka, LABELS, (await topics_of(kafka))[LABELS], take)
+    return {frame_id: label.boxes for frame_id, label in found.items()}

@@ -1,0 +1,213 @@
+"""History on real servers: each verdict once whatever happens to its writers, and the same verdicts out of it again."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from random import Random
+
+import pytest
+import typer
+from aiokafka import AIOKafkaProducer
+from typer.testing import CliRunner
+
+from roadloop_local.addresses import Stack
+from roadloop_local.ports import choose_ports
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.tail import RecordsLost, open_tail
+from roadloop_runtime.outcome import Emit
+from roadloop_runtime.records import Event
+from roadloop_schemas.frames import ScreenPolicy
+from screen import history, policy_topic
+from screen.commands import register
+from screen.detections import Box
+from screen.facts import Judged
+from screen.handle import Seen, decide
+from screen.history_table import History, Overtaken, Place
+from screen.memory import Memory
+from tests.unit.screen.units import PAIR, frame, unit
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.integration
+POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True, audit_share=0.05)
+
+
+@pytest.fixture
+def place(stack: Stack) -> Place:
+    """Return a history of its own: another warehouse, and another schema for its catalogue."""
+    schema = f"h{uuid.uuid4().hex[:10]}"
+    options = f"?options=-csearch_path%3D{schema}"
+    access_key, secret_key = stack.s3_keys("screen-history")
+    endpoint = stack.s3_endpoint
+    asyncio.run(_make_schema(stack.postgres_dsn("screen"), stack.postgres_dsn(), schema))
+    return Place(stack.postgres_dsn("screen") + options, f"s3://history/{schema}", endpoint, access_key, secret_key)
+
+
+async def _make_schema(owner: str, admin_dsn: str, schema: str) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        await connection.execute(f"create schema {schema} authorization screen")
+    finally:
+        await connection.close()
+
+
+def verdicts(tenant: str, frames: int, *, first: int = 0, memory: Memory | None = None) -> tuple[Memory, list[Event]]:
+    """Screen so many frames and return what the worker would tell."""
+    memory, told = memory or Memory(), list[Event]()
+    for start in range(first, first + frames, 20):
+        numbers = range(start, start + 20)
+        looks = tuple(Judged((Box(0.1, 0.1, 0.2, 0.2, Random(n).random(), "car"),), ()) for n in numbers)
+        seen = Seen(unit(*(frame(n, n * 2**40) for n in numbers), tenant=tenant), PAIR, looks)
+        memory, outcome = decide(memory, seen, {tenant: POLICY}, salt=b"a salt of 16 or more")
+        assert isinstance(outcome, Emit)
+        told += outcome.events
+    return memory, told
+
+
+async def write(stack: Stack, events: list[Event]) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap) as producer:
+        for one in events:
+            await producer.send(one.topic, one.value, key=one.key, partition=one.partition, headers=list(one.headers))
+        await producer.flush()
+
+
+@asynccontextmanager
+async def sink(stack: Stack, place: Place, *, every_s: float = 0.5) -> AsyncIterator[asyncio.subprocess.Process]:
+    variables = {
+        "ROADLOOP_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
+        "ROADLOOP_HEALTH_PORT": str(choose_ports(("health",), {})["health"]),
+        "ROADLOOP_MEMBER": "history-0",
+        "ROADLOOP_POSTGRES_DSN": place.dsn,
+        "ROADLOOP_WAREHOUSE": place.warehouse,
+        "ROADLOOP_S3_ENDPOINT": place.s3_endpoint,
+        "ROADLOOP_S3_ACCESS_KEY": place.s3_access_key,
+        "ROADLOOP_S3_SECRET_KEY": place.s3_secret_key,
+        "ROADLOOP_APPEND_EVERY_S": str(every_s),
+    }
+    run = [sys.executable, "-m", "screen.history"]
+    process = await asyncio.create_subprocess_exec(*run, env={**os.environ, **variables})
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), 30)
+
+
+def counted(place: Place, tenant: str) -> Counter[str]:
+    """Return how often each frame of a tenant is in history."""
+    held = History(place)
+    rows = (row for partition in held.partitions() for row in held.rows(partition, ("tenant", "frame_id")))
+    return Counter(row["frame_id"] for row in rows if row["tenant"] == tenant)
+
+
+async def test_each_verdict_is_there_once_though_its_writers_are_killed(stack: Stack, place: Place) -> None:
+    await admin.ensure_topics(stack.kafka_bootstrap)
+    tenant, memory, sent = f"t{uuid.uuid4().hex[:8]}", Memory(), 0
+    await policy_topic.publish(stack.kafka_bootstrap, tenant, lambda _: POLICY)
+    for patience_s in (1.0, 2.5, 3.0, 3.5):
+        memory, told = verdicts(tenant, 200, first=sent, memory=memory)
+        async with sink(stack, place, every_s=0.2) as one, sink(stack, place, every_s=0.3) as other:
+            await write(stack, told)
+            sent += 200
+            await asyncio.sleep(patience_s)  # the moment of the kill is what is tried out
+            one.kill()
+            other.kill()
+
+    async def is_whole() -> bool:
+        return sum((await asyncio.to_thread(counted, place, tenant)).values()) >= sent
+
+    async with sink(stack, place):
+        await eventually("all is in history", is_whole, 60)
+    found = counted(place, tenant)
+    assert len(found) == sent
+    assert set(found.values()) == {1}
+    assert History(place).policies()[tenant, 1].keep_budget == POLICY.keep_budget
+
+
+async def test_todays_verdicts_come_out_of_history_again_and_others_under_another_policy(
+    stack: Stack, place: Place
+) -> None:
+    await admin.ensure_topics(stack.kafka_bootstrap)
+    tenant = f"t{uuid.uuid4().hex[:8]}"
+    await policy_topic.publish(stack.kafka_bootstrap, tenant, lambda _: POLICY)
+    _, told = verdicts(tenant, 1_200)
+    await write(stack, told)
+
+    async def is_whole() -> bool:
+        return len(await asyncio.to_thread(counted, place, tenant)) == 1_200
+
+    async with sink(stack, place):
+        await eventually("all is in history", is_whole, 60)
+    reach = {
+        "ROADLOOP_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
+        "ROADLOOP_POSTGRES_DSN": place.dsn,
+        "ROADLOOP_WAREHOUSE": place.warehouse,
+        "ROADLOOP_S3_ENDPOINT": place.s3_endpoint,
+        "ROADLOOP_S3_ACCESS_KEY": place.s3_access_key,
+        "ROADLOOP_S3_SECRET_KEY": place.s3_secret_key,
+    }
+    app = typer.Typer()
+    register(app)
+    ask = ("what-if", "--tenant", tenant, "--since", "100000d")
+    same = await asyncio.to_thread(CliRunner(env=reach).invoke, app, [*ask, "--json"])
+    assert same.exit_code == 0, same.output
+    answer = json.loads(same.stdout)
+    assert (answer["judged"], answer["differing"]) == (1_200, 0)
+    less = await asyncio.to_thread(CliRunner(env=reach).invoke, app, [*ask, "--json", "--keep", "0.05"])
+    slices = json.loads(less.stdout)["slices"]["rain/front"]
+    assert slices["kept_then"] < slices["kept_now"]
+    nobody = await asyncio.to_thread(CliRunner(env=reach).invoke, app, ["what-if", "--tenant", "nobody"])
+    assert nobody.exit_code == 1
+    assert "history has no verdict of tenant nobody" in nobody.output
+
+
+async def test_who_was_overtaken_is_told_and_appends_nothing(place: Place) -> None:
+    one, other = await asyncio.to_thread(History, place), await asyncio.to_thread(History, place)
+    assert one.offsets() == other.offsets() == {}
+    _, told = verdicts("acme", 20)
+    rows = history.readable([_record(offset, event) for offset, event in enumerate(told)])
+    one.append(rows, {5: 20})
+    with pytest.raises(Overtaken):
+        other.append(rows, {5: 20})
+    assert other.offsets() == {5: 20}
+    other.append(rows, {5: 40})
+    with pytest.raises(Overtaken):
+        one.append(rows, {5: 40})
+    assert len(list(one.rows(5, ("frame_id",)))) == 40
+
+
+def _record(offset: int, event: Event):  # type: ignore[no-untyped-def]
+    from aiokafka import ConsumerRecord
+
+    return ConsumerRecord(event.topic, 5, offset, 0, 0, event.key, event.value, 0, 0, 0, event.headers)
+
+
+async def test_records_that_expired_unread_are_counted_not_skipped(stack: Stack) -> None:
+    topic = f"t.{uuid.uuid4().hex[:8]}.v1"
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+    from aiokafka.structs import TopicPartition
+
+    client = AIOKafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
+    await client.start()
+    try:
+        await client.create_topics([NewTopic(topic, 1, 1)])
+        await write(stack, [Event(topic, None, str(number).encode(), (), 0) for number in range(30)])
+        async with open_tail(stack.kafka_bootstrap, topic, 1, "g") as tail:
+            await tail.go_to({})
+            first = await tail.batch(10, 5)
+            assert [record.value for record in first] == [str(number).encode() for number in range(10)]
+            await tail.tell({0: 10})
+        await client.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=25)})
+        async with open_tail(stack.kafka_bootstrap, topic, 1, "g") as tail:
+            with pytest.raises(RecordsLost, match="15 records from 10 on expired"):
+                await tail.go_to({0: 10})
+    finally:
+        await client.close()

@@ -1,0 +1,113 @@
+"""What the model server says when it cannot answer, and what screening makes of it: real failures of a real server."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Sequence
+
+import psutil
+import pytest
+
+from roadloop_local import stack as local
+from roadloop_local.addresses import Stack
+from roadloop_runtime.outcome import Transient
+from screen import repository
+from screen.detections import Look
+from screen.handle import RefusedByModel
+from screen.triton import Triton
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+MODEL = "detector.failing"
+GOOD, BAD, SLOW = b"good", b"bad", b"slow"
+INSTANCES, WAITING = 2, 2
+PYTHON = """
+import time
+
+import numpy as np
+import triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(pb.get_input_tensor_by_name(r, "IMAGE").as_numpy().tobytes()) for r in requests]
+
+    def answer(self, picture):
+        if picture == b"bad":
+            return pb.InferenceResponse(error=pb.TritonError("bad picture: it says so", pb.TritonError.INVALID_ARG))
+        if picture == b"slow":
+            time.sleep(1.0)
+        shapes = {"DETECTIONS": (1, 1, 6), "PROBABILITIES": (1, 1, 1), "EMBEDDING": (1, 4)}
+        tensors = [pb.Tensor(name, np.ones(shape, np.float32)) for name, shape in shapes.items()]
+        return pb.InferenceResponse([*tensors, pb.Tensor("VERSION", np.ones((1, 1), np.int32))])
+"""
+
+
+def config(epoch: int) -> str:
+    """Return a configuration with a queue so short that it is soon full."""
+    full = repository.config(MODEL, [1], epoch)
+    full["instance_group"] = [{"count": INSTANCES, "kind": "KIND_CPU"}]
+    full["max_batch_size"] = 1
+    full["dynamic_batching"]["default_queue_policy"] |= {
+        "max_queue_size": WAITING,
+        "default_timeout_microseconds": 300_000,
+    }
+    return json.dumps(full)
+
+
+@pytest.fixture
+async def triton(stack: Stack) -> AsyncIterator[Triton]:
+    client = Triton(stack.triton_grpc, lambda _model, _version: ("nothing", "car"))
+    if not await client.is_ready(MODEL, 1):
+        folder = stack.model_repository / MODEL / "1"
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        (folder / "model.py").write_text(PYTHON)
+        await client.load(MODEL, config(1))
+    yield client
+    await client.close()
+
+
+async def ask(triton: Triton, pictures: Sequence[bytes]) -> list[Look | BaseException]:
+    asked = [triton.detect(MODEL, 1, picture) for picture in pictures]
+    return list(await asyncio.gather(*asked, return_exceptions=True))
+
+
+async def test_a_bad_picture_is_refused_and_the_one_beside_it_is_not(triton: Triton) -> None:
+    good, bad = await ask(triton, [GOOD, BAD])
+    assert isinstance(good, Look)
+    assert [box.class_name for box in good.boxes] == ["car"]
+    assert isinstance(bad, RefusedByModel)
+    assert str(bad) == "bad picture: it says so"
+
+
+async def test_a_full_queue_and_a_slow_one_are_outages_and_no_pictures_fault(triton: Triton) -> None:
+    answers = await ask(triton, [SLOW] * 12)
+    failed = [answer for answer in answers if not isinstance(answer, Look)]
+    assert all(isinstance(failure, Transient) and failure.busy for failure in failed), failed
+    said = " ".join(map(str, failed))
+    assert "Exceeds maximum queue size" in said
+    assert "Request timeout expired" in said
+
+
+async def test_one_dead_process_of_two_is_an_outage_until_the_model_is_loaded_anew(
+    stack: Stack, triton: Triton
+) -> None:
+    server = psutil.Process(local.pid_of(stack.data, "triton"))
+    stubs = [child for child in server.children(recursive=True) if MODEL in " ".join(child.cmdline())]
+    assert len(stubs) == INSTANCES
+    stubs[0].send_signal(signal.SIGKILL)
+    answers = [(await ask(triton, [GOOD]))[0] for _ in range(20)]
+    failed = [answer for answer in answers if not isinstance(answer, Look)]
+    assert failed
+    assert all(isinstance(failure, Transient) and failure.busy for failure in failed), failed
+    await triton.load(MODEL, config(2))
+
+    async def all_answer() -> bool:
+        return all(isinstance(answer, Look) for answer in [(await ask(triton, [GOOD]))[0] for _ in range(20)])
+
+    await eventually("every instance answers", all_answer, 30)
+
+
+async def test_a_version_that_is_not_there_is_worth_another_try_and_its_canary_tells_why(triton: Triton) -> None:
+    with pytest.raises(Transient) as raised:
+        await triton.detect(MODEL, 7, GOOD)
+    assert not raised.value.busy
