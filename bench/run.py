@@ -1,4 +1,4 @@
-"""Run the measurements: `python bench/run.py [loop] [peers] [recovery] [--records N] [--rounds N] ...`."""
+"""Run the measurements: `python bench/run.py [learning] [loop] [peers] [recovery] [screen] [--rounds N] ...`."""
 
 import argparse
 import json
@@ -6,12 +6,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from learning import measure as learning
 from loop import measure as loop
 from peers import measure as peers
 from recovery import measure as recovery
+from screening import measure as screening
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "bench"
-MEASUREMENTS = {"loop": loop, "peers": peers, "recovery": recovery}
+MEASUREMENTS = {"learning": learning, "loop": loop, "peers": peers, "recovery": recovery, "screen": screening}
 
 
 def main(arguments: list[str]) -> None:
@@ -24,6 +26,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=50, help="peers: how often each program is killed")
     parser.add_argument("--minutes", type=float, default=10, help="recovery: how long the model server is away")
+    parser.add_argument("--seeds", type=int, default=10, choices=range(1, 11), help="learning: how many days")
+    parser.add_argument("--freeze", action="store_true", help="learning: freeze the streams as they are now")
+    parser.add_argument("--frames", type=int, default=200_000, help="screen: frames over which memory has to be flat")
     chosen = parser.parse_args(arguments)
     BUILD.mkdir(parents=True, exist_ok=True)
     for name in chosen.only or MEASUREMENTS:

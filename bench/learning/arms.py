@@ -1,0 +1,123 @@
+"""What screening is compared with: one score, and the fixed threshold that keeps the budget exactly, with hindsight.
+
+All of them stand behind the product's own filters and de-duplication. What these owe to the frames kept before is all
+that differs from arm to arm; the rest is asked of the product once per stream.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning.product import SALT, TENANT, Day
+from roadloop_schemas.frames import ScreenPolicy, Verdict
+from screen import gallery
+from screen.detections import Box
+from screen.facts import PERHAPS_THERE, Facts, Judged, Scene, Where, facts_of, objects_in, scene_of, shows_more
+from screen.gallery import NOTHING_KEPT
+from screen.handle import Seen, decide, eye_of
+from screen.memory import KeptFrame, Memory
+from screen.sharpness import NOTHING_USUAL, Sharpness
+from screen.verdict import Standing, rule
+
+Scores = NDArray[np.float64]
+PARTS = {"1 - max confidence": "low_top_score", "entropy": "uncertainty", "disagreement": "disagreement"}
+GOLDEN = 0.6180339887498949
+HALVINGS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the product knows of a frame before anything was kept."""
+
+    facts: Facts
+    scene: Scene
+    usual: Sharpness
+    dhash: str
+    boxes: tuple[Box, ...]
+
+
+def know(today: Day, policy: ScreenPolicy) -> list[Known]:
+    """Ask the product for a day's facts, while it keeps nothing."""
+    nothing = _fixed(policy).model_copy(update={"threshold": 1.0, "weights": {"nothing": 1.0}})
+    memory, known = Memory(), list[Known]()
+    for unit in today.units:
+        for at, (frame, look) in enumerate(zip(unit.unit.body.frames, unit.frames, strict=True)):
+            if unit.serving is None or not isinstance(look, Judged):
+                raise TypeError("the bench has a model, and it judges every frame")
+            where = Where(TENANT, unit.unit.body.vehicle, frame.camera, frame.condition, eye_of(unit.serving))
+            scene = scene_of(memory, where, look.embedding)
+            facts = facts_of(memory, frame, where, unit.frames, at, policy=nothing, scene=scene, lot=1.0)
+            usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
+            known.append(Known(facts, scene, usual, frame.dhash, look.boxes))
+            body = unit.unit.body.model_copy(update={"frames": (frame,)})
+            memory, _ = decide(
+                memory, Seen(unit.unit._replace(body=body), unit.serving, (look,)), {TENANT: nothing}, salt=SALT
+            )
+    return known
+
+
+def _fixed(policy: ScreenPolicy) -> ScreenPolicy:
+    return policy.model_copy(update={"controlled": False, "audit_share": 0.0, "predictor": None, "rules": ()})
+
+
+def scores_at_random(seed: int, frames: int) -> Scores:
+    return np.random.default_rng([seed, 13]).random(frames)
+
+
+def scores_by_turn(frames: int) -> Scores:
+    """Return scores of which any threshold takes every k-th frame, for any k (multiples of the golden ratio)."""
+    return np.asarray(np.arange(frames) * GOLDEN % 1.0, np.float64)
+
+
+def above(known: Sequence[Known], scores: Scores, threshold: float, policy: ScreenPolicy) -> NDArray[np.bool_]:
+    """Return which frames a fixed threshold keeps, behind the product's filters and de-duplication."""
+    fixed = _fixed(policy).model_copy(update={"weights": {"given": 1.0}})
+    memory, kept = Memory(), np.zeros(len(known), bool)
+    for place in np.flatnonzero(scores >= threshold).tolist():
+        one = known[place]
+        facts = replace(_after_kept(memory, one), parts={"given": 1.0})
+        kept[place] = rule(facts, fixed, Standing(1.0, one.usual)).verdict is Verdict.KEPT
+        if kept[place]:
+            memory = _keep(memory, one)
+    return kept
+
+
+def _after_kept(memory: Memory, known: Known) -> Facts:
+    """Return a frame's facts with what they owe to the frames kept before it."""
+    where = known.facts.where
+    nearest = memory.nearest_kept(where.camera_key, known.dhash)
+    kept = memory.galleries.get(where.slice_key, NOTHING_KEPT)
+    cosine = None if known.scene.direction is None else gallery.nearest(kept, where.eye, known.scene.direction)
+    return replace(
+        known.facts,
+        nearest_bits=None if nearest is None else nearest[0],
+        nearest_cosine=cosine,
+        new_object=nearest is not None and shows_more(known.boxes, nearest[1]),
+    )
+
+
+def _keep(memory: Memory, known: Known) -> Memory:
+    where = known.facts.where
+    memory = memory.keep(where.camera_key, KeptFrame(known.dhash, objects_in(known.boxes, PERHAPS_THERE)))
+    return memory.hang(where.slice_key, where.eye, known.scene.direction)
+
+
+def best_fixed_threshold(
+    known: Sequence[Known], scores: Scores, policy: ScreenPolicy, *, seed: int
+) -> NDArray[np.bool_]:
+    """Return what the lowest threshold keeps that stays within the budget; equal scores are told apart by lot."""
+    lots = np.random.default_rng([seed, 17]).random(len(scores))
+    ranks = np.lexsort((lots, scores)).argsort().astype(float)
+    wanted = policy.keep_budget * len(scores)
+    low, high = max(0.0, len(scores) - 4 * wanted), float(len(scores))
+    kept = np.zeros(len(scores), bool)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        found = above(known, ranks, middle, policy)
+        if found.sum() <= wanted:
+            high, kept = middle, found
+        else:
+            low = middle
+    return kept

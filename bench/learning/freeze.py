@@ -1,0 +1,61 @@
+"""Write down what is frozen: the configuration, its digest, and what was found on the tuning seeds."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from learning import truth
+from learning.answers import Answers, answer
+from learning.cache import what_streams_stand_on
+from learning.configuration import FROZEN, TUNING_SEEDS, Meaning, Streams, digest
+from learning.look import Looks
+from learning.stream import moments
+
+
+def frozen_digest(streams: Streams, meaning: Meaning) -> str:
+    """Return the digest of all that the task is made of: streams, renderer, networks, and what counts as hard."""
+    return digest(streams, meaning, *what_streams_stand_on(streams), Path(truth.__file__).read_bytes())
+
+
+def freeze(streams: Streams, meaning: Meaning, looks_of: Callable[[int], Looks]) -> dict[str, Any]:
+    """Measure the tuning seeds and write `frozen.json`; the seeds that figures come from are not looked at."""
+    pairs = [
+        (answer(stream, looks_of(seed), meaning), answer(stream, looks_of(seed), meaning, second=True))
+        for seed in TUNING_SEEDS
+        for stream in [moments(seed, streams)]
+    ]
+    ours = [one for one, _ in pairs]
+    found = {
+        "sha256": frozen_digest(streams, meaning),
+        "streams": asdict(streams),
+        "meaning": asdict(meaning),
+        "measured_on_seeds": TUNING_SEEDS,
+        "hard_by_least_errors": {k: _mean(_share(one.totals >= k, one) for one in ours) for k in (1, 2, 3, 4)},
+        "hard": _mean(_share(one.hard, one) for one in ours),
+        "silent": _mean(_share(one.silent, one) for one in ours),
+        "standing_duplicates": _mean(1 - len(np.unique(one.scenes)) / len(one.scenes) for one in ours),
+        "useless": _mean(float(one.useless.mean()) for one in ours),
+        "correlation_of_hard_frames": _mean(_correlation(*pair) for pair in pairs),
+    }
+    FROZEN.write_text(json.dumps(found, indent=2) + "\n")
+    return found
+
+
+def _mean(values: Iterable[float]) -> float:
+    return round(float(np.mean(list(values))), 4)
+
+
+def _share(flags: np.ndarray[Any, np.dtype[np.bool_]], answers: Answers) -> float:
+    """Return the share of scenes in which a usable frame is flagged."""
+    usable = ~answers.useless
+    return len(np.unique(answers.scenes[flags & usable])) / len(np.unique(answers.scenes[usable]))
+
+
+def _correlation(ours: Answers, theirs: Answers) -> float:
+    """Return how alike both models' hard frames are: the phi coefficient, 0 for independent ones."""
+    usable = ~ours.useless
+    return float(np.corrcoef(ours.hard[usable], theirs.hard[usable])[0, 1])

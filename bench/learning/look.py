@@ -1,0 +1,119 @@
+"""Look at a stream as the services do: what ingest measures, and what the served detectors answer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.measure import Measured, measure
+from learning.configuration import Streams
+from learning.stream import Moment, moments, render
+from roadloop_world.drives import TruthBox, jpeg
+from roadloop_world.scenes import CLASSES
+from screen.serving.answer import Found
+from screen.serving.detector import Detector, open_detector
+
+DETECTORS = Path(__file__).resolve().parents[2] / "services" / "trainer-trigger" / "detectors"
+AT_ONCE = 16
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What is known of a stream's n frames. Boxes of all frames lie one after the other; `*_ends` says where each ends.
+
+    `ours`, `theirs` [*, 6]: x1, y1, x2, y2 in 0..1, score, class index; `probabilities` [*, 7] of `ours`;
+    `truth`, `unlabelable` [*, 5]: corners and class index. `*_embedding` [n, D].
+    """
+
+    ours: Rows
+    ours_ends: NDArray[np.int64]
+    probabilities: NDArray[np.float16]
+    theirs: Rows
+    theirs_ends: NDArray[np.int64]
+    truth: Rows
+    truth_ends: NDArray[np.int64]
+    unlabelable: Rows
+    unlabelable_ends: NDArray[np.int64]
+    our_embedding: NDArray[np.float16]
+    their_embedding: NDArray[np.float16]
+    dhash: NDArray[np.uint64]
+    laplacian_variance: NDArray[np.float64]
+    brightness: NDArray[np.float64]
+
+    def of(self, name: str, index: int) -> Rows:
+        """Return the rows of one frame: of `ours`, `theirs`, `truth`, `unlabelable` or `probabilities`."""
+        ends = getattr(self, f"{'ours' if name == 'probabilities' else name}_ends")
+        rows: Rows = getattr(self, name)[ends[index - 1] if index else 0 : ends[index]]
+        return rows
+
+
+def load(path: Path) -> Looks:
+    with np.load(path) as held:
+        return Looks(**{field.name: held[field.name] for field in fields(Looks)})
+
+
+def look(seed: int, asked: Streams, seen: Callable[[int], None]) -> Looks:
+    """Render a stream and let both detectors judge it; `seen` is told how many more frames are done."""
+    detectors = [open_detector(DETECTORS / name, ["CPUExecutionProvider"]) for name in (asked.serving, asked.second)]
+    stream = moments(seed, asked)
+    done = [found for few in _in_turn(stream, detectors, seen) for found in few]
+    return _put_together(done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    measured: Measured
+    found: tuple[Found, ...]
+    truth: Rows
+    unlabelable: Rows
+
+
+def _in_turn(
+    stream: Sequence[Moment], detectors: Sequence[Detector], seen: Callable[[int], None]
+) -> Iterator[list[_Look]]:
+    for start in range(0, len(stream), AT_ONCE):
+        frames = [render(moment) for moment in stream[start : start + AT_ONCE]]
+        pictures = [jpeg(frame) for frame in frames]
+        answers = [detector.detect([detector.prepare(one) for one in pictures]) for detector in detectors]
+        yield [
+            _Look(_measured(one), found, _rows(frame.boxes), _rows(frame.unlabelable))
+            for frame, one, found in zip(frames, pictures, zip(*answers, strict=True), strict=True)
+        ]
+        seen(len(frames))
+
+
+def _measured(one: bytes) -> Measured:
+    found = measure(one)
+    if not isinstance(found, Measured):
+        raise TypeError(f"ingest refuses a rendered picture: {found.detail}")
+    return found
+
+
+def _rows(boxes: Sequence[TruthBox]) -> Rows:
+    rows = [(box.x1, box.y1, box.x2, box.y2, CLASSES.index(box.class_name)) for box in boxes]
+    return np.array(rows, np.float32).reshape(-1, 5)
+
+
+def _put_together(looks: Sequence[_Look]) -> Looks:
+    ours, theirs = ([look.found[place] for look in looks] for place in (0, 1))
+    measured = [look.measured for look in looks]
+    return Looks(
+        *_ragged([found.detections for found in ours]),
+        np.concatenate([found.probabilities for found in ours]).astype(np.float16),
+        *_ragged([found.detections for found in theirs]),
+        *_ragged([look.truth for look in looks]),
+        *_ragged([look.unlabelable for look in looks]),
+        np.stack([found.embedding for found in ours]).astype(np.float16),
+        np.stack([found.embedding for found in theirs]).astype(np.float16),
+        np.array([int(one.dhash, 16) for one in measured], np.uint64),
+        np.array([one.laplacian_variance for one in measured]),
+        np.array([one.brightness for one in measured]),
+    )
+
+
+def _ragged(parts: Sequence[Rows]) -> tuple[Rows, NDArray[np.int64]]:
+    return np.concatenate(parts), np.cumsum([len(part) for part in parts])

@@ -1,0 +1,201 @@
+"""Drive the product's own screening over a stream. The only place that knows how it is called.
+
+Units go through `screen.handle.decide` one after another, as a worker's do; the audit's labels come late, and what they
+teach becomes the next version of the policy, as `screen.learn` makes it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from aiokafka import ConsumerRecord
+from numpy.typing import NDArray
+
+from learning.look import Looks, Rows
+from learning.stream import Moment
+from roadloop_runtime.decode import Received
+from roadloop_runtime.outcome import Emit
+from roadloop_schemas.cloudevents import Attributes
+from roadloop_schemas.fields import LabelBox, ObjectRef
+from roadloop_schemas.frames import FrameScreened, FramesIngested, IngestedFrame, ScreenPolicy, Verdict
+from roadloop_schemas.models import DetectorCard, ModelServing
+from roadloop_world.scenes import CLASSES
+from screen import balance
+from screen.detections import Box
+from screen.embedding import pack
+from screen.facts import Judged
+from screen.handle import Seen, decide
+from screen.lessons import Audited, Lesson, audited, learned
+from screen.memory import Memory
+from screen.score import scale_of
+from screen.slice_budgets import moved
+
+TENANT, SALT = "bench", b"of the learning bench"
+START = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
+SERVING = ModelServing(
+    model="detector.bench",
+    version=1,
+    release_id="bench",
+    card=DetectorCard(family="roadloop", classes=CLASSES, input_width=256, input_height=160),
+    serving_since=START,
+)
+PAIR = SERVING.model_copy(update={"second_model": "second.bench", "second_version": 1})
+LABELS_COME_AFTER = 1_000  # frames of the fleet
+LOOKS_AGAIN_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A stream as screening meets it, with the labels that people would give its frames."""
+
+    units: tuple[Seen, ...]
+    labels: tuple[tuple[LabelBox, ...], ...]
+
+    @property
+    def frames(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """What became of a day's n frames, and what the audit of it can teach."""
+
+    kept: NDArray[np.bool_]
+    parts: tuple[Mapping[str, float], ...]
+    lessons: tuple[Lesson, ...]
+    policy: ScreenPolicy
+
+
+def day(number: int, stream: Sequence[Moment], looks: Looks, *, second: str, unit: int) -> Day:
+    """Return a stream as the units of one day, `number` days after `START`.
+
+    `second` is "other" for the second model, "clone" for the first one again, or "none".
+    """
+    serving = SERVING if second == "none" else PAIR
+    cut = [
+        Seen(_unit(number, places, stream, looks), serving, tuple(_judged(looks, place, second) for place in places))
+        for places in _together(stream, unit)
+    ]
+    return Day(tuple(cut), tuple(_labels(looks.of("truth", place)) for place in range(len(stream))))
+
+
+def _together(stream: Sequence[Moment], size: int) -> Iterator[range]:
+    """Return which frames travel together: neighbours in a drive, `size` at most."""
+    start = 0
+    for place in range(1, len(stream) + 1):
+        is_whole = place - start == size
+        if place == len(stream) or is_whole or stream[place].drive.number != stream[start].drive.number:
+            yield range(start, place)
+            start = place
+
+
+def _unit(number: int, places: range, stream: Sequence[Moment], looks: Looks) -> Received[FramesIngested]:
+    first = stream[places.start].drive
+    vehicle, drive, unit_id = f"car-{first.vehicle}", f"day{number}-d{first.number}", f"day{number}-u{places.start}"
+    body = FramesIngested(
+        unit_id=unit_id,
+        upload_id=drive,
+        vehicle=vehicle,
+        drive=drive,
+        received_at=_received_at(number, places.start),
+        frames=tuple(_ingested(number, place, stream[place], looks) for place in places),
+    )
+    record = ConsumerRecord("frames.ingested.v1", 0, places.start, 0, 0, vehicle.encode(), b"", 0, 0, 0, ())
+    envelope = Attributes(unit_id, "/roadloop/ingest", "roadloop.frames.ingested.v1", TENANT)
+    return Received(envelope, body, 0, places.start, body.received_at, record)
+
+
+def _received_at(number: int, place: int) -> datetime:
+    """Return when a frame of a day came in: frames come one a second."""
+    return START + timedelta(days=number, seconds=place)
+
+
+def _ingested(number: int, place: int, moment: Moment, looks: Looks) -> IngestedFrame:
+    frame_id = f"day{number}-{place:06d}"
+    sha256 = blake2b(frame_id.encode(), digest_size=32).hexdigest()
+    return IngestedFrame(
+        frame_id=frame_id,
+        object=ObjectRef(uri=f"s3://uploads/{TENANT}/{frame_id}.jpg", sha256=sha256, size_bytes=1),
+        width_px=256,
+        height_px=160,
+        captured_at=_received_at(number, place),
+        camera=moment.drive.camera,
+        condition=moment.segment.reported,
+        dhash=f"{int(looks.dhash[place]):016x}",
+        laplacian_variance=float(looks.laplacian_variance[place]),
+        brightness=float(looks.brightness[place]),
+    )
+
+
+def _judged(looks: Looks, place: int, second: str) -> Judged:
+    boxes = _boxes(looks.of("ours", place))
+    if second == "other":
+        return Judged(boxes, _boxes(looks.of("theirs", place)), pack(looks.their_embedding[place]))
+    return Judged(boxes, boxes if second == "clone" else None, pack(looks.our_embedding[place]))
+
+
+def _boxes(rows: Rows) -> tuple[Box, ...]:
+    return tuple(Box(r[0], r[1], r[2], r[3], r[4], CLASSES[int(r[5])]) for r in rows.tolist())
+
+
+def _labels(rows: Rows) -> tuple[LabelBox, ...]:
+    return tuple(LabelBox(x1=r[0], y1=r[1], x2=r[2], y2=r[3], class_name=CLASSES[int(r[4])]) for r in rows.tolist())
+
+
+def screen(
+    today: Day, policy: ScreenPolicy, *, before: Sequence[Lesson] = (), donors: NDArray[np.int64] | None = None
+) -> Screened:
+    """Screen a day as it comes, with the lessons of the days `before`.
+
+    `donors` say whose errors each frame has: its own unless truth was shuffled.
+    """
+    memory, kept, parts, table = Memory(), list[bool](), list[Mapping[str, float]](), dict[str, Mapping[str, Any]]()
+    lessons, waiting, looked = list(before), list[tuple[int, Lesson]](), 0
+    for unit in today.units:
+        if len(kept) >= looked:
+            looked += LOOKS_AGAIN_EVERY
+            lessons += [lesson for place, lesson in waiting if place + LABELS_COME_AFTER <= len(kept)]
+            waiting = [(place, lesson) for place, lesson in waiting if place + LABELS_COME_AFTER > len(kept)]
+            policy = _next_version(policy, learned(lessons, policy))
+            policy = _next_version(policy, _with_budgets(table, policy))
+        memory, outcome = decide(memory, unit, {TENANT: policy}, salt=SALT)
+        for verdict in _told(outcome):
+            balance.take(table, 0, len(kept), TENANT, verdict)
+            if verdict.audit:
+                donor = len(kept) if donors is None else int(donors[len(kept)])
+                waiting.append((len(kept), _lesson(verdict, today, len(kept), donor)))
+            kept.append(verdict.verdict is Verdict.KEPT)
+            parts.append(verdict.score_parts)
+    return Screened(np.array(kept), tuple(parts), (*lessons, *(lesson for _, lesson in waiting)), policy)
+
+
+def _told(outcome: object) -> Iterator[FrameScreened]:
+    if not isinstance(outcome, Emit):
+        raise TypeError(f"screening gives a unit of the bench up: {outcome}")
+    return (FrameScreened.model_validate_json(event.value or b"{}") for event in outcome.events)
+
+
+def _with_budgets(table: Mapping[str, Mapping[str, Any]], policy: ScreenPolicy) -> ScreenPolicy | None:
+    """Return the policy with the budgets that the view would move; None where it leaves them."""
+    budgets = moved(balance.scores_by_slice(table, TENANT, scale_of(policy)), policy)
+    if budgets is None:
+        return None
+    return policy.model_copy(update={"slice_budgets": {**policy.slice_budgets, **budgets}})
+
+
+def _next_version(policy: ScreenPolicy, changed: ScreenPolicy | None) -> ScreenPolicy:
+    return policy if changed is None else changed.model_copy(update={"version": policy.version + 1})
+
+
+def _lesson(verdict: FrameScreened, today: Day, place: int, donor: int) -> Lesson:
+    """Return an audit frame with its labels; one that got another's errors has that one's detections and labels."""
+    seen = audited(verdict)
+    at = verdict.received_at + timedelta(seconds=LABELS_COME_AFTER)
+    if donor != place:
+        boxes = [look for unit in today.units for look in unit.frames][donor]
+        served = tuple(box for box in boxes.boxes if box.score >= 0.35) if isinstance(boxes, Judged) else ()
+        seen = Audited(seen.frame_id, seen.received_at, seen.parts, served, seen.embedding, seen.eye)
+    return Lesson(seen, today.labels[donor], at)

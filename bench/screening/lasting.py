@@ -1,0 +1,56 @@
+"""Whether a worker stays as it is: memory and time over many frames, with a model that answers at once."""
+
+from typing import Any
+
+from loop.turns import Report
+from screening import models, processes, units, verdicts, worker
+from screening.speed import Place
+
+TENANT = "lasting"
+SAMPLES = 200
+
+
+async def measure(place: Place, frames: int, report: Report) -> dict[str, Any]:
+    """Screen a tenth of the frames, then all of them; return the times, and the memory along the second way."""
+    await models.bring_stub(place.stack, TENANT, pause_ms=0, instances=1, batch=16)
+    place.take()
+    small = await _screen(place, "lasting.small", frames // 10, report)
+    large = await _screen(place, "lasting.large", frames, report)
+    await models.unload(place.stack, f"detector.{TENANT}")
+    return {"small": small, "large": large}
+
+
+async def _screen(place: Place, batch: str, frames: int, report: Report) -> dict[str, Any]:
+    async with verdicts.watching(place.stack) as reader:
+        wanted = await units.write(place.stack, TENANT, batch, frames, place.objects)
+        async with worker.running(place.stack) as pid:
+            running = place.processes(worker=pid)
+            began = processes.cpu_s(running)
+            memory: list[tuple[int, float]] = []
+
+            def note(count: int) -> None:
+                if not memory or count - memory[-1][0] >= len(wanted) / SAMPLES:
+                    memory.append((count, processes.rss_mib(pid)))
+
+            seen = await verdicts.collect(reader, len(wanted), note)
+            ended = processes.cpu_s(running)
+    seen.check(wanted)
+    seconds, count = seen.seconds(0.0, 1.0)
+    used = {name: (ended[name] - began[name]) / len(wanted) * 1000 for name in running}
+    report(
+        f"{len(wanted)} frames: {count / seconds:.0f} frames/s, memory {memory[0][1]:.0f} to {memory[-1][1]:.0f} MiB"
+    )
+    return {
+        "frames": len(wanted),
+        "seconds": seconds * len(wanted) / count,
+        "frames_per_s": count / seconds,
+        "cpu_ms_per_frame": used,
+        "rss_mib": memory,
+    }
+
+
+def growth_mib(memory: list[tuple[int, float]]) -> float:
+    """Return the mean of the last tenth of the samples above that of the second tenth; the first one warms up."""
+    tenth = max(1, len(memory) // 10)
+    second, last = memory[tenth : 2 * tenth], memory[-tenth:]
+    return sum(mib for _, mib in last) / len(last) - sum(mib for _, mib in second) / len(second)

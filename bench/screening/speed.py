@@ -1,0 +1,162 @@
+"""The worker beside the bare client, in turns: frames per second, and what each process uses for a frame."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from loop.turns import REPOSITORY, Report, environment
+from roadloop_local import stack as local
+from roadloop_local.addresses import Stack
+from roadloop_schemas.fields import ObjectRef
+from screening import models, processes, units, verdicts, worker
+from screening.bare import WARM_UP_S, Job
+
+TENANT = "bench"
+SERVERS = ("kafka", "s3", "triton")
+OUTPUTS = ("DETECTIONS", "EMBEDDING")
+IN_FLIGHT = (8, 16)
+BARE_S = 12.0
+STEADY = 0.1, 0.9  # what comes before and after is the start and the end of a run, not its speed
+Run = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens: a stack, the pictures there and here, and the cores of Triton and of everything else."""
+
+    stack: Stack
+    objects: Sequence[ObjectRef]
+    folder: Path
+    triton: tuple[int, ...]
+    others: tuple[int, ...]
+
+    def take(self) -> None:
+        """Move everything that runs to its cores, this process too; what is started from now on inherits them."""
+        for name in SERVERS:
+            processes.pin(local.pid_of(self.stack.data, name), self.triton if name == "triton" else self.others)
+        processes.pin(os.getpid(), self.others)
+
+    def processes(self, **beside: int) -> processes.Processes:
+        """Return what to measure: the servers, and what runs beside them."""
+        return {name: local.pid_of(self.stack.data, name) for name in SERVERS} | beside
+
+
+async def take_turns(place: Place, name: str, *, rounds: int, frames: int, report: Report) -> list[Run]:
+    """Run the bare client at both depths, and the worker; every round begins with another one.
+
+    A first run of the worker does not count: the broker's code has to be compiled, and the models' memory to be there.
+    """
+    place.take()
+    await _screen(place, f"{name}.warm", frames // 2)
+    runs: list[Run] = []
+    turns = [*IN_FLIGHT, 0]
+    for turn in range(rounds):
+        shift = turn % len(turns)
+        for in_flight in [*turns[shift:], *turns[:shift]]:
+            found = await (_bare(place, in_flight) if in_flight else _screen(place, f"{name}.{turn}", frames))
+            program = f"bare_{in_flight}" if in_flight else "roadloop"
+            runs.append({"program": program, "cores": name, "round": turn} | found)
+            report(f"{name} {turn + 1}/{rounds} {program:9} {_line(found)}")
+    return runs
+
+
+async def _bare(place: Place, in_flight: int) -> Run:
+    names = (f"detector.{TENANT}", models.SECOND)
+    job = Job(place.stack.triton_grpc, names, OUTPUTS, str(place.folder), in_flight, BARE_S)
+    before = await models.batches(place.stack)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "screening.bare", json.dumps(asdict(job))),
+        cwd=REPOSITORY,
+        env=environment(),
+        stdout=subprocess.PIPE,
+    )
+    busy = await _busy(place, process.pid)
+    said, _ = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"the bare client ended with {process.returncode}")
+    found = json.loads(said)
+    used = {name: share / found["frames_per_s"] * 1000 for name, share in busy.items()}
+    return found | {"cpu_ms_per_frame": used, "batch": _mean_batch(before, await models.batches(place.stack))}
+
+
+async def _busy(place: Place, client: int) -> Mapping[str, float]:
+    """Return the CPU seconds a second of the servers and a bare client, in the middle of its run."""
+    await asyncio.sleep(WARM_UP_S + BARE_S / 4)
+    running = place.processes(bare=client)
+    began, at = processes.cpu_s(running), time.monotonic()
+    await asyncio.sleep(BARE_S / 2)
+    ended, seconds = processes.cpu_s(running), time.monotonic() - at
+    return {name: (ended[name] - began[name]) / seconds for name in running}
+
+
+async def _screen(place: Place, batch: str, frames: int) -> Run:
+    """Write all units, then start a worker, and take its speed from its verdicts."""
+    stack = place.stack
+    async with verdicts.watching(stack) as reader:
+        wanted = await units.write(stack, TENANT, batch, frames, place.objects)
+        before = await models.batches(stack)
+        async with worker.running(stack) as pid:
+            running = place.processes(worker=pid)
+            used: list[tuple[int, Mapping[str, float]]] = []
+
+            def note(count: int) -> None:
+                if not used or count >= STEADY[1] * len(wanted) > used[-1][0]:
+                    used.append((count, processes.cpu_s(running)))
+
+            seen = await verdicts.collect(reader, len(wanted), note)
+            rss = processes.rss_mib(pid)
+    seen.check(wanted)
+    seconds, count = seen.seconds(*STEADY)
+    (first, began), (last, ended) = used[0], used[-1]
+    return {
+        "frames": count,
+        "seconds": seconds,
+        "frames_per_s": count / seconds,
+        "cpu_ms_per_frame": {name: (ended[name] - began[name]) / (last - first) * 1000 for name in began},
+        "rss_mib": rss,
+        "batch": _mean_batch(before, await models.batches(stack)),
+    }
+
+
+def _mean_batch(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> float:
+    """Return the mean of the batches that were executed meanwhile, of all models."""
+    done = [(after[name][0] - count, after[name][1] - executed) for name, (count, executed) in before.items()]
+    return sum(count for count, _ in done) / max(1, sum(executed for _, executed in done))
+
+
+def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """Return medians by program."""
+    found: dict[str, dict[str, Any]] = {}
+    for program in dict.fromkeys(run["program"] for run in runs):
+        mine = [run for run in runs if run["program"] == program]
+        found[program] = {key: median(run[key] for run in mine) for key in ("frames_per_s", "batch")}
+        found[program]["triton_busy"] = median(map(triton_busy, mine))
+        used = [run["cpu_ms_per_frame"] for run in mine]
+        found[program]["cpu_ms_per_frame"] = {name: median(one[name] for one in used) for name in used[0]}
+    return found
+
+
+def triton_busy(run: Run) -> float:
+    """Return how much of a core the model server used: below 0.95 a bare client on one core has not saturated it."""
+    return run["cpu_ms_per_frame"]["triton"] * run["frames_per_s"] / 1000
+
+
+def ratios(runs: Sequence[Run]) -> list[float]:
+    """Return, round by round, the worker's speed in that of the better bare client."""
+    speeds = {(run["program"], run["round"]): run["frames_per_s"] for run in runs}
+    rounds = sorted({run["round"] for run in runs})
+    return [speeds["roadloop", n] / max(speeds[f"bare_{depth}", n] for depth in IN_FLIGHT) for n in rounds]
+
+
+def _line(run: Run) -> str:
+    used = "".join(f" {name} {ms:.2f}" for name, ms in run["cpu_ms_per_frame"].items())
+    speed = f"{run['frames_per_s']:7.1f} frames/s, batches of {run['batch']:.2f}, Triton {triton_busy(run):.2f} busy"
+    return f"{speed}, CPU ms a frame:{used}"

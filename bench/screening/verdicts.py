@@ -1,0 +1,73 @@
+"""Watch verdicts come, as a read_committed subscriber sees them, and check that each frame has exactly one."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from roadloop_local.addresses import Stack
+from roadloop_runtime.kafka.reader import open_reader
+from roadloop_schemas.topics import topics
+
+TOPIC = "frames.screened.v1"
+STALLED_S = 60.0
+QUARANTINED = b'"verdict":"quarantined"'
+
+
+@dataclass
+class Seen:
+    """What came: when how many had come, which frames, and what was wrong."""
+
+    arrivals: list[tuple[float, int]] = field(default_factory=list)
+    frames: list[str] = field(default_factory=list)
+    quarantined: int = 0
+
+    def check(self, wanted: set[str]) -> None:
+        """Raise ValueError unless every wanted frame has exactly one verdict that a model led to."""
+        found = set(self.frames)
+        if len(found) != len(self.frames):
+            raise ValueError(f"{len(self.frames) - len(found)} frames have more than one verdict")
+        if found != wanted:
+            raise ValueError(f"{len(wanted - found)} frames have no verdict, {len(found - wanted)} are not ours")
+        if self.quarantined:
+            raise ValueError(f"{self.quarantined} frames are quarantined")
+
+    def seconds(self, share_from: float, share_to: float) -> tuple[float, int]:
+        """Return how long the verdicts between two shares of all took, and how many they are."""
+        total = self.arrivals[-1][1]
+        began = next(arrival for arrival in self.arrivals if arrival[1] >= share_from * total)
+        ended = next(arrival for arrival in self.arrivals if arrival[1] >= share_to * total)
+        return ended[0] - began[0], ended[1] - began[1]
+
+
+@asynccontextmanager
+async def watching(stack: Stack) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a reader that stands at the end as of now."""
+    tps = [TopicPartition(TOPIC, number) for number in range(topics()[TOPIC].partitions)]
+    async with open_reader(stack.kafka_bootstrap) as reader:
+        reader.assign(tps)
+        for tp, end in (await reader.end_offsets(tps)).items():
+            reader.seek(tp, end)
+        yield reader
+
+
+async def collect(reader: AIOKafkaConsumer, count: int, each: Callable[[int], None] = lambda _: None) -> Seen:
+    """Take so many verdicts; `each` is told how many have come whenever some came.
+
+    Raises TimeoutError where none comes for a minute.
+    """
+    seen = Seen()
+    while len(seen.frames) < count:
+        async with asyncio.timeout(STALLED_S):
+            while not (found := await reader.getmany(timeout_ms=500)):
+                pass
+        at = time.monotonic()
+        for record in (record for records in found.values() for record in records):
+            seen.frames.append(dict(record.headers)["ce_subject"].decode())
+            seen.quarantined += QUARANTINED in record.value
+        seen.arrivals.append((at, len(seen.frames)))
+        each(len(seen.frames))
+    return seen
