@@ -1,6 +1,5 @@
 """What is known of a frame before anything is decided."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import immutables
@@ -171,5 +170,5 @@ def test_a_step_is_a_multiple_of_what_usually_lies_between_two_pictures(embeddin
 
 def test_without_a_kept_frame_or_a_usual_stride_there_is_no_step() -> None:
     assert known(Memory(), Judged((), (), ROAD)).nearest_step is None
-    memory = replace(experienced(), strides=immutables.Map())
+    memory = experienced()._replace(strides=immutables.Map())
     assert known(memory, Judged((), (), ROAD)).nearest_step is None

@@ -59,7 +59,7 @@ batches = st.lists(st.lists(counted | kept | pictured | ruled | looked | turned,
 def take(memory: Memory, batch: list[Step]) -> Memory:
     for key, what in batch:
         if isinstance(what, Verdict):
-            memory = memory.count(key, what)
+            memory = memory.tally(key, what)
         elif isinstance(what, bool):
             memory = memory.resound(key, "d-1", what)
         elif isinstance(what, str):

@@ -19,7 +19,7 @@ def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, R
     usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
     echo = memory.echo(where.camera_key, where.drive)
     ruling = rule(facts, policy, Standing(limits.threshold, usual, by_rule, echo))
-    memory = memory.count(where.slice_key, ruling.verdict)
+    memory = memory.tally(where.slice_key, ruling.verdict)
     memory = memory.see(where.camera_key, facts.laplacian_variance, policy.blur_ratio)
     memory = memory.resound(where.camera_key, where.drive, ruling.verdict is Verdict.KEPT)
     memory = memory.allow(where.tenant, policy.rules, ruling.rules)

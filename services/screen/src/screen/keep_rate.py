@@ -7,8 +7,8 @@ Holding a short window's rate tighter than this would cost the best frames: they
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ REMEMBERED_AFTER_ALARM = WATCHED // SEGMENT
 LOT = 1e-7
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """Up to 50 scores in the order they came; `received` frames of the slice came meanwhile, scored or not."""
 
     number: int
@@ -35,8 +34,7 @@ class Segment:
     scores: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KeepRate:
+class KeepRate(NamedTuple):
     """What a slice's controller remembers.
 
     `debt`: frames that the budget allowed and that were not kept. `recent`: of the last 150 frames, "1" for a kept one.
@@ -85,7 +83,7 @@ def on_scale(state: KeepRate, scale: str) -> KeepRate:
     if state.scale == scale:
         return state
     empty = (Segment(state.segments[-1].number + 1),)
-    return replace(state, segments=empty, threshold=None, scale=scale, reach=None)
+    return state._replace(segments=empty, threshold=None, scale=scale, reach=None)
 
 
 def wanted_share(state: KeepRate, budget: float, audit_share: float) -> float:
@@ -105,11 +103,11 @@ def _share_of_scored(state: KeepRate, budget: float, audit_share: float) -> floa
 def after_score(state: KeepRate, score: float, *, budget: float, audit_share: float) -> KeepRate:
     """Return the state after the score of one more frame; every 25 scores the threshold is looked at again."""
     newest = state.segments[-1]
-    newest = replace(newest, scores=(*newest.scores, score))
+    newest = newest._replace(scores=(*newest.scores, score))
     segments = (*state.segments[:-1], newest)
     if len(newest.scores) == SEGMENT:
         segments = (*segments, Segment(newest.number + 1))[-SEGMENTS:]
-    state = replace(state, segments=segments)
+    state = state._replace(segments=segments)
     return _look_again(state, budget, audit_share) if len(newest.scores) % EVERY == 0 else state
 
 
@@ -123,7 +121,7 @@ def reaching(state: KeepRate, allowed: tuple[float, float], audit_share: float) 
         return state
     least, most = (_share_of_scored(state, share, audit_share) for share in allowed)
     scores = state.scores
-    return replace(state, reach=(quantile(scores, min(1.0, most)), quantile(scores, min(1.0, least))))
+    return state._replace(reach=(quantile(scores, min(1.0, most)), quantile(scores, min(1.0, least))))
 
 
 def after_frame(state: KeepRate, kept: bool, *, budget: float, audit_share: float, alarmed: bool = True) -> KeepRate:
@@ -132,12 +130,12 @@ def after_frame(state: KeepRate, kept: bool, *, budget: float, audit_share: floa
     A whole tenant is not `alarmed`: its frames come from one road after another, and a night is no change of regime.
     """
     newest = state.segments[-1]
-    segments = (*state.segments[:-1], replace(newest, received=newest.received + 1))
+    segments = (*state.segments[:-1], newest._replace(received=newest.received + 1))
     debt = round(min(DEBT_AT_MOST, max(-DEBT_AT_MOST, state.debt + budget - kept)), 6)
     recent = (state.recent + "01"[kept])[-WATCHED:]
-    state = replace(state, segments=segments, debt=debt, recent=recent)
+    state = state._replace(segments=segments, debt=debt, recent=recent)
     if alarmed and len(recent) == WATCHED and abs(recent.count("1") / WATCHED - budget) > ALARM:
-        forgetful = replace(state, segments=segments[-REMEMBERED_AFTER_ALARM - 1 :], recent="")
+        forgetful = state._replace(segments=segments[-REMEMBERED_AFTER_ALARM - 1 :], recent="")
         return _look_again(forgetful, budget, audit_share)
     return state
 
@@ -151,7 +149,7 @@ def _look_again(state: KeepRate, budget: float, audit_share: float) -> KeepRate:
     now = None if state.threshold is None else sum(score >= state.threshold for score in scores) / len(scores)
     if now is not None and abs(now - share) <= MOVES_AT_LEAST:
         return state
-    return replace(state, threshold=quantile(scores, share))
+    return state._replace(threshold=quantile(scores, share))
 
 
 def quantile(scores: Sequence[float], share: float) -> float:

@@ -4,8 +4,9 @@ A frozen value; `memory_entries.py` writes what changed of it with the batch tha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from math import exp
+from typing import NamedTuple
 
 import immutables
 
@@ -45,27 +46,27 @@ class Echo:
     value: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """Counters, keep rates, kept scenes by tenant/condition/camera; kept frames, sharpness by tenant/vehicle/camera.
 
     The keep rate of a tenant as a whole is under tenant/*: it stands in for slices that are too young. What rules may
     still keep is by tenant; what pictures usually look like, by tenant and by slice. `latest` is a camera's last
     embedding, `strides` how far pictures of a slice usually are from the one before (`scenery.step`).
+    A tuple, for every frame changes several of these, and replacing a field of a frozen dataclass takes far longer.
     """
 
-    slices: immutables.Map[str, SliceCounters] = field(default_factory=immutables.Map)
-    kept: immutables.Map[str, tuple[KeptFrame, ...]] = field(default_factory=immutables.Map)
-    rates: immutables.Map[str, KeepRate] = field(default_factory=immutables.Map)
-    sharpness: immutables.Map[str, Sharpness] = field(default_factory=immutables.Map)
-    allowances: immutables.Map[str, Mapping[str, float]] = field(default_factory=immutables.Map)
-    scenery: immutables.Map[str, Scenery] = field(default_factory=immutables.Map)
-    galleries: immutables.Map[str, Gallery] = field(default_factory=immutables.Map)
-    echoes: immutables.Map[str, Echo] = field(default_factory=immutables.Map)
-    latest: immutables.Map[str, bytes] = field(default_factory=immutables.Map)
-    strides: immutables.Map[str, float] = field(default_factory=immutables.Map)
+    slices: immutables.Map[str, SliceCounters] = immutables.Map()
+    kept: immutables.Map[str, tuple[KeptFrame, ...]] = immutables.Map()
+    rates: immutables.Map[str, KeepRate] = immutables.Map()
+    sharpness: immutables.Map[str, Sharpness] = immutables.Map()
+    allowances: immutables.Map[str, Mapping[str, float]] = immutables.Map()
+    scenery: immutables.Map[str, Scenery] = immutables.Map()
+    galleries: immutables.Map[str, Gallery] = immutables.Map()
+    echoes: immutables.Map[str, Echo] = immutables.Map()
+    latest: immutables.Map[str, bytes] = immutables.Map()
+    strides: immutables.Map[str, float] = immutables.Map()
 
-    def count(self, slice_key: str, verdict: Verdict) -> "Memory":
+    def tally(self, slice_key: str, verdict: Verdict) -> "Memory":
         """Return the memory after one more frame of a slice."""
         before = self.slices.get(slice_key, NOTHING_SEEN)
         after = SliceCounters(
@@ -74,7 +75,7 @@ class Memory:
             dropped=before.dropped + (verdict is Verdict.DROPPED),
             quarantined=before.quarantined + (verdict is Verdict.QUARANTINED),
         )
-        return replace(self, slices=self.slices.set(slice_key, after))
+        return self._replace(slices=self.slices.set(slice_key, after))
 
     def control(self, key: str, ranked: float | None, kept: bool, budget: float, policy: ScreenPolicy) -> "Memory":
         """Return the memory after a slice's controller has seen one more frame; `ranked` is None where none was."""
@@ -86,7 +87,7 @@ class Memory:
             rate = reaching(rate, policy.slice_range or (0.0, 1.0), audit_share)
         alarmed = not (policy.shared and is_whole)
         rate = after_frame(rate, kept, budget=budget, audit_share=audit_share, alarmed=alarmed)
-        return replace(self, rates=self.rates.set(key, rate))
+        return self._replace(rates=self.rates.set(key, rate))
 
     def threshold(self, *keys: str, scale: str = "") -> float | None:
         """Return the threshold of the first of these slices that has one for scores of that scale."""
@@ -99,14 +100,14 @@ class Memory:
             return self
         usual = self.sharpness.get(camera_key, NOTHING_USUAL)
         seen = after(usual, laplacian_variance, ratio=blur_ratio)
-        return replace(self, sharpness=self.sharpness.set(camera_key, seen))
+        return self._replace(sharpness=self.sharpness.set(camera_key, seen))
 
     def allow(self, tenant: str, rules: Sequence[KeepRule], kept_by: Sequence[str]) -> "Memory":
         """Return the memory after one more frame of a tenant, with the rules that kept it; they are few."""
         if not rules:
             return self
         allowances = rules_after_frame(rules, kept_by, self.allowances.get(tenant, {}))
-        return replace(self, allowances=self.allowances.set(tenant, allowances))
+        return self._replace(allowances=self.allowances.set(tenant, allowances))
 
     def look(self, tenant: str, slice_key: str, eye: str, packed: bytes) -> "Memory":
         """Return the memory after one more picture, as its embedding; without one, as it is.
@@ -118,22 +119,22 @@ class Memory:
         of_tenant = self.scenery.get(tenant, NOTHING_SCENIC)
         known = self.scenery.set(tenant, scenery.after(of_tenant, eye, packed, anchored=True))
         of_slice = scenery.after(self.scenery.get(slice_key, NOTHING_SCENIC), eye, packed)
-        return replace(self, scenery=known.set(slice_key, of_slice))
+        return self._replace(scenery=known.set(slice_key, of_slice))
 
     def pass_by(self, camera_key: str, slice_key: str, packed: bytes, step: float | None) -> "Memory":
         """Return the memory after one more picture of a camera, a `step` from its last one where that is known."""
         if not packed:
             return self
-        memory = replace(self, latest=self.latest.set(camera_key, packed))
+        memory = self._replace(latest=self.latest.set(camera_key, packed))
         if not step:
             return memory
         stride = frugal.moved(self.strides.get(slice_key, 0.0), step)
-        return replace(memory, strides=self.strides.set(slice_key, stride))
+        return memory._replace(strides=self.strides.set(slice_key, stride))
 
     def resound(self, camera_key: str, drive: str, kept: bool) -> "Memory":
         """Return the memory after one more frame of a camera's drive."""
         value = round(self.echo(camera_key, drive) * FADES + kept, 6)
-        return replace(self, echoes=self.echoes.set(camera_key, Echo(drive, value)))
+        return self._replace(echoes=self.echoes.set(camera_key, Echo(drive, value)))
 
     def echo(self, camera_key: str, drive: str) -> float:
         """Return how many frames of a camera's drive were kept a short while ago, each faded by its age."""
@@ -145,12 +146,12 @@ class Memory:
         if scene is None:
             return self
         kept = gallery.add(self.galleries.get(slice_key, NOTHING_KEPT), eye, scene)
-        return replace(self, galleries=self.galleries.set(slice_key, kept))
+        return self._replace(galleries=self.galleries.set(slice_key, kept))
 
     def keep(self, camera_key: str, frame: KeptFrame) -> "Memory":
         """Return the memory after a frame was kept."""
         newest = (*self.kept.get(camera_key, ()), frame)[-KEPT_PER_CAMERA:]
-        return replace(self, kept=self.kept.set(camera_key, newest))
+        return self._replace(kept=self.kept.set(camera_key, newest))
 
     def nearest_kept(self, camera_key: str, dhash: str) -> tuple[int, KeptFrame] | None:
         """Return a camera's most similar kept frame with its Hamming distance in bits of 64; of equals the newest."""
