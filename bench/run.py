@@ -1,4 +1,4 @@
-"""Run the measurements: `python bench/run.py [learning] [loop] [peers] [recovery] [screen] [--rounds N] ...`."""
+"""Run the measurements: `python bench/run.py [history] [learning] [loop] [peers] [recovery] [screen] [--rounds N]`."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from history import measure as history
 from learning import measure as learning
 from loop import measure as loop
 from peers import measure as peers
@@ -13,7 +14,14 @@ from recovery import measure as recovery
 from screening import measure as screening
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "bench"
-MEASUREMENTS = {"learning": learning, "loop": loop, "peers": peers, "recovery": recovery, "screen": screening}
+MEASUREMENTS = {
+    "history": history,
+    "learning": learning,
+    "loop": loop,
+    "peers": peers,
+    "recovery": recovery,
+    "screen": screening,
+}
 
 
 def main(arguments: list[str]) -> None:

@@ -58,7 +58,8 @@ class Place:
 class History:
     """The two tables; every call blocks."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, namespace: str = NAMESPACE) -> None:
+        self.namespace = namespace
         self._catalog = SqlCatalog(
             "roadloop",
             **{
@@ -71,7 +72,7 @@ class History:
             },
         )
         with suppress(NamespaceAlreadyExistsError):
-            self._catalog.create_namespace_if_not_exists(NAMESPACE)
+            self._catalog.create_namespace_if_not_exists(namespace)
         self._verdicts = self._table("verdicts", SCHEMA)
         self._policies = self._table("policies", POLICIES)
         if self._verdicts.spec().is_unpartitioned():
@@ -80,9 +81,9 @@ class History:
     def _table(self, name: str, schema: pa.Schema) -> Table:
         """Open a table, and make it where it is not there; somebody else may make it at the same time."""
         try:
-            return self._catalog.create_table_if_not_exists(f"{NAMESPACE}.{name}", schema, properties=ALONE)
+            return self._catalog.create_table_if_not_exists(f"{self.namespace}.{name}", schema, properties=ALONE)
         except TableAlreadyExistsError:
-            return self._catalog.load_table(f"{NAMESPACE}.{name}")
+            return self._catalog.load_table(f"{self.namespace}.{name}")
 
     def _divide(self) -> None:
         """Let a file hold rows of one Kafka partition and one day: so files can be read in the order of offsets."""

@@ -23,7 +23,7 @@ from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.frames import ScreenPolicy
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from screen.history_rows import DECIDED_FROM
-from screen.history_table import History, Place
+from screen.history_table import NAMESPACE, History, Place
 from screen.what_if import Answer, Change, Labels, Policies, UnknownPolicy, changed_policy, what_if
 from screen.what_if_told import answer_as_json, described
 
@@ -81,6 +81,7 @@ class Question:
     since: datetime
     change: Change
     hard_from: int
+    namespace: str = NAMESPACE
 
 
 def read_quotas(given: Sequence[str]) -> dict[str, str]:
@@ -104,7 +105,7 @@ def read_since(text: str) -> timedelta:
 def ask(kafka: str, question: Question, processes: int) -> Answer:
     """Judge all partitions of a tenant's history anew, so many at a time."""
     labels = asyncio.run(read_labels(kafka, question.tenant))
-    history = History(question.place)
+    history = History(question.place, question.namespace)
     partitions, policies = history.partitions(), history.policies()
     whole = Answer()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -121,7 +122,7 @@ def ask(kafka: str, question: Question, processes: int) -> Answer:
 
 def ask_partition(question: Question, policies: Policies, labels: Labels, partition: int) -> Answer:
     """Judge one partition's history anew."""
-    rows = History(question.place).rows(partition, (*DECIDED_FROM, *COUNTED))
+    rows = History(question.place, question.namespace).rows(partition, (*DECIDED_FROM, *COUNTED))
     return what_if(
         rows,
         policies,

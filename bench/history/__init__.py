@@ -1,0 +1,1 @@
+"""How long last week takes under another policy."""

@@ -1,0 +1,200 @@
+"""Judge a million frames of history anew, and see that today's verdicts come out and memory stays flat.
+
+The frames are drawn and judged by the product's own code, so that their record is what a worker would have written;
+they lie in Iceberg on a real S3 store, with the catalogue in Postgres, as the sink writes them: 20,000 rows at a time.
+"""
+
+import asyncio
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from loop.turns import Report
+from roadloop_local import stack as local
+from roadloop_local.addresses import Stack
+from roadloop_local.servers import SERVERS
+from roadloop_runtime.kafka.admin import ensure_topics
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.frames import ScreenPolicy, Verdict
+from screen.facts import Facts, Where
+from screen.history_table import History, Place
+from screen.judge import judge
+from screen.memory import Memory
+from screen.what_if import changed_policy
+from screen.what_if_command import Question, ask
+
+PARTITIONS, AT_ONCE = 6, 20_000
+TENANT, NOW = "acme", datetime(2026, 3, 2, tzinfo=UTC)
+POLICY = ScreenPolicy(
+    version=1,
+    threshold=0.5,
+    controlled=True,
+    shared=True,
+    slice_range=(0.02, 0.7),
+    blur_ratio=0.15,
+    duplicate_distance=4,
+    duplicate_step=0.6,
+)
+LIMIT_S, FRAMES = 30.0, 1_000_000
+PROCESSES = 2
+PARTS = ("uncertainty", "disagreement", "crowd", "unusual", "novelty", "low_top_score", "objects", "inconsistency")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question: how many frames, how long it took, and the most memory a process of it had, in MiB."""
+
+    frames: int
+    seconds: float
+    rss_mib: float
+    differing: int
+
+
+def measure(asked: Namespace, report: Report) -> dict[str, Any]:
+    """Ask a tenth of the frames, and all of them, what they would be today."""
+    with TemporaryDirectory(dir=Path.home(), prefix="history-") as folder:
+        stack = local.up(Path(folder) / "stack", SERVERS)
+        try:
+            asyncio.run(ensure_topics(stack.kafka_bootstrap))
+            runs = [_fill_and_ask(stack, frames, report) for frames in (FRAMES // 10, FRAMES)]
+        finally:
+            local.down(stack.data, purge=True)
+    small, large = runs
+    return {
+        "figures": {"seconds": large.seconds, "rss_mib": large.rss_mib, "differing": large.differing},
+        "ratio": {
+            "limit": round(large.seconds / LIMIT_S, 3),
+            "memory_of_ten_times_the_frames": round(large.rss_mib / small.rss_mib, 3),
+        },
+        "runs": [vars(run) for run in runs],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the figures as a table in Markdown."""
+    lines = ["| frames | s | most MiB of a process | verdicts that differ |", "|---:|---:|---:|---:|"]
+    lines += [
+        f"| {r['frames']:,} | {r['seconds']:.1f} | {r['rss_mib']:.0f} | {r['differing']} |" for r in result["runs"]
+    ]
+    return "\n".join([*lines, "", f"of the limit of {LIMIT_S:.0f} s: {result['ratio']['limit']}"])
+
+
+def _fill_and_ask(stack: Stack, frames: int, report: Report) -> Asked:
+    place = Place(
+        stack.postgres_dsn("screen"),
+        f"s3://history/{frames}",
+        stack.s3_endpoint,
+        *stack.s3_keys("screen-history"),
+    )
+    history = History(place, f"screen{frames}")
+    history.add_policies({TENANT: POLICY})
+    offsets: dict[int, int] = {}
+    streams = [_rows(partition) for partition in range(PARTITIONS)]
+    for start in range(0, frames, AT_ONCE):
+        size = min(AT_ONCE, frames - start) // PARTITIONS + 1
+        rows = [next(stream) for stream in streams for _ in range(size)][: frames - start]
+        offsets |= {row["partition"]: row["offset"] + 1 for row in rows}
+        history.append(rows, offsets)
+    report(f"{frames} frames are in history")
+    question = Question(
+        place, TENANT, NOW - timedelta(days=1), partial(changed_policy, quotas={}), 1, history.namespace
+    )
+    most = _MostMemory()
+    with most:
+        began = time.monotonic()
+        answer = ask(stack.kafka_bootstrap, question, PROCESSES)
+        seconds = time.monotonic() - began
+    if answer.judged < frames:
+        raise AssertionError(f"{answer.judged} of {frames} frames came out of history")
+    return Asked(answer.judged, round(seconds, 2), round(most.mib, 1), answer.differing)
+
+
+def _rows(partition: int) -> Iterator[dict[str, Any]]:
+    """Yield one partition's drawn frames as rows, judged one after the other."""
+    dice, memory = Random(partition), Memory()
+    for offset in count():
+        facts = _facts(f"f-{partition}-{offset}", dice)
+        memory, ruling, limits = judge(memory, facts, POLICY)
+        yield {
+            **dict.fromkeys(("unit_id", "upload_id", "object_uri", "detail"), ""),
+            "partition": partition,
+            "offset": offset,
+            "event_id": facts.frame_id,
+            "tenant": TENANT,
+            "frame_id": facts.frame_id,
+            "vehicle": facts.where.vehicle,
+            "drive": facts.where.drive,
+            "captured_at": NOW,
+            "received_at": NOW,
+            "verdict": ruling.verdict.value,
+            "reasons": [reason.value for reason in ruling.reasons],
+            "rules": list(ruling.rules),
+            "slice": f"{facts.where.condition}/{facts.where.camera}",
+            "condition": facts.where.condition.value,
+            "policy_version": POLICY.version,
+            "threshold": limits.threshold,
+            "score": ruling.score,
+            "score_parts": list(facts.parts.items()),
+            "audit": ruling.audit,
+            "inclusion_probability": 1.0,
+            "lot": facts.lot,
+            "brightness": facts.brightness,
+            "laplacian_variance": facts.laplacian_variance,
+            "nearest_bits": facts.nearest_bits,
+            "nearest_step": facts.nearest_step,
+            "nearest_cosine": facts.nearest_cosine,
+            "new_object": facts.new_object,
+            "nothing_there": facts.nothing_there,
+            "echo": ruling.echo,
+            "matched": [],
+            "claims": [_CLAIM] * 3 if ruling.verdict is Verdict.KEPT else [],
+            "replayed": False,
+        }
+
+
+_CLAIM = {"x1": 0.1, "y1": 0.1, "x2": 0.2, "y2": 0.2, "score": 0.9, "class_name": "car"}
+
+
+def _facts(frame_id: str, dice: Random) -> Facts:
+    condition = dice.choices((Condition.CLEAR, Condition.RAIN, Condition.NIGHT), (8, 1, 1))[0]
+    where = Where(TENANT, f"car-{dice.randrange(20)}", dice.choice(("front", "rear")), condition, "d-1")
+    hardness = {Condition.CLEAR: 2, Condition.RAIN: 3, Condition.NIGHT: 5}[condition]
+    parts = {name: round(dice.betavariate(hardness, 6), 6) for name in PARTS}
+    bits, step = dice.randrange(30), round(dice.expovariate(1), 4)
+    return Facts(frame_id, where, dice.random(), 0.5, dice.uniform(50, 150), parts, bits, step, 0.2)
+
+
+class _MostMemory:
+    """The most memory that any child process had while this was open, in MiB; asked ten times a second."""
+
+    def __init__(self) -> None:
+        self.mib = 0.0
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> None:
+        self._watch.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watch.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.1):
+            for child in psutil.Process().children(recursive=True):
+                try:
+                    if "multiprocessing" in " ".join(child.cmdline()):
+                        self.mib = max(self.mib, child.memory_info().rss / 2**20)
+                except psutil.Error:
+                    continue
