@@ -17,7 +17,8 @@ from screen.detections import Box
 from screen.facts import PERHAPS_THERE, Facts, Judged, Scene, Where, facts_of, objects_in, scene_of, shows_more
 from screen.gallery import NOTHING_KEPT
 from screen.handle import Seen, decide, eye_of
-from screen.memory import KeptFrame, Memory
+from screen.memory import NOTHING_SCENIC, KeptFrame, Memory
+from screen.scenery import Scenery, step
 from screen.sharpness import NOTHING_USUAL, Sharpness
 from screen.verdict import Standing, rule
 
@@ -36,6 +37,9 @@ class Known:
     usual: Sharpness
     dhash: str
     boxes: tuple[Box, ...]
+    embedding: bytes
+    spread: Scenery  # of its slice, when it came
+    stride: float
 
 
 def know(today: Day, policy: ScreenPolicy) -> list[Known]:
@@ -46,11 +50,20 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
         for at, (frame, look) in enumerate(zip(unit.unit.body.frames, unit.frames, strict=True)):
             if unit.serving is None or not isinstance(look, Judged):
                 raise TypeError("the bench has a model, and it judges every frame")
-            where = Where(TENANT, unit.unit.body.vehicle, frame.camera, frame.condition, eye_of(unit.serving))
+            where = Where(
+                TENANT,
+                unit.unit.body.vehicle,
+                frame.camera,
+                frame.condition,
+                unit.unit.body.drive,
+                eye_of(unit.serving),
+            )
             scene = scene_of(memory, where, look.embedding)
             facts = facts_of(memory, frame, where, unit.frames, at, policy=nothing, scene=scene, lot=1.0)
             usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
-            known.append(Known(facts, scene, usual, frame.dhash, look.boxes))
+            spread = memory.scenery.get(where.slice_key, NOTHING_SCENIC)
+            stride = memory.strides.get(where.slice_key, 0.0)
+            known.append(Known(facts, scene, usual, frame.dhash, look.boxes, look.embedding, spread, stride))
             body = unit.unit.body.model_copy(update={"frames": (frame,)})
             memory, _ = decide(
                 memory, Seen(unit.unit._replace(body=body), unit.serving, (look,)), {TENANT: nothing}, salt=SALT
@@ -90,9 +103,12 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
     nearest = memory.nearest_kept(where.camera_key, known.dhash)
     kept = memory.galleries.get(where.slice_key, NOTHING_KEPT)
     cosine = None if known.scene.direction is None else gallery.nearest(kept, where.eye, known.scene.direction)
+    others = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
+    apart = step(known.spread, where.eye, known.embedding, others)
     return replace(
         known.facts,
         nearest_bits=None if nearest is None else nearest[0],
+        nearest_step=None if apart is None or not known.stride else round(apart / known.stride, 4),
         nearest_cosine=cosine,
         new_object=nearest is not None and shows_more(known.boxes, nearest[1]),
     )
@@ -100,7 +116,9 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
 
 def _keep(memory: Memory, known: Known) -> Memory:
     where = known.facts.where
-    memory = memory.keep(where.camera_key, KeptFrame(known.dhash, objects_in(known.boxes, PERHAPS_THERE)))
+    memory = memory.keep(
+        where.camera_key, KeptFrame(known.dhash, objects_in(known.boxes, PERHAPS_THERE), known.embedding)
+    )
     return memory.hang(where.slice_key, where.eye, known.scene.direction)
 
 

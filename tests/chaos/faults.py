@@ -25,6 +25,8 @@ from roadloop_local.binaries import find_binaries
 from roadloop_local.errors import StackError
 from roadloop_local.leftovers import find_processes
 from roadloop_local.ports import choose_ports
+from roadloop_runtime.objects import ObjectRefused, open_store
+from roadloop_runtime.outcome import Transient
 from tests.chaos import clock
 from tests.chaos.proxy import Mode, Proxy
 from tests.waiting import eventually
@@ -180,6 +182,21 @@ async def _fill_disk(stack: Stack, program: str, for_s: float) -> None:
     for member in await asyncio.to_thread(_family, stack, program):
         await _limit_files(member, "unlimited")
     await asyncio.to_thread(local.start, stack.data, program)
+    if program == "s3" and not await _takes_objects(stack):
+        await _kill(stack, program)
+
+
+async def _takes_objects(stack: Stack) -> bool:
+    """Say whether S3 takes an object again.
+
+    Its filer's log database gives up for good once a write has failed; whoever looks after it starts it again.
+    """
+    store = open_store(stack.s3_endpoint, *stack.s3_keys())
+    try:
+        await store.put("uploads", "chaos/is-there-room", b"yes", "text/plain")
+    except (Transient, ObjectRefused):
+        return False
+    return True
 
 
 def _family(stack: Stack, program: str) -> list[psutil.Process]:
