@@ -46,7 +46,7 @@ async def bring_stub(stack: Stack, tenant: str, *, pause_ms: float, instances: i
     folder = stack.model_repository / model / str(VERSION)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     (folder / "model.py").write_text(Path(__file__).with_name("stub.py").read_text())
-    config = repository.config(model, [VERSION], 1)
+    config = repository.config(model, [VERSION], 1, repository.Instances())
     config["max_batch_size"] = batch
     config["instance_group"] = [{"count": instances, "kind": "KIND_CPU"}]
     config["parameters"]["pause_ms"] = {"string_value": str(pause_ms)}
@@ -62,7 +62,7 @@ async def _load_detector(stack: Stack, model: str, folder: Path) -> DetectorCard
         release_id=model, model=model, version=VERSION, weights=nothing, card=card, released_at=SINCE
     )
     await asyncio.to_thread(repository.publish, stack.model_repository, release, (folder / "model.onnx").read_bytes())
-    await _load(stack, model, repository.config(model, [VERSION], 1))
+    await _load(stack, model, repository.config(model, [VERSION], 1, repository.Instances()))
     return card
 
 

@@ -44,7 +44,7 @@ class TritonPythonModel:
 
 def config(epoch: int) -> str:
     """Return a configuration with a queue so short that it is soon full."""
-    full = repository.config(MODEL, [1], epoch)
+    full = repository.config(MODEL, [1], epoch, repository.Instances())
     full["instance_group"] = [{"count": INSTANCES, "kind": "KIND_CPU"}]
     full["max_batch_size"] = 1
     full["dynamic_batching"]["default_queue_policy"] |= {
