@@ -2,22 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import signal
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from roadloop_runtime.cancelled import go_if_cancelled
 from roadloop_runtime.kafka.lag_read import Clients, connect, groups_of_broker, read_lags
 from roadloop_runtime.lag import TITLES, GroupLag, as_json, rows, sum_groups
 from roadloop_runtime.terminal import AsJson, Bootstrap, as_lines, as_table, one_line_errors
 from roadloop_schemas.topics import topics
 
 NUMBERS = frozenset(TITLES[2:])
+AGAIN_S = 0.5
 Show = Callable[[Sequence[GroupLag]], None]
 
 
@@ -34,11 +35,10 @@ def lag(
     with one_line_errors(kafka), suppress(KeyboardInterrupt):
         if watch and not json_ and Console().is_terminal:
             with Live(auto_refresh=False) as live:
-                asyncio.run(
-                    _look_on(kafka, group, every, interval_s, lambda sums: live.update(_table(sums), refresh=True))
-                )
+                looks = _look_on(kafka, group, every, interval_s, lambda sums: live.update(_table(sums), refresh=True))
+                asyncio.run(_until_ctrl_c(looks))
         elif watch:
-            asyncio.run(_look_on(kafka, group, every, interval_s, _show(json_)))
+            asyncio.run(_until_ctrl_c(_look_on(kafka, group, every, interval_s, _show(json_))))
         else:
             asyncio.run(_look(kafka, group, every, _show(json_)))
 
@@ -61,8 +61,22 @@ async def _look_on(kafka: str, named: list[str] | None, every: bool, interval_s:
     async with connect(kafka) as clients:
         while True:
             show(sum_groups(await read_lags(clients, await _chosen(clients, named, every))))
-            go_if_cancelled()
             await asyncio.sleep(interval_s)
+
+
+async def _until_ctrl_c(work: Coroutine[Any, Any, None]) -> None:
+    """Work until it ends or Ctrl-C comes; then ask it to end until it does: a Kafka client may lose a cancellation."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, asked.set)
+    working, waiting = asyncio.create_task(work), asyncio.create_task(asked.wait())
+    await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    while not working.done():
+        working.cancel()
+        await asyncio.wait({working}, timeout=AGAIN_S)
+    error = None if working.cancelled() else working.exception()
+    if error is not None and not asked.is_set():
+        raise error
 
 
 async def _chosen(clients: Clients, named: list[str] | None, every: bool) -> Mapping[str, Collection[str]]:
