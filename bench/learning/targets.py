@@ -7,16 +7,13 @@ from learning.figures import Interval
 
 # What was seen on the tuning seeds; README.md has the numbers.
 WHY = {
-    "duplicates": "Noise flips bits of a dark picture's hash as much as driving on does, and where a network is blind, "
-    "its embeddings of two moments differ by little more than noise: a rule that leaves 2 % of copies "
-    "would drop most of what is missed against the sun and a third of what is missed at night.",
-    "events": "Six of ten events are three or more mistakes at once in a clear drive, which 1 % of its frames have, "
-    "often one frame alone: the best single part finds two thirds of these with 8 % of the clear frames, "
-    "and nothing at night.",
+    "duplicates": "Where a network is blind, its embeddings of two moments differ by little more than noise: a rule "
+    "that leaves fewer copies drops frames against the sun and at night that are none.",
+    "events": "Most events are three or more mistakes at once in a clear drive, often one frame alone; the learned "
+    "score spends the budget on every frame of a night drive, in which nine of ten are hard.",
     "keep": "A slice of fewer than 200 scores follows its tenant's threshold, whatever that keeps of it.",
-    "silent": "What neither model sees shows in the picture as a whole alone; where the vehicle reported a clear "
-    "road, or nothing, the frame is held against the threshold of its slice.",
-    "slice": "The rarest conditions have fewer than 200 scores in a day and no threshold of their own.",
+    "silent": "What neither model sees shows in the picture as a whole alone.",
+    "slice": "Against the sun a frame is hardly told from the last kept one, and most are dropped as duplicates.",
     "useless": "A picture blurred at night or against the sun is nearly as sharp as the others, by noise and glow; "
     "and the audit keeps useless frames too, as it must.",
 }
