@@ -36,7 +36,7 @@ DRIVE_FRAMES = 20
 WARM_UP_DRIVES = 20
 IN_FLIGHT_AT_MOST = 400
 TRAINING = stage.Training(
-    min_labels=230,
+    min_labels=200,
     steps=150,
     max_seconds=60,
     min_gain=0.05,
@@ -109,7 +109,7 @@ async def set_policy(this: Round, tenant: str, threshold: float) -> None:
     policy = {
         "threshold": round(threshold, 4),
         "audit_share": AUDIT,
-        "weights": {"uncertainty": 0.3, "low_top_score": 0.3, "disagreement": 0.4},
+        "weights": {"uncertainty": 0.5, "low_top_score": 0.5},
         "min_laplacian_variance": 25 if tenant == TENANT else 5,
         "brightness": [0.05, 0.8],
         "duplicate_distance": 1,
