@@ -26,13 +26,18 @@ from roadloop_local.addresses import Stack
 from roadloop_local.servers import SERVERS
 from roadloop_runtime.kafka.admin import ensure_topics
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import ScreenPolicy, Verdict
-from screen.facts import Facts, Where
+from roadloop_schemas.frames import Verdict
+from roadloop_schemas.policies import ScreenPolicy
+from screen.facts import Facts
+from screen.history_rows import MEASURED
 from screen.history_table import History, Place
 from screen.judge import judge
+from screen.limits import Limits
 from screen.memory import Memory
+from screen.verdict import Ruling
 from screen.what_if import changed_policy
 from screen.what_if_command import Question, ask
+from screen.where import Where
 
 PARTITIONS, AT_ONCE = 6, 20_000
 TENANT, NOW = "acme", datetime(2026, 3, 2, tzinfo=UTC)
@@ -98,7 +103,7 @@ def _fill_and_ask(stack: Stack, frames: int, report: Report) -> Asked:
         *stack.s3_keys("screen-history"),
     )
     history = History(place, f"screen{frames}")
-    history.add_policies({TENANT: POLICY})
+    history.add_policies({(TENANT, POLICY.version): POLICY})
     offsets: dict[int, int] = {}
     streams = [_rows(partition) for partition in range(PARTITIONS)]
     for start in range(0, frames, AT_ONCE):
@@ -126,41 +131,41 @@ def _rows(partition: int) -> Iterator[dict[str, Any]]:
     for offset in count():
         facts = _facts(f"f-{partition}-{offset}", dice)
         memory, ruling, limits = judge(memory, facts, POLICY)
-        yield {
-            **dict.fromkeys(("unit_id", "upload_id", "object_uri", "detail"), ""),
-            "partition": partition,
-            "offset": offset,
-            "event_id": facts.frame_id,
-            "tenant": TENANT,
-            "frame_id": facts.frame_id,
-            "vehicle": facts.where.vehicle,
-            "drive": facts.where.drive,
-            "captured_at": NOW,
-            "received_at": NOW,
-            "verdict": ruling.verdict.value,
-            "reasons": [reason.value for reason in ruling.reasons],
-            "rules": list(ruling.rules),
-            "slice": f"{facts.where.condition}/{facts.where.camera}",
-            "condition": facts.where.condition.value,
-            "policy_version": POLICY.version,
-            "threshold": limits.threshold,
-            "score": ruling.score,
-            "score_parts": list(facts.parts.items()),
-            "audit": ruling.audit,
-            "inclusion_probability": 1.0,
-            "lot": facts.lot,
-            "brightness": facts.brightness,
-            "laplacian_variance": facts.laplacian_variance,
-            "nearest_bits": facts.nearest_bits,
-            "nearest_step": facts.nearest_step,
-            "nearest_cosine": facts.nearest_cosine,
-            "new_object": facts.new_object,
-            "nothing_there": facts.nothing_there,
-            "echo": ruling.echo,
-            "matched": [],
-            "claims": [_CLAIM] * 3 if ruling.verdict is Verdict.KEPT else [],
-            "replayed": False,
-        }
+        yield {"partition": partition, "offset": offset, **_frame(facts), **_verdict(ruling, limits)}
+
+
+def _frame(facts: Facts) -> dict[str, Any]:
+    measured = {name: getattr(facts, name) for name in MEASURED if name != "echo"}
+    return {
+        **dict.fromkeys(("unit_id", "upload_id", "object_uri", "detail"), ""),
+        **measured,
+        "event_id": facts.frame_id,
+        "tenant": TENANT,
+        "frame_id": facts.frame_id,
+        "vehicle": facts.where.vehicle,
+        "drive": facts.where.drive,
+        "captured_at": NOW,
+        "received_at": NOW,
+        "slice": f"{facts.where.condition}/{facts.where.camera}",
+        "condition": facts.where.condition.value,
+        "score_parts": list(facts.parts.items()),
+        "replayed": False,
+    }
+
+
+def _verdict(ruling: Ruling, limits: Limits) -> dict[str, Any]:
+    return {
+        "verdict": ruling.verdict.value,
+        "reasons": [reason.value for reason in ruling.reasons],
+        "rules": list(ruling.rules),
+        "policy_version": POLICY.version,
+        "threshold": limits.threshold,
+        "score": ruling.score,
+        "audit": ruling.audit,
+        "inclusion_probability": 1.0,
+        "echo": ruling.echo,
+        "claims": [_CLAIM] * 3 if ruling.verdict is Verdict.KEPT else [],
+    }
 
 
 _CLAIM = {"x1": 0.1, "y1": 0.1, "x2": 0.2, "y2": 0.2, "score": 0.9, "class_name": "car"}

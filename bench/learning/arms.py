@@ -11,16 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.product import SALT, TENANT, Day
-from roadloop_schemas.frames import ScreenPolicy, Verdict
+from roadloop_schemas.frames import Verdict
+from roadloop_schemas.policies import ScreenPolicy
 from screen import gallery
+from screen.describe import pair
 from screen.detections import Box
-from screen.facts import PERHAPS_THERE, Facts, Judged, Scene, Where, facts_of, objects_in, scene_of, shows_more
+from screen.facts import PERHAPS_THERE, Facts, Judged, facts_of, objects_in, shows_more
 from screen.gallery import NOTHING_KEPT
-from screen.handle import Seen, decide, eye_of
+from screen.handle import Seen, decide
 from screen.memory import NOTHING_SCENIC, KeptFrame, Memory
+from screen.scene import Scene, scene_of
 from screen.scenery import Scenery, step
 from screen.sharpness import NOTHING_USUAL, Sharpness
 from screen.verdict import Standing, rule
+from screen.where import Where, eye_of
 
 Scores = NDArray[np.float64]
 PARTS = {"1 - max confidence": "low_top_score", "entropy": "uncertainty", "disagreement": "disagreement"}
@@ -56,7 +60,7 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
                 frame.camera,
                 frame.condition,
                 unit.unit.body.drive,
-                eye_of(unit.serving),
+                eye_of(pair(unit.serving)),
             )
             scene = scene_of(memory, where, look.embedding)
             facts = facts_of(memory, frame, where, unit.frames, at, policy=nothing, scene=scene, lot=1.0)

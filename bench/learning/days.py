@@ -13,7 +13,7 @@ from learning.figures import figures, recall
 from learning.look import Looks
 from learning.product import Screened, day, screen
 from learning.stream import moments
-from roadloop_schemas.frames import ScreenPolicy
+from roadloop_schemas.policies import ScreenPolicy
 from screen.lessons import Lesson
 
 CURVE_SEEDS = (1, 2, 3)

@@ -21,7 +21,7 @@ from learning.product import day, screen
 from learning.stream import Moment, moments
 from learning.targets import targets
 from loop.turns import Report
-from roadloop_schemas.frames import ScreenPolicy
+from roadloop_schemas.policies import ScreenPolicy
 from screen.lessons import Lesson
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench" / "learning"

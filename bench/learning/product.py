@@ -20,8 +20,9 @@ from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import Emit
 from roadloop_schemas.cloudevents import Attributes
 from roadloop_schemas.fields import LabelBox, ObjectRef
-from roadloop_schemas.frames import FrameScreened, FramesIngested, IngestedFrame, ScreenPolicy, Verdict
+from roadloop_schemas.frames import FrameScreened, FramesIngested, IngestedFrame, Verdict
 from roadloop_schemas.models import DetectorCard, ModelServing
+from roadloop_schemas.policies import ScreenPolicy
 from roadloop_world.scenes import CLASSES
 from screen import balance
 from screen.detections import Box

@@ -13,8 +13,8 @@ from roadloop_local.addresses import Stack
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.records import Event, event
 from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.frames import ScreenPolicy
 from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing
+from roadloop_schemas.policies import ScreenPolicy
 from roadloop_world.stage import DETECTORS
 from screen import repository
 from screen.triton import Triton

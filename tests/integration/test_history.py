@@ -9,20 +9,24 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from random import Random
 
+import asyncpg
 import pytest
 import typer
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from typer.testing import CliRunner
 
 from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.tail import RecordsLost, open_tail
+from roadloop_runtime.objects import open_store
 from roadloop_runtime.outcome import Emit
-from roadloop_runtime.records import Event
-from roadloop_schemas.frames import ScreenPolicy
+from roadloop_runtime.records import Event, Record
+from roadloop_schemas.policies import ScreenPolicy
 from screen import history, policy_topic
 from screen.commands import register
 from screen.detections import Box
@@ -49,8 +53,6 @@ def place(stack: Stack) -> Place:
 
 
 async def _make_schema(owner: str, admin_dsn: str, schema: str) -> None:
-    import asyncpg
-
     connection = await asyncpg.connect(admin_dsn)
     try:
         await connection.execute(f"create schema {schema} authorization screen")
@@ -101,6 +103,17 @@ async def sink(stack: Stack, place: Place, *, every_s: float = 0.5) -> AsyncIter
         await asyncio.wait_for(process.wait(), 30)
 
 
+def _files(place: Place) -> int:
+    """Return how many files a history has."""
+    store = open_store(place.s3_endpoint, place.s3_access_key, place.s3_secret_key)
+    prefix = place.warehouse.removeprefix("s3://history/")
+    return sum(1 for _ in store.client.list_objects("history", prefix, recursive=True))
+
+
+async def _has_more_files(place: Place, files: int) -> bool:
+    return await asyncio.to_thread(_files, place) > files
+
+
 def counted(place: Place, tenant: str) -> Counter[str]:
     """Return how often each frame of a tenant is in history."""
     held = History(place)
@@ -112,13 +125,14 @@ async def test_each_verdict_is_there_once_though_its_writers_are_killed(stack: S
     await admin.ensure_topics(stack.kafka_bootstrap)
     tenant, memory, sent = f"t{uuid.uuid4().hex[:8]}", Memory(), 0
     await policy_topic.publish(stack.kafka_bootstrap, tenant, lambda _: POLICY)
-    for patience_s in (1.0, 2.5, 3.0, 3.5):
+    for files in (0, 1, 2, 5):
         memory, told = verdicts(tenant, 200, first=sent, memory=memory)
+        before = await asyncio.to_thread(_files, place)
         async with sink(stack, place, every_s=0.2) as one, sink(stack, place, every_s=0.3) as other:
             await write(stack, told)
             sent += 200
-            await asyncio.sleep(patience_s)  # the moment of the kill is what is tried out
-            one.kill()
+            await eventually("so many files are written", partial(_has_more_files, place, before + files), 60)
+            one.kill()  # between a file and its commit, as it happens
             other.kill()
 
     async def is_whole() -> bool:
@@ -130,6 +144,21 @@ async def test_each_verdict_is_there_once_though_its_writers_are_killed(stack: S
     assert len(found) == sent
     assert set(found.values()) == {1}
     assert History(place).policies()[tenant, 1].keep_budget == POLICY.keep_budget
+
+
+async def test_every_version_of_a_policy_is_there_also_those_that_came_and_went(stack: Stack, place: Place) -> None:
+    await admin.ensure_topics(stack.kafka_bootstrap)
+    tenant, budgets = f"t{uuid.uuid4().hex[:8]}", {1: 0.1, 2: 0.2, 3: 0.3}
+    for budget in budgets.values():
+        changed = POLICY.model_copy(update={"keep_budget": budget})
+        await policy_topic.publish(stack.kafka_bootstrap, tenant, lambda _, changed=changed: changed)  # type: ignore[misc]
+
+    async def has_all() -> bool:
+        known = await asyncio.to_thread(lambda: History(place).policies())
+        return {key[1]: policy.keep_budget for key, policy in known.items() if key[0] == tenant} == budgets
+
+    async with sink(stack, place):
+        await eventually("all versions are in history", has_all, 60)
 
 
 async def test_todays_verdicts_come_out_of_history_again_and_others_under_another_policy(
@@ -173,7 +202,7 @@ async def test_who_was_overtaken_is_told_and_appends_nothing(place: Place) -> No
     one, other = await asyncio.to_thread(History, place), await asyncio.to_thread(History, place)
     assert one.offsets() == other.offsets() == {}
     _, told = verdicts("acme", 20)
-    rows = history.readable([_record(offset, event) for offset, event in enumerate(told)])
+    rows = history.rows_of([_record(offset, event) for offset, event in enumerate(told)])
     one.append(rows, {5: 20})
     with pytest.raises(Overtaken):
         other.append(rows, {5: 20})
@@ -184,17 +213,12 @@ async def test_who_was_overtaken_is_told_and_appends_nothing(place: Place) -> No
     assert len(list(one.rows(5, ("frame_id",)))) == 40
 
 
-def _record(offset: int, event: Event):  # type: ignore[no-untyped-def]
-    from aiokafka import ConsumerRecord
-
+def _record(offset: int, event: Event) -> Record:
     return ConsumerRecord(event.topic, 5, offset, 0, 0, event.key, event.value, 0, 0, 0, event.headers)
 
 
 async def test_records_that_expired_unread_are_counted_not_skipped(stack: Stack) -> None:
     topic = f"t.{uuid.uuid4().hex[:8]}.v1"
-    from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-    from aiokafka.structs import TopicPartition
-
     client = AIOKafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
     await client.start()
     try:
@@ -207,7 +231,9 @@ async def test_records_that_expired_unread_are_counted_not_skipped(stack: Stack)
             await tail.tell({0: 10})
         await client.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=25)})
         async with open_tail(stack.kafka_bootstrap, topic, 1, "g") as tail:
-            with pytest.raises(RecordsLost, match="15 records from 10 on expired"):
+            with pytest.raises(RecordsLost, match="15 records from 10 on expired before they were read"):
                 await tail.go_to({0: 10})
+            await tail.go_to({0: 10}, with_gaps=True)
+            assert [record.offset for record in await tail.batch(5, 5)] == [25, 26, 27, 28, 29]
     finally:
         await client.close()

@@ -19,9 +19,11 @@ from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Event, Partition, event
 from roadloop_schemas.fields import LabelBox, ObjectRef
-from roadloop_schemas.frames import FrameScreened, ScreenPolicy, SliceCounters, Verdict, VerdictReason
+from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_schemas.labels import LabelCompleted, LabelSource
+from roadloop_schemas.policies import ScreenPolicy
 from screen import policy_topic
+from tests.unit.screen.verdicts import verdict
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -34,27 +36,12 @@ CONTROLLED = ScreenPolicy(version=0, threshold=0.5, controlled=True, weights=HAL
 
 def audited(tenant: str, number: int, disagreement: float) -> Event:
     frame_id = f"{tenant}-{number}"
-    body = FrameScreened(
+    body = verdict(
         frame_id=frame_id,
-        unit_id="u",
-        upload_id="up",
-        vehicle="car-1",
-        drive="d",
-        object=OBJECT,
-        captured_at=NOW,
         received_at=NOW + timedelta(minutes=number),
-        width_px=640,
-        height_px=480,
-        verdict=Verdict.KEPT,
         reasons=(VerdictReason.AUDIT,),
-        slice="rain/front",
-        policy_version=1,
-        threshold=0.5,
-        score=0.5,
         score_parts={"disagreement": disagreement, "low_top_score": Random(number).random()},
         audit=True,
-        inclusion_probability=0.01,
-        counters=SliceCounters(seen=1, kept=1, dropped=0, quarantined=0),
     )
     return _event("frames.screened.v1", body, tenant, frame_id)
 

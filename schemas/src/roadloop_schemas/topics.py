@@ -9,7 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from roadloop_schemas import frames, labels, models, uploads
+from roadloop_schemas import frames, labels, memories, models, policies, uploads
 from roadloop_schemas.fields import EventBody
 
 EVENTS: Mapping[str, type[EventBody]] = MappingProxyType(
@@ -20,8 +20,8 @@ EVENTS: Mapping[str, type[EventBody]] = MappingProxyType(
             uploads.UploadFate,
             frames.FramesIngested,
             frames.FrameScreened,
-            frames.ScreenPolicy,
-            frames.ScreenMemory,
+            policies.ScreenPolicy,
+            memories.ScreenMemory,
             labels.LabelRequested,
             labels.LabelCompleted,
             models.TrainingChanged,

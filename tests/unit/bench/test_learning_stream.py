@@ -12,20 +12,11 @@ from learning.configuration import Meaning, Streams, Thawed, check, digest
 from learning.days import OURS, SHUFFLED, measure_day
 from learning.figures import recall
 from learning.look import Looks, look
+from learning.measure import POLICY
 from learning.product import day, screen
 from learning.stream import Moment, moments, picture
-from roadloop_schemas.frames import ScreenPolicy
 
 SHORT = replace(Streams(), frames=800, vehicles=4, rear_vehicles=1)
-POLICY = ScreenPolicy(
-    version=1,
-    threshold=0.3,
-    controlled=True,
-    brightness=(0.05, 0.8),
-    blur_ratio=0.15,
-    duplicate_distance=1,
-    hard_errors=3,
-)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from roadloop_runtime.deadletter import explain, to_dead_letter
 from roadloop_runtime.decode import decoder
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Undecodable
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers
-from roadloop_schemas.frames import ScreenPolicy
+from roadloop_schemas.policies import ScreenPolicy
 
 GOOD = ScreenPolicy(version=1, threshold=0.5).model_dump_json().encode()
 HEADERS = to_headers(Attributes("id", "/source", "type", "demo"))

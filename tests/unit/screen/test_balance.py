@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadloop_schemas.frames import FrameScreened, ScreenPolicy
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.policies import ScreenPolicy
 from screen.balance import HOURS, Hours, move_budgets, scores_by_slice, take
 from screen.policy_topic import Change
 from screen.score import scale_of

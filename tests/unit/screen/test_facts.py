@@ -1,32 +1,23 @@
 """What is known of a frame before anything is decided."""
 
-from datetime import UTC, datetime
-
 import immutables
 import numpy as np
 import pytest
 
-from roadloop_schemas.fields import Condition, ObjectRef
-from roadloop_schemas.frames import EmptyScenes, IngestedFrame, KeepRule, ScreenPolicy, VerdictReason
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.frames import VerdictReason
+from roadloop_schemas.policies import EmptyScenes, KeepRule, ScreenPolicy
 from screen.detections import Box
 from screen.embedding import as_text, pack
-from screen.facts import Facts, Judged, Unjudged, Where, facts_of, objects_in, scene_of, shows_more
+from screen.facts import Facts, Judged, Unjudged, facts_of, objects_in, shows_more
 from screen.memory import KeptFrame, Memory
+from screen.scene import scene_of
+from screen.where import Where
+from tests.unit.screen.units import frame
 
 WHERE = Where("acme", "car-1", "front", Condition.RAIN, "second.acme/1")
 POLICY = ScreenPolicy(version=1, threshold=0.5)
-FRAME = IngestedFrame(
-    frame_id="f-1",
-    object=ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10),
-    width_px=640,
-    height_px=480,
-    captured_at=datetime(2026, 3, 2, 8, 0, tzinfo=UTC),
-    camera="front",
-    condition=Condition.RAIN,
-    dhash=f"{0b11:016x}",
-    laplacian_variance=100,
-    brightness=0.5,
-)
+FRAME = frame(1, 0b11)
 ROAD, TUNNEL = pack(np.array([1.0, 0, 0, 0])), pack(np.array([0, 0, 0, 5.0]))
 NOTHING, CAR = Judged(()), Judged((Box(0.3, 0.3, 0.5, 0.5, 0.8, "car"),))
 

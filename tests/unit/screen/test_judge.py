@@ -6,12 +6,14 @@ from statistics import mean
 import pytest
 
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import ErrorPredictor, ScreenPolicy, Verdict
+from roadloop_schemas.frames import Verdict
+from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen import score
-from screen.facts import Facts, Where
+from screen.facts import Facts
 from screen.judge import judge
 from screen.lessons import start_threshold
 from screen.memory import Memory
+from screen.where import Where
 
 POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True)
 LEARNED = ErrorPredictor(intercept=-4, weights={"disagreement": 5.0, "low_top_score": 0.3})

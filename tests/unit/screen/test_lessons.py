@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadloop_schemas.fields import LabelBox
-from roadloop_schemas.frames import EmptyScenes, ErrorPredictor, ScreenPolicy
+from roadloop_schemas.policies import EmptyScenes, ErrorPredictor, ScreenPolicy
 from screen import score
 from screen.embedding import as_text, from_text, pack, unpack
 from screen.lessons import (

@@ -1,6 +1,5 @@
 """Named rules: which frames are of their kind, and how many each may keep."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,24 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from roadloop_schemas.fields import Condition, ObjectRef
-from roadloop_schemas.frames import IngestedFrame, KeepRule, ScreenPolicy
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.detections import Box
 from screen.rules import IN_A_ROW, after_frame, matches, matching, within_allowance
+from tests.unit.screen.units import frame
 
-FRAME = IngestedFrame(
-    frame_id="f-1",
-    object=ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10),
-    width_px=640,
-    height_px=480,
-    captured_at=datetime(2026, 3, 2, 8, 0, tzinfo=UTC),
-    camera="front",
-    condition=Condition.NIGHT,
-    dhash="0" * 16,
-    laplacian_variance=100,
-    brightness=0.5,
-    signals=("hard_brake",),
-)
+FRAME = frame(1, condition=Condition.NIGHT).model_copy(update={"signals": ("hard_brake",)})
 BIKE = Box(0.1, 0.1, 0.2, 0.2, 0.3, "bicycle")
 ANY_NIGHT = KeepRule(name="night", condition=Condition.NIGHT, quota=0.1)
 
@@ -58,8 +46,8 @@ def test_a_rule_that_says_nothing_is_refused() -> None:
 def test_a_rule_never_keeps_more_than_its_quota_and_what_was_saved(comes: list[bool], quota: float) -> None:
     rules, allowances, kept = (ANY_NIGHT.model_copy(update={"quota": quota}),), dict[str, float](), 0
     for is_night in comes:
-        frame = FRAME if is_night else FRAME.model_copy(update={"condition": Condition.RAIN})
-        kept_by = within_allowance(matching(rules, frame, ()), allowances)
+        one = FRAME if is_night else FRAME.model_copy(update={"condition": Condition.RAIN})
+        kept_by = within_allowance(matching(rules, one, ()), allowances)
         kept += bool(kept_by)
         allowances = after_frame(rules, kept_by, allowances)
         assert 0 <= allowances["night"] <= IN_A_ROW
@@ -77,3 +65,16 @@ def test_rules_that_share_a_frame_each_pay_for_it_and_a_rule_without_allowance_k
 def test_two_rules_of_one_name_are_refused() -> None:
     with pytest.raises(ValidationError, match="two rules have one name"):
         ScreenPolicy(version=1, threshold=0.5, rules=(ANY_NIGHT, ANY_NIGHT))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        pytest.param({"slice_range": (0.7, 0.02)}, "the least share comes first", id="a-range-the-wrong-way-round"),
+        pytest.param({"empty_scenes": {"eye": "a/1", "scenes": ["A="]}}, "scenes", id="no-base64"),
+        pytest.param({"empty_scenes": {"eye": "a/1", "scenes": ["AAAA"]}}, "even number of bytes", id="no-float16"),
+    ],
+)
+def test_a_policy_that_would_fail_frame_by_frame_is_refused(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        ScreenPolicy(version=1, threshold=0.5, **asked)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadloop_schemas.frames import ErrorPredictor, ScreenPolicy
+from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.detections import Box, iou, match, served
 from screen.score import combine, crowd, disagreement, entropy, low_top_score, objects, uncertainty
 

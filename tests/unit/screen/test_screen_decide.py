@@ -15,15 +15,9 @@ from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Transient
 from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
 from roadloop_schemas.fields import Condition, Detection, ObjectRef
-from roadloop_schemas.frames import (
-    BudgetState,
-    FrameScreened,
-    ModelPair,
-    ScreenPolicy,
-    Verdict,
-    VerdictReason,
-)
+from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, Verdict, VerdictReason
 from roadloop_schemas.models import ModelServing
+from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box, Look
 from screen.embedding import as_text, pack
 from screen.facts import Judged, Unjudged

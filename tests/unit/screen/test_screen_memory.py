@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from roadloop_runtime.records import Event
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import KeepRule, ScreenPolicy, SliceCounters, Verdict
+from roadloop_schemas.frames import SliceCounters, Verdict
+from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.embedding import pack
 from screen.memory import KEPT_PER_CAMERA, KeptFrame, Memory
 from screen.memory_entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
@@ -144,7 +145,7 @@ def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_r
             key, score = dice.choice(("acme/rain/front", "acme/*")), round(dice.random(), 6)
             kept = dice.random() < (0.6 if 60 < batch < 80 else 0.1)
             ranked = None if dice.random() < 0.3 else score
-            memory = memory.control(key, ranked, kept, 0.1, SHARED if batch > 40 else ALONE)
+            memory = memory.control(key, ranked, kept, budget=0.1, policy=SHARED if batch > 40 else ALONE, scale="")
         for event in remember(3, before, memory):
             newest[event.key] = event
         assert rebuild(written(list(newest.values()))) == memory

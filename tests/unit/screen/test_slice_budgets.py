@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadloop_schemas.frames import FrameScreened, ScreenPolicy, VerdictReason
+from roadloop_schemas.frames import FrameScreened, VerdictReason
+from roadloop_schemas.policies import ScreenPolicy
 from screen.slice_budgets import BINS, ENOUGH, Scores, moved, scores_of
 from tests.unit.screen.verdicts import verdict
 

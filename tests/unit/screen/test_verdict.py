@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import ScreenPolicy, Verdict, VerdictReason
-from screen.facts import Facts, Unjudged, Where
+from roadloop_schemas.frames import Verdict, VerdictReason
+from roadloop_schemas.policies import ScreenPolicy
+from screen.facts import Facts, Unjudged
 from screen.keep_rate import rank
 from screen.sharpness import Sharpness
 from screen.verdict import Ruling, Standing, draw, rule
+from screen.where import Where
 
 # The only part that counts is 1 - the best score, so a frame's score is said by its one box.
 POLICY = ScreenPolicy(

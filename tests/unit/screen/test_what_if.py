@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event
 from roadloop_schemas.fields import Condition, LabelBox
-from roadloop_schemas.frames import KeepRule, ScreenPolicy, VerdictReason
+from roadloop_schemas.frames import VerdictReason
+from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.detections import Box
 from screen.embedding import pack
 from screen.facts import Judged, Unjudged
@@ -22,7 +23,7 @@ from screen.handle import Seen, decide
 from screen.history_rows import SCHEMA, facts_of_row, row_of
 from screen.memory import Memory
 from screen.what_if import UnknownPolicy, changed_policy, what_if
-from screen.what_if_told import answer_as_json, described
+from screen.what_if_told import TITLES, answer_as_json, remarks, rows_of
 from tests.unit.screen.units import NOW, PAIR, frame, unit
 
 SALT = b"a salt of 16 or more"
@@ -179,7 +180,11 @@ def test_partitions_add_up(cut: int) -> None:
 
 def test_the_answer_is_told() -> None:
     answer = ask(lambda policy: changed_policy(policy, keep=0.05, quotas={}))
-    said = described(answer)
-    assert "night/front" in said
-    assert f"{answer.differing} of 2400 verdicts differ from the recorded ones, the first one of f-" in said
+    told = rows_of(answer)
+    assert [row[0] for row in told] == ["night/front", "rain/front", "(all)"]
+    assert all(len(row) == len(TITLES) for row in told)
+    assert [int(told[-1][column]) for column in (1, 2, 3)] == [
+        sum(int(row[column]) for row in told[:-1]) for column in (1, 2, 3)
+    ]
+    assert f"{answer.differing} of 2400 verdicts differ from the recorded ones, the first one of f-" in remarks(answer)
     assert answer_as_json(answer)["slices"]["rain/front"]["label_seconds_now"] > 0

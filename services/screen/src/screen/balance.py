@@ -12,10 +12,11 @@ from typing import Any
 
 import structlog
 
-from roadloop_schemas.frames import FrameScreened, ScreenPolicy
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.policies import ScreenPolicy
 from screen.policy_topic import Change
 from screen.score import scale_of
-from screen.slice_budgets import Scores, moved, scores_of
+from screen.slice_budgets import Scores, may_move, moved, scores_of
 
 log = structlog.get_logger()
 HOURS = 24
@@ -68,6 +69,8 @@ async def move_budgets(
 ) -> None:
     """Move the budgets of every tenant that lets them be moved."""
     for tenant, policy in list(policies.items()):
+        if not may_move(policy):
+            continue
         found = scores_by_slice(dict(table), tenant, scale_of(policy))
         if moved(found, policy) is not None:
             version = await publish(tenant, partial(_with_budgets, found))

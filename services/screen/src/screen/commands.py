@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from roadloop_runtime.cli import group_of
 from roadloop_runtime.terminal import Bootstrap, one_line_errors
 from roadloop_schemas.fields import is_tenant
-from roadloop_schemas.frames import ScreenPolicy
+from roadloop_schemas.policies import ScreenPolicy
 from screen.annotate_command import annotate
 from screen.models_command import add_model
 from screen.policy_topic import publish

@@ -12,17 +12,16 @@ from roadloop_schemas.frames import (
     FramesIngested,
     IngestedFrame,
     ModelPair,
-    ScreenPolicy,
     SliceCounters,
     Verdict,
     VerdictReason,
 )
 from roadloop_schemas.models import ModelServing
+from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box
 from screen.embedding import as_text
 from screen.facts import Facts
 from screen.limits import Limits
-from screen.score import scale_of
 from screen.verdict import Ruling
 
 PRELABELS_AT_MOST = 100
@@ -36,7 +35,7 @@ def describe(
     policy: ScreenPolicy,
     *,
     facts: Facts,
-    serving: ModelServing | None,
+    serving: ModelServing,
     limits: Limits,
     counters: SliceCounters,
     boxes: tuple[Box, ...],
@@ -78,7 +77,7 @@ def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits) -> dict[str, A
         "threshold": limits.threshold,
         "budget": limits.state,
         "score": ruling.score,
-        "score_scale": scale_of(policy),
+        "score_scale": limits.scale,
         "score_parts": dict(ruling.parts),
         "audit": ruling.audit,
         "inclusion_probability": policy.audit_share if ruling.reasons == (VerdictReason.AUDIT,) else 1.0,
@@ -101,9 +100,8 @@ def _measures(facts: Facts, ruling: Ruling) -> FrameMeasures:
     )
 
 
-def pair(serving: ModelServing | None) -> ModelPair | None:
-    if serving is None:
-        return None
+def pair(serving: ModelServing) -> ModelPair:
+    """Return the models that judge; the second one only where a version of it serves."""
     return ModelPair(
         name=serving.model,
         version=serving.version,

@@ -4,16 +4,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import IngestedFrame, ScreenPolicy, VerdictReason
+from roadloop_schemas.frames import IngestedFrame, VerdictReason
+from roadloop_schemas.policies import ScreenPolicy
 from screen import gallery, score
 from screen.detections import Box
-from screen.embedding import Vector, from_text
 from screen.gallery import NOTHING_KEPT
-from screen.memory import NOTHING_SCENIC, KeptFrame, Memory
+from screen.memory import KeptFrame, Memory
 from screen.rules import matching
-from screen.scenery import direction, step, unusualness, whitened
+from screen.scene import Scene, like_empty
 from screen.temporal import REACH, inconsistency
+from screen.where import Where
 
 SURELY_THERE, PERHAPS_THERE = 0.5, 0.2
 CANDIDATE = 0.05
@@ -41,26 +41,6 @@ class Unjudged:
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """Where a frame belongs: `eye` names the network whose embeddings it is compared by."""
-
-    tenant: str
-    vehicle: str
-    camera: str
-    condition: Condition
-    drive: str = ""
-    eye: str = ""
-
-    @property
-    def slice_key(self) -> str:
-        return f"{self.tenant}/{self.condition}/{self.camera}"
-
-    @property
-    def camera_key(self) -> str:
-        return f"{self.tenant}/{self.vehicle}/{self.camera}"
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """All that a frame is decided from; a verdict carries it, so that it can be decided again.
 
@@ -83,38 +63,6 @@ class Facts:
     like_empty: float | None = None
     matched: tuple[str, ...] = ()
     unjudged: Unjudged | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A picture as a whole: how unusual it is for its tenant, 0..1, and how it differs from others of its slice.
-
-    `direction` is a unit vector [D], by what is usual for the slice and not for the tenant: seen from the day all
-    nights look alike. `step` is how far it is from the camera's last picture. None where that is not known.
-    """
-
-    unusual: float | None = None
-    direction: Vector | None = None
-    step: float | None = None
-    nearest_step: float | None = None
-
-
-def scene_of(memory: Memory, where: Where, embedding: bytes) -> Scene:
-    """Return how a picture differs from what those of its tenant, and of its slice, usually look like."""
-    if not embedding:
-        return Scene()
-    of_tenant, of_slice = (memory.scenery.get(key, NOTHING_SCENIC) for key in (where.tenant, where.slice_key))
-    z = whitened(of_tenant, where.eye, embedding)
-    own = whitened(of_slice, where.eye, embedding)
-    last = memory.latest.get(where.camera_key)
-    kept = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
-    nearest, stride = step(of_slice, where.eye, embedding, kept), memory.strides.get(where.slice_key)
-    return Scene(
-        None if z is None else unusualness(z),
-        None if own is None else direction(own),
-        None if last is None else step(of_slice, where.eye, embedding, [last]),
-        None if nearest is None or not stride else round(nearest / stride, 4),
-    )
 
 
 def facts_of(
@@ -145,7 +93,7 @@ def facts_of(
         nearest_cosine=cosine,
         new_object=nearest is not None and shows_more(found.boxes, nearest[1]),
         nothing_there=nothing_there,
-        like_empty=_like_empty(memory, where, policy, scene) if nothing_there else None,
+        like_empty=like_empty(memory, where, policy, scene) if nothing_there else None,
         matched=matching(policy.rules, frame, found.all_boxes),
     )
 
@@ -191,13 +139,3 @@ def _nothing_there(neighbours: Sequence[Judged | Unjudged], at: int) -> bool:
     """Say whether no model saw anything, however unsure, in a picture nor in the two before and after it."""
     near = neighbours[max(0, at - REACH) : at + REACH + 1]
     return not any(box.score >= CANDIDATE for one in near if isinstance(one, Judged) for box in one.all_boxes)
-
-
-def _like_empty(memory: Memory, where: Where, policy: ScreenPolicy, scene: Scene) -> float | None:
-    """Return the largest cosine to scenes that the audit has shown to be empty; None where none can be compared."""
-    known = policy.empty_scenes
-    if scene.direction is None or known is None or known.eye != where.eye:
-        return None
-    empties = (scene_of(memory, where, from_text(text)).direction for text in known.scenes)
-    cosines = [float(empty @ scene.direction) for empty in empties if empty is not None]
-    return round(min(1.0, max(-1.0, *cosines)), 4) if cosines else None

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from roadloop_runtime.kafka.reader import Follower
 from roadloop_runtime.records import Record
-from roadloop_schemas.frames import ScreenPolicy
 from roadloop_schemas.models import ModelServing, ServingState
+from roadloop_schemas.policies import ScreenPolicy
 
 
 class Followed:

@@ -11,25 +11,23 @@ from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.records import Event
 from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.frames import (
-    FramesIngested,
-    IngestedFrame,
-    ScreenPolicy,
-    Verdict,
-    VerdictReason,
-)
+from roadloop_schemas.frames import FramesIngested, IngestedFrame, ModelPair, Verdict, VerdictReason
 from roadloop_schemas.models import ModelServing
-from screen.describe import describe
+from roadloop_schemas.policies import ScreenPolicy
+from screen.describe import describe, pair
 from screen.detections import Look
-from screen.facts import PERHAPS_THERE, Judged, Unjudged, Where, facts_of, objects_in, scene_of
+from screen.facts import PERHAPS_THERE, Judged, Unjudged, facts_of, objects_in
 from screen.judge import judge
 from screen.memory import KeptFrame, Memory
 from screen.reasons import UnitReason
+from screen.scene import scene_of
 from screen.verdict import draw
+from screen.where import Where, eye_of
 
 DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
 
+Models = tuple[tuple[str, int], ...]  # name, version
 Policies = Mapping[str, ScreenPolicy]
 Fetch = Callable[[ObjectRef], Awaitable[bytes]]
 # (model, version, picture) -> what the model makes of it; raises RefusedByModel or Transient
@@ -72,18 +70,18 @@ async def observe(
     model = serving(unit.envelope.tenant)
     if model is None:
         return Seen(unit, None)
-    look = partial(_look_at, model=model, fetch=fetch, detect=detect, requests=seats.requests)
+    look = partial(_look_at, models=_asked(pair(model)), fetch=fetch, detect=detect, requests=seats.requests)
     return Seen(unit, model, await gather_bounded(look, unit.body.frames, seats.pictures))
 
 
 async def _look_at(
-    frame: IngestedFrame, *, model: ModelServing, fetch: Fetch, detect: Detect, requests: asyncio.Semaphore
+    frame: IngestedFrame, *, models: Models, fetch: Fetch, detect: Detect, requests: asyncio.Semaphore
 ) -> Judged | Unjudged:
     if frame.object.size_bytes > MAX_PICTURE_BYTES:
         return Unjudged(VerdictReason.REFUSED_BY_MODEL, f"more than {MAX_PICTURE_BYTES} bytes are not even fetched")
     try:
         picture = await fetch(frame.object)
-        looks = await gather_bounded(lambda pair: detect(*pair, picture), _asked(model), requests)
+        looks = await gather_bounded(lambda pair: detect(*pair, picture), models, requests)
         return Judged(looks[0].boxes, looks[1].boxes if len(looks) > 1 else None, looks[-1].embedding)
     except ObjectMissing as error:
         return Unjudged(VerdictReason.OBJECT_MISSING, str(error))
@@ -93,18 +91,11 @@ async def _look_at(
         return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
 
 
-def _asked(model: ModelServing) -> tuple[tuple[str, int], ...]:
+def _asked(models: ModelPair) -> Models:
     """Return the models to ask together, the serving one first."""
-    if model.second_model is None or model.second_version is None:
-        return ((model.model, model.version),)
-    return (model.model, model.version), (model.second_model, model.second_version)
-
-
-def eye_of(serving: ModelServing) -> str:
-    """Name the network whose embeddings pictures are compared by: the second model, for it stays while others come."""
-    if serving.second_model is None or serving.second_version is None:
-        return f"{serving.model}/{serving.version}"
-    return f"{serving.second_model}/{serving.second_version}"
+    if models.second_name is None or models.second_version is None:
+        return ((models.name, models.version),)
+    return (models.name, models.version), (models.second_name, models.second_version)
 
 
 def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tuple[Memory, Outcome]:
@@ -138,7 +129,7 @@ def _screen(
     frame, found = seen.unit.body.frames[at], seen.frames[at]
     body = seen.unit.body
     tenant = seen.unit.envelope.tenant
-    where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, eye_of(serving))
+    where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, eye_of(pair(serving)))
     embedding = found.embedding if isinstance(found, Judged) else b""
     boxes = found.boxes if isinstance(found, Judged) else ()
     scene = scene_of(memory, where, embedding)

@@ -16,25 +16,31 @@ from pyiceberg.exceptions import CommitStateUnknownException
 from roadloop_runtime import logs, service
 from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.reader import follow_topic
 from roadloop_runtime.kafka.tail import Tail, open_tail
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Record
 from roadloop_runtime.settings import DatabaseSettings
+from roadloop_schemas.policies import ScreenPolicy
 from screen import policy_topic
-from screen.follow import Followed
 from screen.history_rows import row_of
 from screen.history_table import History, Overtaken, Place
+from screen.readable import readable
 
 log = structlog.get_logger()
 SOURCE, GROUP = "frames.screened.v1", "screen-history"
 
 
 class HistorySettings(DatabaseSettings):
-    """Of the sink. A file is written every `append_every_s`, or as soon as there are `append_rows`."""
+    """Of the sink. A file is written every `append_every_s`, or as soon as there are `append_rows`.
+
+    With `accept_gaps` it goes on where records expired before it read them; else it stops and says how many.
+    """
 
     warehouse: str = Field(pattern=r"^s3://[^/]+")
     append_every_s: float = Field(default=60.0, gt=0)
     append_rows: int = Field(default=20_000, ge=1)
+    accept_gaps: bool = False
 
     @property
     def place(self) -> Place:
@@ -47,27 +53,38 @@ class HistorySettings(DatabaseSettings):
         )
 
 
-async def keep(tail: Tail, history: History, followed: Followed, settings: HistorySettings) -> None:
+class Heard:
+    """Every version of a policy that the topic still has, by tenant and version: it keeps only the newest for long."""
+
+    def __init__(self) -> None:
+        self.policies: dict[tuple[str, int], ScreenPolicy] = {}
+
+    async def take(self, record: Record) -> None:
+        policy = ScreenPolicy.model_validate_json(record.value or b"{}")
+        self.policies[(record.key or b"").decode(), policy.version] = policy
+
+
+async def keep(tail: Tail, history: History, heard: Heard, settings: HistorySettings) -> None:
     """Append what comes, until cancelled; where somebody else did meanwhile, go on from where he is."""
     offsets = await asyncio.to_thread(history.offsets)
-    await tail.go_to(offsets)
+    await tail.go_to(offsets, with_gaps=settings.accept_gaps)
     while True:
         records = await tail.batch(settings.append_rows, settings.append_every_s)
         reached = {**offsets, **{record.partition: record.offset + 1 for record in records}}
         try:
-            await asyncio.to_thread(history.add_policies, dict(followed.policies))
+            await asyncio.to_thread(history.add_policies, dict(heard.policies))
             if records:
-                await asyncio.to_thread(history.append, readable(records), reached)
+                await asyncio.to_thread(history.append, rows_of(records), reached)
         except (Overtaken, CommitStateUnknownException) as error:
             log.warning("history_read_anew", why=str(error))
             offsets = await asyncio.to_thread(history.offsets)
-            await tail.go_to(offsets)
+            await tail.go_to(offsets, with_gaps=settings.accept_gaps)
         else:
             offsets = reached
             await tail.tell(offsets)
 
 
-def readable(records: Sequence[Record]) -> list[Mapping[str, Any]]:
+def rows_of(records: Sequence[Record]) -> list[Mapping[str, Any]]:
     """Return the rows of records, but for what is no verdict: the loops' dead letters hold it."""
     rows: list[Mapping[str, Any]] = []
     for record in records:
@@ -83,19 +100,18 @@ async def main(settings: HistorySettings, _me: Identity, stopping: asyncio.Event
     kafka = settings.kafka_bootstrap
     await admin.check_topics_of(kafka, (SOURCE, policy_topic.TOPIC))
     history = await asyncio.to_thread(History, settings.place)
-    followed = Followed(kafka)
+    heard, partitions = Heard(), await admin.topics_of(kafka)
 
-    async def keep_once_policies_are_known() -> None:
-        await followed.policy_follower.caught_up.wait()
-        async with open_tail(kafka, SOURCE, (await admin.topics_of(kafka))[SOURCE], GROUP) as tail:
-            await keep(tail, history, followed, settings)
+    async def keep_on() -> None:
+        async with open_tail(kafka, SOURCE, partitions[SOURCE], GROUP) as tail:
+            await keep(tail, history, heard, settings)
 
     await service.side_by_side(
         stopping,
         [],
         [
-            followed.policy_follower.run(),
-            keep_once_policies_are_known(),
+            follow_topic(kafka, policy_topic.TOPIC, partitions[policy_topic.TOPIC], readable(heard.take)),
+            keep_on(),
             serve_http(health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
         ],
     )

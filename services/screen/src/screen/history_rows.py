@@ -7,9 +7,10 @@ import pyarrow as pa
 
 from roadloop_runtime.records import Record
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import FrameScreened, VerdictReason
+from roadloop_schemas.frames import FrameMeasures, FrameScreened, VerdictReason
 from screen.errors import SERVED_FROM
-from screen.facts import Facts, Unjudged, Where
+from screen.facts import Facts, Unjudged
+from screen.where import Where
 
 IDS = ("frame_id", "unit_id", "upload_id", "vehicle", "drive")
 TEXTS = pa.list_(pa.string())
@@ -20,10 +21,7 @@ SCHEMA = pa.schema(
         pa.field("offset", pa.int64(), nullable=False),
         pa.field("event_id", pa.string(), nullable=False),
         pa.field("tenant", pa.string(), nullable=False),
-        *(
-            pa.field(name, pa.string(), nullable=False)
-            for name in ("frame_id", "unit_id", "upload_id", "vehicle", "drive")
-        ),
+        *(pa.field(name, pa.string(), nullable=False) for name in IDS),
         *(pa.field(name, pa.timestamp("us", tz="UTC"), nullable=False) for name in ("captured_at", "received_at")),
         pa.field("object_uri", pa.string(), nullable=False),
         pa.field("verdict", pa.string(), nullable=False),
@@ -55,19 +53,7 @@ COPIED = (
     *("captured_at", "received_at", "detail", "slice", "policy_version", "threshold", "score", "audit"),
     *("inclusion_probability", "replayed"),
 )
-MEASURED = (
-    *(
-        "lot",
-        "brightness",
-        "laplacian_variance",
-        "nearest_bits",
-        "nearest_step",
-        "nearest_cosine",
-        "like_empty",
-        "echo",
-    ),
-    *("nothing_there", "new_object", "matched"),
-)
+MEASURED = tuple(FrameMeasures.model_fields)
 # what `facts_of_row` needs, and a policy
 DECIDED_FROM = (
     *("tenant", "frame_id", "vehicle", "drive", "slice", "reasons", "detail", "score", "score_parts", "policy_version"),

@@ -20,7 +20,7 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import LongType
 
-from roadloop_schemas.frames import ScreenPolicy
+from roadloop_schemas.policies import ScreenPolicy
 from screen.history_rows import SCHEMA
 
 NAMESPACE = "screen"
@@ -75,6 +75,7 @@ class History:
             self._catalog.create_namespace_if_not_exists(namespace)
         self._verdicts = self._table("verdicts", SCHEMA)
         self._policies = self._table("policies", POLICIES)
+        self._versions: set[tuple[str, int]] = set()
         if self._verdicts.spec().is_unpartitioned():
             self._divide()
 
@@ -115,15 +116,17 @@ class History:
         rows = self._policies.scan().to_arrow().to_pylist()
         return {(row["tenant"], row["version"]): ScreenPolicy.model_validate_json(row["body"]) for row in rows}
 
-    def add_policies(self, found: Mapping[str, ScreenPolicy]) -> None:
-        """Add the versions that are not there yet, by tenant; raise Overtaken where somebody else does so."""
-        known = self.policies()
-        new = [(tenant, policy) for tenant, policy in found.items() if (tenant, policy.version) not in known]
-        if not new:
+    def add_policies(self, found: Mapping[tuple[str, int], ScreenPolicy]) -> None:
+        """Add what is not there yet, by tenant and version; raise Overtaken where somebody else does so."""
+        if found.keys() <= self._versions:
             return
-        rows = [{"tenant": tenant, "version": p.version, "body": p.model_dump_json()} for tenant, p in new]
+        self._versions = set(self.policies())
+        new = {key: policy for key, policy in found.items() if key not in self._versions}
+        rows = [{"tenant": tenant, "version": v, "body": p.model_dump_json()} for (tenant, v), p in new.items()]
         try:
-            self._policies.append(pa.Table.from_pylist(rows, POLICIES))
+            if rows:
+                self._policies.append(pa.Table.from_pylist(rows, POLICIES))
+            self._versions |= new.keys()
         except CommitFailedException as error:
             raise Overtaken(str(error)) from error
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from roadloop_schemas.frames import ScreenPolicy, Verdict
+from roadloop_schemas.frames import Verdict
+from roadloop_schemas.policies import ScreenPolicy
 from screen.facts import Facts
 from screen.limits import Limits, budgets, limits_of
 from screen.memory import Memory
@@ -24,13 +25,16 @@ def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, R
     memory = memory.resound(where.camera_key, where.drive, ruling.verdict is Verdict.KEPT)
     memory = memory.allow(where.tenant, policy.rules, ruling.rules)
     if policy.controlled:
-        memory = _control(memory, ruling, budgets(where.slice_key, where.tenant, policy), policy)
+        shares = budgets(where.slice_key, where.tenant, policy)
+        memory = _control(memory, ruling, shares, policy, scale=limits.scale)
     return memory, ruling, limits
 
 
-def _control(memory: Memory, ruling: Ruling, kept_shares: Mapping[str, float], policy: ScreenPolicy) -> Memory:
+def _control(
+    memory: Memory, ruling: Ruling, kept_shares: Mapping[str, float], policy: ScreenPolicy, *, scale: str
+) -> Memory:
     """Let the controllers of a slice, and of its tenant as a whole, see a frame."""
     kept = ruling.verdict is Verdict.KEPT
     for key, budget in kept_shares.items():
-        memory = memory.control(key, ruling.ranked, kept, budget, policy)
+        memory = memory.control(key, ruling.ranked, kept, budget=budget, policy=policy, scale=scale)
     return memory

@@ -7,26 +7,26 @@ policy of its own version, and only ever one that was better on fresh frames; th
 import asyncio
 import sys
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
-from pydantic import ValidationError
 
 from roadloop_runtime import logs, service
-from roadloop_runtime.broker import Take
 from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import Follower, follow_topic
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Record
 from roadloop_runtime.settings import ServiceSettings
-from roadloop_schemas.frames import FrameScreened, ScreenPolicy
+from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted, LabelSource
+from roadloop_schemas.policies import ScreenPolicy
 from screen import policy_topic
 from screen.lessons import DAYS, Audited, Lesson, audited, learned
 from screen.policy_topic import Change
+from screen.readable import readable
 
 log = structlog.get_logger()
 VERDICTS, LABELS = "frames.screened.v1", "labels.completed.v1"
@@ -89,14 +89,16 @@ class Learner:
 
     async def look(self) -> None:
         """Write the policies that the lessons since the last look have made better."""
-        for tenant, school in self._schools.items():
-            if school.taken < school.looked_at + LOOK_AFTER or tenant not in self.policies:
+        for tenant, school in list(self._schools.items()):
+            policy = self.policies.get(tenant)
+            if school.taken < school.looked_at + LOOK_AFTER or policy is None:
                 continue
             school.looked_at = school.taken
             school.forget()
             lessons = school.lessons()
-            if learned(lessons, self.policies[tenant]) is not None:
-                version = await self._publish(tenant, partial(_learned, lessons))
+            better = await asyncio.to_thread(learned, lessons, policy)
+            if better is not None:
+                version = await self._publish(tenant, partial(_if_unchanged, policy.version, better))
                 log.info("policy_learned", tenant=tenant, version=version, lessons=len(lessons))
 
     async def look_again(self) -> None:
@@ -106,20 +108,9 @@ class Learner:
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _learned(lessons: Sequence[Lesson], policy: ScreenPolicy | None) -> ScreenPolicy | None:
-    return None if policy is None else learned(lessons, policy)
-
-
-def readable(take: Take) -> Take:
-    """Leave out what cannot be read, as a view does: whose record it is to judge has its dead letters."""
-
-    async def take_readable(record: Record) -> None:
-        try:
-            await take(record)
-        except ValidationError as error:
-            log.warning("not_readable", topic=record.topic, partition=record.partition, offset=record.offset, why=error)
-
-    return take_readable
+def _if_unchanged(version: int, better: ScreenPolicy, now: ScreenPolicy | None) -> ScreenPolicy | None:
+    """Return the better policy, unless somebody has written another one meanwhile: the next look compares with that."""
+    return better if now is not None and now.version == version else None
 
 
 def _tenant(record: Record) -> str:

@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadloop_schemas.fields import LabelBox
-from roadloop_schemas.frames import EmptyScenes, FrameScreened, ModelPair, ScreenPolicy
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.policies import EmptyScenes, ScreenPolicy
 from screen import score
 from screen.detections import Box
 from screen.embedding import from_text, unpack
 from screen.errors import SERVED_FROM, errors
 from screen.keep_rate import quantile
 from screen.predictor import fit, is_better
+from screen.where import eye_of
 
 LEAST_HARD = 30
-FRESH, FRESH_HARD = 100, 10
+FRESH, FRESH_HARD, FRESH_AT_MOST = 100, 10, 2_000
 DAYS = timedelta(days=14)
 EMPTIES = 64
 EMPTIES_LOOKED_AT = 1_000
@@ -53,16 +55,8 @@ def audited(verdict: FrameScreened) -> Audited:
     """Return what is kept of a verdict: of its detections those that count as such."""
     seen = (found for found in verdict.detections if found.score >= SERVED_FROM)
     boxes = tuple(Box(d.x1, d.y1, d.x2, d.y2, d.score, d.class_name) for d in seen)
-    return Audited(
-        verdict.frame_id, verdict.received_at, verdict.score_parts, boxes, verdict.embedding, _eye(verdict.models)
-    )
-
-
-def _eye(pair: ModelPair | None) -> str:
-    if pair is None:
-        return ""
-    first = f"{pair.name}/{pair.version}"
-    return first if pair.second_name is None else f"{pair.second_name}/{pair.second_version}"
+    eye = eye_of(verdict.models) if verdict.models else ""
+    return Audited(verdict.frame_id, verdict.received_at, verdict.score_parts, boxes, verdict.embedding, eye)
 
 
 def learned(lessons: Sequence[Lesson], policy: ScreenPolicy) -> ScreenPolicy | None:
@@ -116,9 +110,12 @@ def propose(lessons: Sequence[Lesson], policy: ScreenPolicy) -> ScreenPolicy | N
 
 
 def _fresh(hard: Sequence[float]) -> int:
-    """Return how many of the newest frames are to judge a fit: at least 100, as hard as 10; 0 for too few."""
+    """Return how many of the newest frames are to judge a fit: at least 100, as hard as 10; 0 for too few.
+
+    Beyond 2,000 it is given up: what is hard that rarely needs another meaning of hard.
+    """
     found = 0.0
-    for count, one in enumerate(reversed(hard), 1):
+    for count, one in enumerate(reversed(hard[-FRESH_AT_MOST:]), 1):
         found += one
         if count >= FRESH and found >= FRESH_HARD:
             return count

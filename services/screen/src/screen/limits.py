@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from roadloop_schemas.frames import BudgetState, ScreenPolicy
+from roadloop_schemas.frames import BudgetState
+from roadloop_schemas.policies import ScreenPolicy
 from screen.keep_rate import NOTHING_KNOWN, on_scale, wanted_share
 from screen.memory import Memory
 from screen.score import scale_of
@@ -10,19 +11,22 @@ from screen.score import scale_of
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a frame's score is held against: the threshold, and where it comes from, if not from the policy."""
+    """What a frame's score is held against: the threshold, and where it comes from, if not from the policy.
+
+    `scale` names what makes the scores.
+    """
 
     threshold: float
     budget: float
+    scale: str
     state: BudgetState | None = None
 
 
 def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy) -> Limits:
     """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's."""
-    budget = budgets(slice_key, tenant, policy)[slice_key]
+    budget, scale = budgets(slice_key, tenant, policy)[slice_key], scale_of(policy)
     if not policy.controlled:
-        return Limits(policy.threshold, budget)
-    scale = scale_of(policy)
+        return Limits(policy.threshold, budget, scale)
     rate = on_scale(memory.rates.get(slice_key, NOTHING_KNOWN), scale)
     keys = (whole(tenant),) if policy.shared else (slice_key, whole(tenant))
     known = memory.threshold(*keys, scale=scale)
@@ -34,7 +38,7 @@ def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy)
         debt=rate.debt,
         scores=0 if rate.threshold is None else rate.size,
     )
-    return Limits(policy.threshold if known is None else known, budget, state)
+    return Limits(policy.threshold if known is None else known, budget, scale, state)
 
 
 def whole(tenant: str) -> str:

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import immutables
 
-from roadloop_schemas.frames import KeepRule, ScreenPolicy, SliceCounters, Verdict
+from roadloop_schemas.frames import SliceCounters, Verdict
+from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen import frugal, gallery, scenery
 from screen.embedding import Vector
 from screen.gallery import NOTHING_KEPT, Gallery
 from screen.keep_rate import NOTHING_KNOWN, KeepRate, after_frame, after_score, on_scale, reaching
 from screen.rules import after_frame as rules_after_frame
 from screen.scenery import Scenery
-from screen.score import scale_of
 from screen.sharpness import NOTHING_USUAL, Sharpness, after
 
 KEPT_PER_CAMERA = 16
@@ -77,9 +77,11 @@ class Memory(NamedTuple):
         )
         return self._replace(slices=self.slices.set(slice_key, after))
 
-    def control(self, key: str, ranked: float | None, kept: bool, budget: float, policy: ScreenPolicy) -> "Memory":
+    def control(
+        self, key: str, ranked: float | None, kept: bool, *, budget: float, policy: ScreenPolicy, scale: str
+    ) -> "Memory":
         """Return the memory after a slice's controller has seen one more frame; `ranked` is None where none was."""
-        rate = on_scale(self.rates.get(key, NOTHING_KNOWN), scale_of(policy))
+        rate = on_scale(self.rates.get(key, NOTHING_KNOWN), scale)
         audit_share, is_whole = policy.audit_share, key.endswith("/*")
         if ranked is not None:
             rate = after_score(rate, ranked, budget=budget, audit_share=audit_share)

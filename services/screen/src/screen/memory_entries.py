@@ -9,14 +9,7 @@ import immutables
 
 from roadloop_runtime.records import Event, Record, event
 from roadloop_schemas.cloudevents import derive_id
-from roadloop_schemas.frames import (
-    KeepRateState,
-    KeptScene,
-    RingSegment,
-    SceneryState,
-    ScreenMemory,
-    UsualSharpness,
-)
+from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, SceneryState, ScreenMemory, UsualSharpness
 from screen.embedding import as_text, from_text, pack, unpack
 from screen.gallery import NOTHING_KEPT, SHELF, SHELVES, Gallery, Shelf
 from screen.keep_rate import NOTHING_KNOWN, SEGMENTS, KeepRate, Segment

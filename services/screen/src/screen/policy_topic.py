@@ -7,7 +7,7 @@ from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition, event
 from roadloop_schemas.cloudevents import derive_id
-from roadloop_schemas.frames import ScreenPolicy
+from roadloop_schemas.policies import ScreenPolicy
 
 TOPIC = "screen.policy.v1"
 # the policy in force, None for none -> the one to follow it; None to leave it

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from roadloop_schemas.frames import ErrorPredictor
+from roadloop_schemas.policies import ErrorPredictor
 
 PENALTY = 1 / 0.3  # of half the squared weights, against the summed log-loss
 STEPS = 50

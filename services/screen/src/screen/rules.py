@@ -6,7 +6,8 @@ frame that the rule keeps takes one from it. So no rule can take the budget, how
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from roadloop_schemas.frames import IngestedFrame, KeepRule
+from roadloop_schemas.frames import IngestedFrame
+from roadloop_schemas.policies import KeepRule
 from screen.detections import Box
 
 IN_A_ROW = 20.0

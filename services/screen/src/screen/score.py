@@ -5,7 +5,7 @@ from hashlib import blake2b
 from math import exp, log2
 from types import MappingProxyType
 
-from roadloop_schemas.frames import ErrorPredictor, ScreenPolicy
+from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.detections import Box, match, served
 
 CONFIDENT = 0.35

@@ -8,7 +8,8 @@ holds its own with a threshold of its own.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from roadloop_schemas.frames import FrameScreened, ScreenPolicy, VerdictReason
+from roadloop_schemas.frames import FrameScreened, VerdictReason
+from roadloop_schemas.policies import ScreenPolicy
 
 BINS = 64
 ENOUGH = 200
@@ -49,13 +50,18 @@ def scores_of(verdict: FrameScreened) -> Scores:
     return Scores(1, tuple(bins))
 
 
+def may_move(policy: ScreenPolicy | None) -> bool:
+    """Say whether a policy lets its slices' budgets be moved."""
+    return policy is not None and policy.controlled and not policy.shared and policy.slice_range is not None
+
+
 def moved(found: Mapping[str, Scores], policy: ScreenPolicy) -> dict[str, float] | None:
     """Return the slices' new budgets; None where nobody asks for it, too little came, or hardly anything changes.
 
     `found` is by condition/camera, over all partitions. A slice of fewer than 200 frames has the keep budget.
     """
     known = {name: scores for name, scores in found.items() if scores.seen >= ENOUGH}
-    if policy.slice_range is None or policy.shared or not policy.controlled or not known:
+    if not may_move(policy) or not known:
         return None
     budgets = _budgets(known, policy, _threshold(list(known.values()), policy))
     before = {name: policy.slice_budgets.get(name, policy.keep_budget) for name in budgets}

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import ScreenPolicy, Verdict, VerdictReason
+from roadloop_schemas.frames import Verdict, VerdictReason
+from roadloop_schemas.policies import ScreenPolicy
 from screen import score
 from screen.facts import Facts
 from screen.keep_rate import rank

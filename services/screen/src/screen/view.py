@@ -6,6 +6,7 @@ counters the table keeps their maximum: a replay after a crash changes nothing.
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from roadloop_runtime.kafka import admin
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import topics
 from screen import balance, policy_topic
 from screen.follow import Followed
 from screen.funnel import Table, at_least, summarise
+from screen.slice_budgets import may_move
 
 SOURCE = "frames.screened.v1"
 CHANGELOG, SCORES_CHANGELOG = "screen.view.v1", "screen.scores.v1"
@@ -67,8 +70,8 @@ class ViewApp(faust.App):  # type: ignore[misc]
     BootStrategy = WithoutWeb
 
 
-def make_app(settings: ViewSettings) -> tuple[Any, Any, Any]:
-    """Make the Faust app and its tables: counters by slice, and scores by slice and hour."""
+def make_app(settings: ViewSettings, policies: Mapping[str, ScreenPolicy]) -> tuple[Any, Any, Any]:
+    """Make the Faust app and its tables: counters by slice, and scores by slice and hour of who lets budgets move."""
     url = f"kafka://{settings.kafka_bootstrap}"
     app = ViewApp(
         "screen-view",
@@ -95,13 +98,13 @@ def make_app(settings: ViewSettings) -> tuple[Any, Any, Any]:
 
     async def keep_counters(stream: Any) -> None:
         async for said in stream.events():
-            take(table, scores, said.message, said.value)
+            take(table, scores, policies, said.message, said.value)
 
     app.agent(source, name="keep_counters")(keep_counters)
     return app, table, scores
 
 
-def take(table: Any, scores: Any, message: Any, value: bytes) -> None:
+def take(table: Any, scores: Any, policies: Mapping[str, ScreenPolicy], message: Any, value: bytes) -> None:
     """Take one verdict in. What does not fit is not this view's to judge: the loops' dead letters hold it."""
     try:
         verdict = FrameScreened.model_validate_json(value)
@@ -110,7 +113,8 @@ def take(table: Any, scores: Any, message: Any, value: bytes) -> None:
     tenant = bytes(dict(message.headers or {}).get("ce_tenant", b"")).decode(errors="replace")
     key = f"{message.partition}/{tenant}/{verdict.slice}"
     table[key] = at_least(table[key], verdict.counters.model_dump())
-    balance.take(scores, message.partition, message.offset, tenant, verdict)
+    if may_move(policies.get(tenant)):
+        balance.take(scores, message.partition, message.offset, tenant, verdict)
 
 
 def view_app(table: Any, health: Starlette) -> Starlette:
@@ -134,9 +138,9 @@ async def main(settings: ViewSettings, _me: Identity, stopping: asyncio.Event) -
     """Run until told to stop."""
     kafka = settings.kafka_bootstrap
     await admin.check_topics_of(kafka, (SOURCE, CHANGELOG, SCORES_CHANGELOG, policy_topic.TOPIC))
-    app, table, scores = make_app(settings)
-    served = view_app(table, health_app([], {}, stopping))
     followed = Followed(kafka)
+    app, table, scores = make_app(settings, followed.policies)
+    served = view_app(table, health_app([], {}, stopping))
     await service.side_by_side(
         stopping,
         [view(app, stopping)],

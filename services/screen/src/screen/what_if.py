@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from roadloop_schemas.fields import LabelBox
-from roadloop_schemas.frames import ScreenPolicy, Verdict, VerdictReason
+from roadloop_schemas.frames import Verdict, VerdictReason
+from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box
 from screen.errors import errors
 from screen.handle import DEFAULT_POLICY
@@ -47,6 +48,11 @@ class SliceAnswer:
     found_now: int = 0
     found_then: int = 0
 
+    def add(self, other: "SliceAnswer") -> None:
+        """Add another one's counts to these."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
     def label_seconds(self, kept: int) -> float:
         """Return what labelling so many frames takes, at this slice's objects per kept frame."""
         objects = self.objects / self.kept_now if self.kept_now else 0.0
@@ -74,9 +80,7 @@ class Answer:
     def add(self, other: "Answer") -> None:
         """Add another partition's answer to this one."""
         for name, found in other.slices.items():
-            mine = self.slices.setdefault(name, SliceAnswer())
-            for key, value in vars(found).items():
-                setattr(mine, key, getattr(mine, key) + value)
+            self.slices.setdefault(name, SliceAnswer()).add(found)
         self.gained, self.lost = (self.gained + other.gained)[:EXAMPLES], (self.lost + other.lost)[:EXAMPLES]
         for key in ("judged", "left_out", "differing", "approximate"):
             setattr(self, key, getattr(self, key) + getattr(other, key))
@@ -118,7 +122,10 @@ def policy_of(policies: Policies, tenant: str, version: int) -> ScreenPolicy:
     if version == 0:
         return DEFAULT_POLICY
     if (tenant, version) not in policies:
-        raise UnknownPolicy(f"history has no version {version} of the policy of tenant {tenant}")
+        raise UnknownPolicy(
+            f"history has no version {version} of the policy of tenant {tenant}: it came and went while "
+            "`screen.history` was away; add its row to the table screen.policies, and ask again"
+        )
     return policies[tenant, version]
 
 

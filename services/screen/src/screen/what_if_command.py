@@ -18,14 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from roadloop_runtime.kafka.admin import topics_of
 from roadloop_runtime.kafka.reader import each_record
 from roadloop_runtime.records import Record
-from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors
+from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, as_lines, as_table, one_line_errors
 from roadloop_schemas.fields import is_tenant
-from roadloop_schemas.frames import ScreenPolicy
 from roadloop_schemas.labels import LabelCompleted, LabelSource
+from roadloop_schemas.policies import ScreenPolicy
 from screen.history_rows import DECIDED_FROM
 from screen.history_table import NAMESPACE, History, Place
 from screen.what_if import Answer, Change, Labels, Policies, UnknownPolicy, changed_policy, what_if
-from screen.what_if_told import answer_as_json, described
+from screen.what_if_told import TITLES, answer_as_json, remarks, rows_of
 
 LABELS = "labels.completed.v1"
 COUNTED = ("verdict", "received_at", "threshold", "claims")
@@ -67,9 +67,19 @@ def command(
     if as_json:
         typer.echo(json.dumps(answer_as_json(answer), indent=1))
     else:
-        typer.echo(described(answer))
+        show(answer)
     if keep is None and not quota and answer.differing:
         raise typer.Exit(1)
+
+
+def show(answer: Answer) -> None:
+    """Print the answer: a table for a person, lines with tabs for a program."""
+    console = Console()
+    if console.is_terminal:
+        console.print(as_table(TITLES, rows_of(answer), frozenset(TITLES[1:])))
+    else:
+        typer.echo(as_lines(TITLES, rows_of(answer)))
+    typer.echo(remarks(answer))
 
 
 @dataclass(frozen=True)
@@ -86,12 +96,13 @@ class Question:
 
 def read_quotas(given: Sequence[str]) -> dict[str, str]:
     """Read night=2x; raises BadParameter where that is none."""
-    pairs = [one.partition("=") for one in given]
-    if wrong := [
-        one for one, (name, equals, value) in zip(given, pairs, strict=True) if not (name and equals and value)
-    ]:
-        raise typer.BadParameter(f"--quota {wrong[0]}: give it as night=2x or rain/front=0.2")
-    return {name: value for name, _, value in pairs}
+    quotas = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        if not name or not value:
+            raise typer.BadParameter(f"--quota {one}: give it as night=2x or rain/front=0.2")
+        quotas[name] = value
+    return quotas
 
 
 def read_since(text: str) -> timedelta:

@@ -3,22 +3,26 @@
 from dataclasses import asdict
 from typing import Any
 
-from roadloop_runtime.terminal import as_lines
 from screen.what_if import Answer, SliceAnswer
 
 TITLES = ("slice", "frames", "kept", "would be kept", "label seconds", "hard frames of the audit missed")
 
 
-def described(answer: Answer) -> str:
-    """Return the answer for people."""
+def rows_of(answer: Answer) -> list[tuple[str, ...]]:
+    """Return a row per slice, and one for all of them, under `TITLES`."""
     total = SliceAnswer()
     for found in answer.slices.values():
-        for key, value in vars(found).items():
-            setattr(total, key, getattr(total, key) + value)
+        total.add(found)
     rows = [(name, *_cells(found)) for name, found in sorted(answer.slices.items())]
-    lines = [as_lines(TITLES, [*rows, ("(all)", *_cells(total))])]
-    lines.append(f"gained, for example: {' '.join(answer.gained) or '-'}")
-    lines.append(f"lost, for example: {' '.join(answer.lost) or '-'}")
+    return [*rows, ("(all)", *_cells(total))]
+
+
+def remarks(answer: Answer) -> str:
+    """Return what the table does not say."""
+    lines = [
+        f"gained, for example: {' '.join(answer.gained) or '-'}",
+        f"lost, for example: {' '.join(answer.lost) or '-'}",
+    ]
     if answer.left_out:
         lines.append(f"{answer.left_out} verdicts are from before they carried what they were decided from: left out")
     if answer.approximate:

@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import cast
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from roadloop_runtime.kafka.reader import REQUEST_TIMEOUT_S
 from roadloop_runtime.records import Record
+
+log = structlog.get_logger()
 
 
 class RecordsLost(Exception):
@@ -22,15 +25,24 @@ class Tail:
         self._consumer = consumer
         self._tps = [TopicPartition(topic, number) for number in range(partitions)]
 
-    async def go_to(self, offsets: Mapping[int, int]) -> None:
-        """Read on from these offsets, from the start where a partition has none; raise RecordsLost for a gap."""
+    async def go_to(self, offsets: Mapping[int, int], *, with_gaps: bool = False) -> None:
+        """Read on from these offsets, from the start where a partition has none; raise RecordsLost for a gap.
+
+        With gaps, what is lost is told in the log, and what there is is read.
+        """
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             starts = await self._consumer.beginning_offsets(self._tps)
         for tp in self._tps:
             wanted = offsets.get(tp.partition, starts[tp])
-            if wanted < starts[tp]:
-                raise RecordsLost(f"{tp.topic}/{tp.partition}: {starts[tp] - wanted} records from {wanted} on expired")
-            self._consumer.seek(tp, wanted)
+            lost = starts[tp] - wanted
+            if lost > 0 and not with_gaps:
+                raise RecordsLost(
+                    f"{tp.topic}/{tp.partition}: {lost} records from {wanted} on expired before they were read: "
+                    "take them from a backup, or go on without them (ROADLOOP_ACCEPT_GAPS=true)"
+                )
+            if lost > 0:
+                log.error("records_lost", topic=tp.topic, partition=tp.partition, first=wanted, count=lost)
+            self._consumer.seek(tp, max(wanted, starts[tp]))
 
     async def batch(self, at_most: int, within_s: float) -> list[Record]:
         """Return what comes within a time, each partition's records in order, and at most so many."""

@@ -1,0 +1,33 @@
+"""Where a frame belongs, and by which network's eye it is looked at."""
+
+from dataclasses import dataclass
+
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.frames import ModelPair
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a frame belongs: `eye` names the network whose embeddings it is compared by."""
+
+    tenant: str
+    vehicle: str
+    camera: str
+    condition: Condition
+    drive: str = ""
+    eye: str = ""
+
+    @property
+    def slice_key(self) -> str:
+        return f"{self.tenant}/{self.condition}/{self.camera}"
+
+    @property
+    def camera_key(self) -> str:
+        return f"{self.tenant}/{self.vehicle}/{self.camera}"
+
+
+def eye_of(pair: ModelPair) -> str:
+    """Name the network whose embeddings pictures are compared by: the second model, for it stays while others come."""
+    if pair.second_name is None:
+        return f"{pair.name}/{pair.version}"
+    return f"{pair.second_name}/{pair.second_version}"

@@ -1,0 +1,109 @@
+"""The learner's looks: after enough new labels, once, and never over a policy that somebody else has written."""
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from roadloop_schemas.fields import EventBody, LabelBox, ObjectRef
+from roadloop_schemas.frames import VerdictReason
+from roadloop_schemas.labels import LabelCompleted, LabelSource
+from roadloop_schemas.policies import ScreenPolicy
+from screen.learn import LOOK_AFTER, Learner
+from screen.policy_topic import Change
+from tests.unit.screen.verdicts import NOON, verdict
+
+POLICY = ScreenPolicy(version=3, threshold=0.5, controlled=True, weights={"disagreement": 1.0, "low_top_score": 1.0})
+CAR = LabelBox(x1=0.1, y1=0.1, x2=0.3, y2=0.3, class_name="car")
+
+
+def record(body: EventBody) -> ConsumerRecord:
+    headers = (("ce_tenant", b"acme"),)
+    return ConsumerRecord("t", 0, 0, 0, 0, b"acme", body.model_dump_json().encode(), 0, 0, 0, headers)
+
+
+def label(number: int, *, hard: bool, source: LabelSource = LabelSource.AUDIT) -> LabelCompleted:
+    at = NOON + timedelta(minutes=number)
+    return LabelCompleted(
+        task_id="t-1",
+        frame_id=f"f-{number}",
+        upload_id="up-1",
+        vehicle="car-1",
+        drive="d-1",
+        object=ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10),
+        slice="rain/front",
+        boxes=(CAR,) if hard else (),
+        annotator="a-1",
+        source=source,
+        captured_at=at,
+        completed_at=at,
+        lead_time_s=1,
+    )
+
+
+async def teach(learner: Learner, frames: range, *, audit: bool = True) -> None:
+    """Let disagreement tell the hard frames, a fifth of all."""
+    for number in frames:
+        dice = Random(number)
+        hard = dice.random() < 0.2
+        tells = dice.betavariate(4, 2) if hard else dice.betavariate(2, 4)
+        parts = {"disagreement": tells, "low_top_score": dice.random()}
+        reasons = (VerdictReason.AUDIT,) if audit else (VerdictReason.SCORE,)
+        said = verdict(frame_id=f"f-{number}", score_parts=parts, audit=audit, reasons=reasons)
+        await learner.take_verdict(record(said))
+        source = LabelSource.AUDIT if audit else LabelSource.CHOSEN
+        await learner.take_label(record(label(number, hard=hard, source=source)))
+
+
+class Desk:
+    """The topic of policies; somebody else may have written a newer version."""
+
+    def __init__(self, now: ScreenPolicy) -> None:
+        self.now = now
+        self.asked = 0
+
+    async def publish(self, tenant: str, change: Change) -> int:
+        assert tenant == "acme"
+        self.asked += 1
+        wanted = change(self.now)
+        if wanted is not None:
+            self.now = wanted.model_copy(update={"version": self.now.version + 1})
+        return self.now.version
+
+
+async def test_a_better_score_is_written_once() -> None:
+    desk = Desk(POLICY)
+    learner = Learner(desk.publish)
+    await learner.take_policy(record(POLICY))
+    await teach(learner, range(400))
+    await learner.look()
+    await learner.look()
+    assert desk.asked == 1
+    assert desk.now.predictor
+    assert desk.now.predictor.weights["disagreement"] > 2
+    await learner.take_policy(record(desk.now))
+    await teach(learner, range(400, 400 + LOOK_AFTER - 1))
+    await learner.look()
+    assert desk.asked == 1, "one label too few for another look"
+
+
+async def test_a_policy_that_somebody_wrote_meanwhile_stays() -> None:
+    newer = POLICY.model_copy(update={"version": 4, "keep_budget": 0.2})
+    desk = Desk(newer)
+    learner = Learner(desk.publish)
+    await learner.take_policy(record(POLICY))
+    await teach(learner, range(400))
+    await learner.look()
+    assert (desk.asked, desk.now) == (1, newer)
+
+
+@pytest.mark.parametrize("audit", [True, False], ids=["without-a-policy", "without-an-audit"])
+async def test_nothing_is_learnt(audit: bool) -> None:
+    desk = Desk(POLICY)
+    learner = Learner(desk.publish)
+    if not audit:
+        await learner.take_policy(record(POLICY))
+    await teach(learner, range(400), audit=audit)
+    await learner.look()
+    assert desk.asked == 0
