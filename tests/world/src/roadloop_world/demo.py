@@ -36,11 +36,11 @@ DRIVE_FRAMES = 20
 WARM_UP_DRIVES = 20
 IN_FLIGHT_AT_MOST = 400
 TRAINING = stage.Training(
-    min_labels=200,
+    min_labels=180,
     steps=150,
     max_seconds=60,
     min_gain=0.05,
-    label_weight=1,  # with 3 the labels, few of them in clear weather, cost up to 2.7 points there, and 2 may be lost
+    label_weight=0.5,  # with 3 the labels, few of them in clear weather, cost up to 2.7 points there, and 2 may be lost
     base_frames=1500,
     validation_frames=50,
 )
@@ -109,10 +109,14 @@ async def set_policy(this: Round, tenant: str, threshold: float) -> None:
     policy = {
         "threshold": round(threshold, 4),
         "audit_share": AUDIT,
-        "weights": {"uncertainty": 0.5, "low_top_score": 0.5},
+        "controlled": True,
+        "shared": True,
+        "keep_budget": KEEP,
+        "slice_range": [0.02, 0.7],
         "min_laplacian_variance": 25 if tenant == TENANT else 5,
         "brightness": [0.05, 0.8],
-        "duplicate_distance": 1,
+        "duplicate_distance": 4,
+        "duplicate_step": 0.6,
     }
     await stage.set_policy(this.stack, tenant, json.dumps(policy))
 
