@@ -11,6 +11,7 @@ from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen import score
 from screen.facts import Facts
 from screen.judge import judge
+from screen.limits import budget_state
 from screen.lessons import start_threshold
 from screen.memory import Memory
 from screen.where import Where
@@ -49,8 +50,9 @@ def test_scores_of_another_scale_do_not_set_the_threshold() -> None:
         memory, *_ = judge(memory, facts(number, dice), POLICY)
     _, _, limits = judge(memory, facts(600, dice), BOTH)
     assert limits.threshold == BOTH.threshold
-    assert limits.state
-    assert limits.state.scores == 0
+    state = budget_state(memory, "acme/clear/front", "acme", BOTH)
+    assert state
+    assert state.scores == 0
     newer = POLICY.model_copy(update={"version": 9, "slice_budgets": {"night/front": 0.2}})
     _, _, limits = judge(memory, facts(600, dice), newer)
     assert limits.threshold != POLICY.threshold, "a change of budgets is none of scale"

@@ -7,6 +7,7 @@ from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import Detection
 from roadloop_schemas.frames import (
+    BudgetState,
     FrameMeasures,
     FrameScreened,
     FramesIngested,
@@ -37,12 +38,13 @@ def describe(
     facts: Facts,
     serving: ModelServing,
     limits: Limits,
+    budget: BudgetState | None,
     counters: SliceCounters,
     boxes: tuple[Box, ...],
     embedding: bytes,
 ) -> Event:
     """Return the event that tells a ruling; a kept frame's boxes travel with it, and an audited one's embedding."""
-    said = _frame(unit, frame) | _ruling(ruling, policy, limits)
+    said = _frame(unit, frame) | _ruling(ruling, policy, limits, budget)
     said |= {"models": pair(serving), "counters": counters, "measures": _measures(facts, ruling)}
     if ruling.verdict is Verdict.KEPT:
         said |= {"detections": _shown(boxes), "embedding": as_text(embedding) if ruling.audit else ""}
@@ -67,7 +69,7 @@ def _frame(unit: Received[FramesIngested], frame: IngestedFrame) -> dict[str, An
     }
 
 
-def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits) -> dict[str, Any]:
+def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits, budget: BudgetState | None) -> dict[str, Any]:
     return {
         "verdict": ruling.verdict,
         "reasons": ruling.reasons,
@@ -75,7 +77,7 @@ def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits) -> dict[str, A
         "detail": ruling.detail,
         "policy_version": policy.version,
         "threshold": limits.threshold,
-        "budget": limits.state,
+        "budget": budget,
         "score": ruling.score,
         "score_scale": limits.scale,
         "score_parts": dict(ruling.parts),

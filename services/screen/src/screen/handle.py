@@ -18,6 +18,7 @@ from screen.describe import describe, pair
 from screen.detections import Look
 from screen.facts import PERHAPS_THERE, Judged, Unjudged, facts_of, objects_in
 from screen.judge import judge
+from screen.limits import budget_state
 from screen.memory import KeptFrame, Memory
 from screen.reasons import UnitReason
 from screen.scene import scene_of
@@ -135,6 +136,7 @@ def _screen(
     scene = scene_of(memory, where, embedding)
     lot = draw(frame.frame_id, salt)
     facts = facts_of(memory, frame, where, seen.frames, at, policy=policy, scene=scene, lot=lot)
+    budget = budget_state(memory, where.slice_key, where.tenant, policy)
     memory, ruling, limits = judge(memory, facts, policy)
     memory = memory.look(where.tenant, where.slice_key, where.eye, embedding)
     memory = memory.pass_by(where.camera_key, where.slice_key, embedding, scene.step)
@@ -149,6 +151,7 @@ def _screen(
         facts=facts,
         serving=serving,
         limits=limits,
+        budget=budget,
         counters=memory.slices[where.slice_key],
         boxes=boxes,
         embedding=embedding,

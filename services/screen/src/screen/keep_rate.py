@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 RING = 1_000
 SEGMENT = 50
@@ -117,7 +118,7 @@ def reaching(state: KeepRate, allowed: tuple[float, float], audit_share: float) 
     They are looked at every 25 scores, from 200 on.
     """
     count = len(state.segments[-1].scores)
-    if state.size < ENOUGH or count % EVERY:
+    if count % EVERY or state.size < ENOUGH:
         return state
     least, most = (_share_of_scored(state, share, audit_share) for share in allowed)
     scores = state.scores
@@ -144,15 +145,15 @@ def _look_again(state: KeepRate, budget: float, audit_share: float) -> KeepRate:
     """Move the threshold where that changes the rate by more than 0.2 points."""
     if state.threshold is None and state.size < ENOUGH:
         return state
-    scores = state.scores
+    scores = np.asarray(state.scores)
     share = wanted_share(state, budget, audit_share)
-    now = None if state.threshold is None else sum(score >= state.threshold for score in scores) / len(scores)
+    now = None if state.threshold is None else float(np.mean(scores >= state.threshold))
     if now is not None and abs(now - share) <= MOVES_AT_LEAST:
         return state
     return state._replace(threshold=quantile(scores, share))
 
 
-def quantile(scores: Sequence[float], share: float) -> float:
+def quantile(scores: Sequence[float] | NDArray[np.float64], share: float) -> float:
     """Return the score that a `share` of the scores reaches; 1 where none may. `scores` are 0..1, and not empty."""
     keep = round(share * len(scores))
     if keep <= 0:

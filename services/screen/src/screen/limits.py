@@ -11,34 +11,40 @@ from screen.score import scale_of
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a frame's score is held against: the threshold, and where it comes from, if not from the policy.
-
-    `scale` names what makes the scores.
-    """
+    """What a frame's score is held against: the threshold. `scale` names what makes the scores."""
 
     threshold: float
-    budget: float
     scale: str
-    state: BudgetState | None = None
 
 
 def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy) -> Limits:
-    """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's."""
-    budget, scale = budgets(slice_key, tenant, policy)[slice_key], scale_of(policy)
+    """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's.
+
+    Where the threshold is shared, it is the tenant's, held between the scores that the slice's range reaches.
+    """
+    scale = scale_of(policy)
     if not policy.controlled:
-        return Limits(policy.threshold, budget, scale)
-    rate = on_scale(memory.rates.get(slice_key, NOTHING_KNOWN), scale)
+        return Limits(policy.threshold, scale)
     keys = (whole(tenant),) if policy.shared else (slice_key, whole(tenant))
     known = memory.threshold(*keys, scale=scale)
+    rate = on_scale(memory.rates.get(slice_key, NOTHING_KNOWN), scale)
     if policy.shared and known is not None and rate.reach is not None:
         known = min(max(known, rate.reach[0]), rate.reach[1])
-    state = BudgetState(
+    return Limits(policy.threshold if known is None else known, scale)
+
+
+def budget_state(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy) -> BudgetState | None:
+    """Return where a slice's keep rate stands; None where the policy gives the threshold."""
+    if not policy.controlled:
+        return None
+    budget = budgets(slice_key, tenant, policy)[slice_key]
+    rate = on_scale(memory.rates.get(slice_key, NOTHING_KNOWN), scale_of(policy))
+    return BudgetState(
         budget=budget,
         share=round(wanted_share(rate, budget, policy.audit_share), 6),
         debt=rate.debt,
         scores=0 if rate.threshold is None else rate.size,
     )
-    return Limits(policy.threshold if known is None else known, budget, scale, state)
 
 
 def whole(tenant: str) -> str:
