@@ -11,8 +11,8 @@ from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen import score
 from screen.facts import Facts
 from screen.judge import judge
-from screen.limits import budget_state
 from screen.lessons import start_threshold
+from screen.limits import budget_state
 from screen.memory import Memory
 from screen.where import Where
 
