@@ -1,4 +1,4 @@
-"""Run the measurements: `python bench/run.py [history] [learning] [loop] [peers] [recovery] [screen] [--rounds N]`."""
+"""Run the measurements: `python bench/run.py [NAME ...] [--rounds N]`."""
 
 import argparse
 import json
@@ -6,18 +6,22 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from calm import measure as calm
 from history import measure as history
 from learning import measure as learning
 from loop import measure as loop
+from memory import measure as memory
 from peers import measure as peers
 from recovery import measure as recovery
 from screening import measure as screening
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "bench"
 MEASUREMENTS = {
+    "calm": calm,
     "history": history,
     "learning": learning,
     "loop": loop,
+    "memory": memory,
     "peers": peers,
     "recovery": recovery,
     "screen": screening,

@@ -135,7 +135,7 @@ def _rows(partition: int) -> Iterator[dict[str, Any]]:
 
 
 def _frame(facts: Facts) -> dict[str, Any]:
-    measured = {name: getattr(facts, name) for name in MEASURED if name != "echo"}
+    measured = {name: getattr(facts, name) for name in MEASURED if name not in {"echo", "versions"}}
     return {
         **dict.fromkeys(("unit_id", "upload_id", "object_uri", "detail"), ""),
         **measured,
@@ -150,6 +150,8 @@ def _frame(facts: Facts) -> dict[str, Any]:
         "condition": facts.where.condition.value,
         "score_parts": list(facts.parts.items()),
         "replayed": False,
+        "model_version": 2,
+        "versions": list(facts.where.versions),
     }
 
 
@@ -173,7 +175,9 @@ _CLAIM = {"x1": 0.1, "y1": 0.1, "x2": 0.2, "y2": 0.2, "score": 0.9, "class_name"
 
 def _facts(frame_id: str, dice: Random) -> Facts:
     condition = dice.choices((Condition.CLEAR, Condition.RAIN, Condition.NIGHT), (8, 1, 1))[0]
-    where = Where(TENANT, f"car-{dice.randrange(20)}", dice.choice(("front", "rear")), condition, "d-1")
+    where = Where(
+        *(TENANT, f"car-{dice.randrange(20)}", dice.choice(("front", "rear")), condition, "d-1"), versions=(2, 1)
+    )
     hardness = {Condition.CLEAR: 2, Condition.RAIN: 3, Condition.NIGHT: 5}[condition]
     parts = {name: round(dice.betavariate(hardness, 6), 6) for name in PARTS}
     bits, step = dice.randrange(30), round(dice.expovariate(1), 4)

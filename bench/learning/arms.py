@@ -14,7 +14,7 @@ from learning.product import SALT, TENANT, Day
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
 from screen import gallery
-from screen.describe import pair
+from screen.candidate import serving_pair
 from screen.detections import Box
 from screen.facts import PERHAPS_THERE, Facts, Judged, facts_of, objects_in, shows_more
 from screen.gallery import NOTHING_KEPT
@@ -60,7 +60,7 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
                 frame.camera,
                 frame.condition,
                 unit.unit.body.drive,
-                eye_of(pair(unit.serving)),
+                eye_of(serving_pair(unit.serving)),
             )
             scene = scene_of(memory, where, look.embedding)
             facts = facts_of(memory, frame, where, unit.frames, at, policy=nothing, scene=scene, lot=1.0)

@@ -72,3 +72,12 @@ def test_a_unit_its_verdicts_and_their_memory_share_a_partition_number() -> None
         name: TOPICS[name].partitions for name in ("frames.ingested.v1", "frames.screened.v1", "screen.memory.v1")
     }
     assert set(counts.values()) == {TOPICS["frames.ingested.v1"].partitions}
+
+
+@pytest.mark.parametrize(
+    "topic", [topic for topic in TOPICS.values() if topic.cleanup == "compact"], ids=lambda t: t.name
+)
+def test_what_is_compacted_is_so_before_it_is_too_much_to_read(topic: Topic) -> None:
+    """The newest segment is never compacted: a gigabyte of it, the default, would be read at every take-over."""
+    settings = wanted_topics()[topic.name].topic_configs
+    assert int(settings["segment.bytes"]) <= 16 * 1024 * 1024

@@ -32,6 +32,10 @@ REPORT: dict[str, Any] = {
     "refused_releases": 1,
     "failed_requests": 0,
     "duplicates_seen": 0,
+    "rollout": [
+        {"stage": "version 1 serves", "frames": 4, "looked": 0, "judged": 0, "failed": 0, "kept": 1},
+        {"stage": "version 2 judges 10% of units", "frames": 2, "looked": 0, "judged": 1, "failed": 0, "kept": 1},
+    ],
     "map": {"v1": {"mean": 0.3, "night": 0.0}, "v2": {"mean": 0.6, "night": 0.1}},
     "balanced": True,
 }
@@ -94,3 +98,4 @@ async def test_the_page_shows_every_picture_and_says_why(tmp_path: Path) -> None
     assert "The books balance" in said
     assert "drawn by lot, to check the screening itself" in said
     assert "score 0.90 over 0.50, most of it unsure" in said
+    assert "version 2 judges 10% of units\t2\t0\t1\t0\t50.0 %" in said

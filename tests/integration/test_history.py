@@ -9,10 +9,13 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
+from typing import Any
 
 import asyncpg
+import pyarrow as pa
 import pytest
 import typer
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -27,17 +30,20 @@ from roadloop_runtime.objects import open_store
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Record
 from roadloop_schemas.policies import ScreenPolicy
-from screen import history, policy_topic
+from screen import history, history_table, history_upkeep, policy_topic
 from screen.commands import register
 from screen.detections import Box
 from screen.facts import Judged
 from screen.handle import Seen, decide
+from screen.history_rows import DECIDED_FROM, SCHEMA, facts_of_row, row_of
 from screen.history_table import History, Overtaken, Place
+from screen.history_upkeep import tidy
 from screen.memory import Memory
 from tests.unit.screen.units import PAIR, frame, unit
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
+NOW = datetime.now(UTC)  # a snapshot's own clock is the machine's
 POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True, audit_share=0.05)
 
 
@@ -81,7 +87,9 @@ async def write(stack: Stack, events: list[Event]) -> None:
 
 
 @asynccontextmanager
-async def sink(stack: Stack, place: Place, *, every_s: float = 0.5) -> AsyncIterator[asyncio.subprocess.Process]:
+async def sink(
+    stack: Stack, place: Place, *, every_s: float = 0.5, tidy_every_s: float = 0.5
+) -> AsyncIterator[asyncio.subprocess.Process]:
     variables = {
         "ROADLOOP_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
         "ROADLOOP_HEALTH_PORT": str(choose_ports(("health",), {})["health"]),
@@ -92,6 +100,7 @@ async def sink(stack: Stack, place: Place, *, every_s: float = 0.5) -> AsyncIter
         "ROADLOOP_S3_ACCESS_KEY": place.s3_access_key,
         "ROADLOOP_S3_SECRET_KEY": place.s3_secret_key,
         "ROADLOOP_APPEND_EVERY_S": str(every_s),
+        "ROADLOOP_TIDY_EVERY_S": str(tidy_every_s),
     }
     run = [sys.executable, "-m", "screen.history"]
     process = await asyncio.create_subprocess_exec(*run, env={**os.environ, **variables})
@@ -121,7 +130,7 @@ def counted(place: Place, tenant: str) -> Counter[str]:
     return Counter(row["frame_id"] for row in rows if row["tenant"] == tenant)
 
 
-async def test_each_verdict_is_there_once_though_its_writers_are_killed(stack: Stack, place: Place) -> None:
+async def test_each_verdict_is_there_once_though_its_writers_tidy_up_and_are_killed(stack: Stack, place: Place) -> None:
     await admin.ensure_topics(stack.kafka_bootstrap)
     tenant, memory, sent = f"t{uuid.uuid4().hex[:8]}", Memory(), 0
     await policy_topic.publish(stack.kafka_bootstrap, tenant, lambda _: POLICY)
@@ -237,3 +246,118 @@ async def test_records_that_expired_unread_are_counted_not_skipped(stack: Stack)
             assert [record.offset for record in await tail.batch(5, 5)] == [25, 26, 27, 28, 29]
     finally:
         await client.close()
+
+
+async def test_a_table_from_before_a_column_takes_it_and_its_old_rows_are_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, events = verdicts("acme", 40)
+    rows = [
+        row_of(ConsumerRecord("t", 5, offset, 0, 0, one.key, one.value, 0, 0, 0, one.headers))
+        for offset, one in enumerate(events)
+    ]
+    newer = {"versions", "shadow_version", "shadow_parts"}
+    before = pa.schema([field for field in SCHEMA if field.name not in newer])
+    with monkeypatch.context() as patch:
+        patch.setattr(history_table, "SCHEMA", before)
+        History(place).append([{name: row[name] for name in before.names} for row in rows[:20]], {5: 20})
+    History(place).append(rows[20:], {5: 40})
+    found = list(History(place).rows(5, DECIDED_FROM))
+    assert [row["frame_id"] for row in found] == [row["frame_id"] for row in rows]
+    assert [row["versions"] for row in found] == [None] * 20 + [[3]] * 20
+    versions = [facts.where.versions for row in found if (facts := facts_of_row(row))]
+    assert versions == [(0,)] * 20 + [(3,)] * 20, "all versions had one threshold then"
+
+
+def one_row_each(count: int, *, first: int = 0, day: int = 0) -> list[dict[str, Any]]:
+    """Return so many rows of partition 5, received some days later than the others."""
+    _, events = verdicts("acme", max(20, count))
+    records = [
+        ConsumerRecord("t", 5, first + n, 0, 0, e.key, e.value, 0, 0, 0, e.headers) for n, e in enumerate(events)
+    ]
+    rows = [row_of(record) for record in records[:count]]
+    return [{**row, "received_at": row["received_at"] + timedelta(days=day)} for row in rows]
+
+
+def read_offsets(history: History) -> list[int]:
+    return [row["offset"] for row in history.rows(5, ("frame_id",))]
+
+
+def test_rows_of_two_days_that_came_in_turns_are_read_by_their_offsets(place: Place) -> None:
+    history = History(place)
+    today, yesterday = one_row_each(4), one_row_each(4, day=-1)
+    history.append([today[0], yesterday[1], today[2], yesterday[3]], {5: 4})
+    assert read_offsets(history) == [0, 1, 2, 3]
+
+
+def test_small_files_become_one_and_nothing_of_them_is_lost(place: Place) -> None:
+    history, rows = History(place), one_row_each(30)
+    for row in rows:
+        history.append([row], {5: row["offset"] + 1})
+    assert len(history.files(5)[0]) == 30
+    began_before = history.rows(5, ("frame_id",))
+    next(began_before)
+    tidy(history, NOW)
+    assert len(history.files(5)[0]) == 1
+    again = History(place)
+    assert again.offsets() == {5: 30}
+    assert read_offsets(again) == list(range(30))
+    assert [row["offset"] for row in began_before] == list(range(1, 30)), "a reader goes on with what it began with"
+
+    again.append(one_row_each(2, first=30), {5: 32})
+    with pytest.raises(Overtaken):
+        history.append(one_row_each(1, first=30), {5: 31})  # a sink that does not know of it
+    tidy(again, NOW)
+    assert read_offsets(again) == list(range(32)), "too few to be worth it"
+
+
+def test_old_snapshots_are_forgotten_with_the_files_that_only_they_needed(place: Place) -> None:
+    history = History(place)
+    for row in one_row_each(12):
+        history.append([row], {5: row["offset"] + 1})
+    old = {task.file.file_path for task in history.files(5)[0]}
+    assert old == exist(history, old)
+    tidy(history, NOW)
+    assert old == exist(history, old), "they stay for a day"
+    tidy(history, NOW + timedelta(days=2))
+    assert exist(history, old) == set()
+    assert len(list(history.verdicts.snapshots())) == 1
+    mine = {task.file.file_path for task in history.files(5)[0]}
+    assert mine == exist(history, mine)
+    assert (history.offsets(), read_offsets(history)) == ({5: 12}, list(range(12)))
+    history.append(one_row_each(1, first=12), {5: 13})
+    assert read_offsets(History(place)) == list(range(13))
+
+
+def test_a_snapshot_that_was_replaced_a_moment_ago_stays_however_old_it_is(place: Place) -> None:
+    history = History(place)
+    for row in one_row_each(10):
+        history.append([row], {5: row["offset"] + 1})
+    much_later = NOW + timedelta(days=30)
+    reader = history.rows(5, ("frame_id",))
+    next(reader)
+    history_upkeep.tidy(history, NOW)  # replaces what is read, which is old by the clock of the next one
+    newest = history.verdicts.metadata.current_snapshot_id
+    snapshots = sorted(history.verdicts.snapshots(), key=lambda one: one.sequence_number or 0)
+    replaced = snapshots[-3]  # the last append; an overwrite is a deletion and an append
+    assert [one.snapshot_id for one in snapshots][-1] == newest
+    before_it = datetime.fromtimestamp(snapshots[-2].timestamp_ms / 1000, UTC)
+    history_upkeep.tidy(history, before_it + history_upkeep.SNAPSHOTS_STAY)
+    assert replaced.snapshot_id in {one.snapshot_id for one in history.verdicts.snapshots()}
+    assert [row["offset"] for row in reader] == list(range(1, 10))
+    history_upkeep.tidy(history, much_later)
+    assert [one.snapshot_id for one in history.verdicts.snapshots()] == [newest]
+
+
+def test_policies_become_one_file(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_upkeep, "FEW_POLICY_FILES", 5)
+    history = History(place)
+    for version in range(1, 7):
+        history.add_policies({("acme", version): POLICY.model_copy(update={"version": version})})
+    tidy(history, NOW)
+    assert len(list(history.policy_rows.scan().plan_files())) == 1
+    assert sorted(version for _, version in History(place).policies()) == [1, 2, 3, 4, 5, 6]
+
+
+def exist(history: History, paths: set[str]) -> set[str]:
+    return {path for path in paths if history.verdicts.io.new_input(path).exists()}

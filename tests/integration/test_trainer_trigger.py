@@ -35,7 +35,7 @@ from roadloop_runtime.postgres import Pool, open_pool
 from roadloop_runtime.records import Partition, Record, event
 from roadloop_schemas.fields import Condition, LabelBox, ObjectRef
 from roadloop_schemas.labels import LabelCompleted, LabelSource
-from roadloop_schemas.models import ModelReleased, ModelServing, ServingState, TrainingState
+from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, RolloutStage, ServingState, TrainingState
 from roadloop_world.datasets import LabelledFrame, base_training_set, hard_frames, validation_set, write_split
 from tests.waiting import eventually
 from trainer_trigger import (
@@ -53,6 +53,7 @@ from trainer_trigger.candidate import Workshop
 from trainer_trigger.dataset import Cache
 from trainer_trigger.http import http_app
 from trainer_trigger.label_table import Completed
+from trainer_trigger.release import read_card
 from trainer_trigger.run import Offer, Run
 from trainer_trigger.runner import Runner, run_for_ever, turn
 from trainer_trigger.serving_table import Serving
@@ -121,6 +122,33 @@ class Bench:
         )
         await self.pool.execute("insert into serving values ($1, 1, $2, 1)", self.model, NOW)
         return released
+
+    async def screening_says(
+        self,
+        version: int,
+        *,
+        state: ServingState = ServingState.SERVING,
+        tenant: str = "",
+        previous: int | None = None,
+        candidate: Candidate | None = None,
+        detail: str = "",
+    ) -> None:
+        """Let screening say what serves, and what is on its way."""
+        body = ModelServing(
+            model=self.model,
+            version=version,
+            release_id=f"r{version}",
+            state=state,
+            previous_version=previous,
+            candidate=candidate,
+            detail=detail,
+            card=read_card(DETECTORS / "v0"),
+            serving_since=NOW,
+        )
+        topic, by = "models.serving.v1", tenant or self.tenant
+        said = event(topic, body, id="s", source="/test", tenant=by, key=self.model, time=NOW)
+        record = SimpleNamespace(offset=0, partition=0, timestamp=0, value=said.value, headers=said.headers)
+        await serving_table.take(self.pool, cast(Record, record))
 
     async def set_spec(self, **changes: object) -> Spec:
         spec = self.spec.model_copy(update=changes)
@@ -335,34 +363,59 @@ async def test_of_two_runners_one_works(bench: Bench, hard: list[LabelledFrame],
 
 
 async def test_a_refused_release_is_answered_and_leaves_the_version_before_it(bench: Bench) -> None:
-    card = (await bench.serve("v0")).card
+    await bench.serve("v0")
     assert await opening.unanswered_release(bench.pool, bench.model) is None
     await bench.pool.execute("insert into releases select model, 2, tenant, body, now() from releases")
     assert await opening.unanswered_release(bench.pool, bench.model) == 2
 
-    async def screening_says(version: int, state: ServingState, tenant: str, previous: int | None = None) -> None:
-        body = ModelServing(
-            model=bench.model,
-            version=version,
-            release_id=f"r{version}",
-            state=state,
-            previous_version=previous,
-            card=card,
-            serving_since=NOW,
-        )
-        said = event("models.serving.v1", body, id="s", source="/test", tenant=tenant, key=bench.model, time=NOW)
-        record = SimpleNamespace(offset=0, partition=0, timestamp=0, value=said.value, headers=said.headers)
-        await serving_table.take(bench.pool, cast(Record, record))
-
-    await screening_says(2, ServingState.SERVING, "somebody-else")
+    await bench.screening_says(2, tenant="somebody-else")
     assert await serving_table.of_model(bench.pool, bench.model) == Serving(1, 1)
-    await screening_says(2, ServingState.REFUSED, bench.tenant, previous=1)
+    await bench.screening_says(2, state=ServingState.REFUSED, previous=1, detail="it failed 3 of 53 live frames")
     assert await serving_table.of_model(bench.pool, bench.model) == Serving(1, 2)
+    listed = await model_table.listed(bench.pool, model=bench.model)
+    assert [one.rollout for one in listed] == ["", "refused: it failed 3 of 53 live frames"]
     await bench.pool.execute("delete from serving")  # as after a restore: the topic tells it again
-    await screening_says(2, ServingState.REFUSED, bench.tenant, previous=1)
+    await bench.screening_says(2, state=ServingState.REFUSED, previous=1)
     assert await serving_table.of_model(bench.pool, bench.model) == Serving(1, 2)
-    await screening_says(3, ServingState.SERVING, bench.tenant)
+    await bench.screening_says(3)
     assert await serving_table.of_model(bench.pool, bench.model) == Serving(3, 3)
+    await bench.screening_says(
+        2, state=ServingState.REFUSED, previous=1, detail="of long ago"
+    )  # at a start it may come last
+    listed = await model_table.listed(bench.pool, model=bench.model)
+    assert [one.rollout for one in listed] == ["", "refused: of long ago"]
+    await bench.screening_says(2)
+    assert {one.rollout for one in await model_table.listed(bench.pool, model=bench.model)} == {""}
+
+
+async def test_a_rollback_is_one_event_that_releases_the_whole_version_again(bench: Bench) -> None:
+    first = await bench.serve("v0")
+    with pytest.raises(release.NothingToRollBack, match="no version that served before"):
+        await release.roll_back(bench.pool, bench.model, to=None, now=NOW)
+    with pytest.raises(release.NothingToRollBack, match=r"version 1 of .* serves already"):
+        await release.roll_back(bench.pool, bench.model, to=1, now=NOW)
+    with pytest.raises(release.NothingToRollBack, match="has no version 9"):
+        await release.roll_back(bench.pool, bench.model, to=9, now=NOW)
+
+    # version 2 is on its way: what is taken back is that
+    await bench.pool.execute("insert into releases select model, 2, tenant, body, now() from releases")
+    tried = Candidate(version=2, release_id="r2", stage=RolloutStage.SHARED, share=0.1, card=first.card)
+    await bench.screening_says(1, candidate=tried)
+    (_, second) = await model_table.listed(bench.pool, model=bench.model)
+    assert second.rollout == "judges 10% of units"
+    taken_back = await release.roll_back(bench.pool, bench.model, to=None, now=NOW)
+    assert (taken_back.version, taken_back.previous_version, taken_back.rollback) == (1, 2, True)
+    assert await opening.unanswered_release(bench.pool, bench.model) is None, "nobody waits for version 2 any more"
+
+    # version 2 serves: what comes back is version 1, as it was released
+    await bench.screening_says(2, previous=1)
+    again = await release.roll_back(bench.pool, bench.model, to=None, now=NOW)
+    changed = {"release_id": again.release_id, "rollback": True, "previous_version": 2, "released_at": NOW}
+    assert again == first.model_copy(update=changed)
+    told = await bench.pool.fetch("select value from outbox where topic = 'models.released.v1'")
+    rollbacks = [body for row in told if (body := json.loads(row["value"]))["rollback"]]
+    assert [body["version"] for body in rollbacks] == [1, 1]
+    assert len({body["release_id"] for body in rollbacks}) == 2
 
 
 # --- as a process ----------------------------------------------------------------------------------------------

@@ -103,8 +103,9 @@ class FrameMeasures(EventBody):
     what usually lies between two pictures, `nearest_cosine` the likeness to the nearest kept scene of its slice.
     `like_empty` is its likeness to scenes that the audit has shown to be empty; `nothing_there` says that no model saw
     anything in it or in its neighbours. `new_object`: it shows one more object than that nearest kept frame. `matched`
-    are the rules that would keep it, within their quotas or not. `echo` is how many frames of its
-    camera's drive were kept a short while ago, each faded by its age.
+    are the rules that would keep it, within their quotas or not. `echo` is how many frames of its camera's drive
+    were kept a short while ago, each faded by its age. `versions` of the model have thresholds that count: first the
+    one that scored the frame, then those that stand in while it has none.
     """
 
     lot: Unit
@@ -118,6 +119,17 @@ class FrameMeasures(EventBody):
     new_object: bool = False
     echo: float = Field(default=0.0, ge=0)
     matched: tuple[Name, ...] = ()
+    versions: tuple[Count, ...] = ()
+
+
+class ShadowVerdict(EventBody):
+    """What a version that is on its way would have made of a frame; `failure` says why it gave no answer."""
+
+    version: Count
+    kept: bool = False
+    score: Unit | None = None
+    score_parts: dict[str, float] = Field(default_factory=dict)
+    failure: str = ""
 
 
 class FrameScreened(EventBody):
@@ -127,7 +139,8 @@ class FrameScreened(EventBody):
     threshold. `inclusion_probability` is the chance that this frame's draw would have kept it whatever its score; 1
     where the score or one of the named `rules` kept it. `replayed` says that its unit had been a dead letter before.
     `embedding` is base64 of float16, for frames of the audit. `score_scale` names what made the score: those of another
-    one cannot be compared.
+    one cannot be compared. Detections from `prelabel_from` on are what annotators are to see: the release of the
+    version that judged says so.
     """
 
     frame_id: Id
@@ -160,3 +173,5 @@ class FrameScreened(EventBody):
     measures: FrameMeasures | None = None
     embedding: str = Field(default="", max_length=16_384)
     detections: tuple[Detection, ...] = ()
+    prelabel_from: Unit | None = None
+    shadow: ShadowVerdict | None = None

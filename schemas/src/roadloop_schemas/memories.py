@@ -81,3 +81,4 @@ class ScreenMemory(EventBody):
     kept_scene: KeptScene | None = None
     tenant: str | None = None
     allowances: dict[str, float] = Field(default_factory=dict)
+    versions: tuple[Count, ...] = ()

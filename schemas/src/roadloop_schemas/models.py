@@ -81,7 +81,10 @@ class PrelabelPolicy(EventBody):
 
 
 class ModelReleased(EventBody):
-    """One release is one unit: weights, calibration, start thresholds and pre-label policy, switched together."""
+    """One release is one unit: weights, calibration, start thresholds and pre-label policy, switched together.
+
+    A `rollback` is an older release again: it serves at once, and nothing is tried on live frames first.
+    """
 
     release_id: Id
     model: Name
@@ -97,6 +100,7 @@ class ModelReleased(EventBody):
     run_id: Id | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     released_at: Moment
+    rollback: bool = False
 
 
 class ServingState(StrEnum):
@@ -104,6 +108,26 @@ class ServingState(StrEnum):
 
     SERVING = "serving"
     REFUSED = "refused"
+
+
+class RolloutStage(StrEnum):
+    """How a new version is tried on live units. Shadow: it looks, too. Shared: it judges some."""
+
+    SHADOW = "shadow"
+    SHARED = "shared"
+
+
+class Candidate(EventBody):
+    """A version on its way, loaded beside the one that serves: it looks at, or judges, a `share` of all units."""
+
+    version: Count
+    release_id: Id
+    stage: RolloutStage
+    share: Unit
+    second_model: Name | None = None
+    second_version: Count | None = None
+    card: DetectorCard
+    prelabels: PrelabelPolicy = PrelabelPolicy()
 
 
 class ModelServing(EventBody):
@@ -120,6 +144,7 @@ class ModelServing(EventBody):
     prelabels: PrelabelPolicy = PrelabelPolicy()
     detail: str = ""
     serving_since: Moment
+    candidate: Candidate | None = None
 
 
 class DemandChanged(EventBody):

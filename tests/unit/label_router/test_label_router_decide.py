@@ -68,6 +68,8 @@ def variant(**changes: Any) -> FrameScreened:
         pytest.param(variant(audit=True), (), (), id="an audit frame is blind"),
         pytest.param(KEPT, ("truck", "bus"), (MAYBE,), id="a class the queue does not ask for is not shown"),
         pytest.param(variant(detections=()), ("car",), (), id="nothing seen, nothing shown"),
+        pytest.param(variant(prelabel_from=0.5), (), (CAR,), id="the release of its version says from which score on"),
+        pytest.param(variant(prelabel_from=0.0), (), (CAR, MAYBE, HARDLY), id="or that all are shown"),
     ],
 )
 def test_prelabels(verdict: FrameScreened, classes: tuple[str, ...], expected: tuple[Detection, ...]) -> None:

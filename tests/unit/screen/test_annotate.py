@@ -14,7 +14,7 @@ import pytest
 from roadloop_runtime.terminal import Refused
 from screen.annotate import Page, Told, annotate_all, plan
 from screen.detections import Box
-from screen.handle import RefusedByModel
+from screen.look import RefusedByModel
 from screen.picture import draw_on
 from tests.unit.screen.networks import picture
 

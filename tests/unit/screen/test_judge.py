@@ -50,7 +50,7 @@ def test_scores_of_another_scale_do_not_set_the_threshold() -> None:
         memory, *_ = judge(memory, facts(number, dice), POLICY)
     _, _, limits = judge(memory, facts(600, dice), BOTH)
     assert limits.threshold == BOTH.threshold
-    state = budget_state(memory, "acme/clear/front", "acme", BOTH)
+    state = budget_state(memory, facts(600, dice).where, BOTH)
     assert state
     assert state.scores == 0
     newer = POLICY.model_copy(update={"version": 9, "slice_budgets": {"night/front": 0.2}})

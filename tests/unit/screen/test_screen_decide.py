@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from random import Random
 from statistics import mean
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadloop_runtime.deadletter import REPLAYED_FROM
 from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Transient
 from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
@@ -21,8 +23,9 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box, Look
 from screen.embedding import as_text, pack
 from screen.facts import Judged, Unjudged
-from screen.handle import MAX_PICTURE_BYTES, RefusedByModel, Seats, Seen, observe
+from screen.handle import Seen, observe
 from screen.handle import decide as decide_salted
+from screen.look import MAX_PICTURE_BYTES, Eyes, RefusedByModel, Seats
 from screen.memory import Memory
 from screen.reasons import UnitReason
 from tests.unit.screen.units import PAIR, SERVING, frame, unit
@@ -158,7 +161,7 @@ async def look(answer: bytes | Exception, seen: Look | Exception, serving: Model
             raise seen
         return seen
 
-    return await observe(unit(frame(1)), serving=lambda _tenant: serving, fetch=fetch, detect=detect, seats=seats())
+    return await observe(unit(frame(1)), serving=lambda _tenant: serving, eyes=Eyes(fetch, detect, seats()))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +211,7 @@ async def test_both_models_are_asked_at_once_and_pictures_are_fetched_ahead_of_t
         return LOOK
 
     sent = unit(*[frame(number) for number in range(8)])
-    looking = observe(sent, serving=lambda _: PAIR, fetch=fetch, detect=detect, seats=seats(pictures=5, requests=4))
+    looking = observe(sent, serving=lambda _: PAIR, eyes=Eyes(fetch, detect, seats(pictures=5, requests=4)))
     task = asyncio.create_task(looking)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -226,10 +229,36 @@ async def test_a_picture_larger_than_a_model_may_be_sent_is_not_fetched() -> Non
 
     large = ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=MAX_PICTURE_BYTES + 1)
     sent = unit(frame(1).model_copy(update={"object": large}))
-    seen = await observe(sent, serving=lambda _: PAIR, fetch=fetch, detect=detect, seats=seats())
+    seen = await observe(sent, serving=lambda _: PAIR, eyes=Eyes(fetch, detect, seats()))
     (found,) = seen.frames
     assert isinstance(found, Unjudged)
     assert found.reason is VerdictReason.REFUSED_BY_MODEL
+
+
+@pytest.mark.parametrize(
+    ("late", "replayed", "waits"),
+    [
+        pytest.param(timedelta(minutes=59), False, False, id="of-this-hour"),
+        pytest.param(timedelta(minutes=61), False, True, id="taken-long-before-it-came"),
+        pytest.param(timedelta(0), True, True, id="a-dead-letter-before"),
+    ],
+)
+async def test_what_can_wait_does_not_hold_live_pictures_up(late: timedelta, replayed: bool, waits: bool) -> None:
+    asked: list[dict[str, bool]] = []
+
+    async def fetch(_object: ObjectRef) -> bytes:
+        return b"picture"
+
+    async def detect(_model: str, _version: int, _picture: bytes, **how: bool) -> Look:
+        asked.append(how)
+        return LOOK
+
+    sent = unit(frame(1))
+    record = replace(sent.record, headers=((REPLAYED_FROM, b"dlq.screen.frames.ingested.v1/1/2"),) if replayed else ())  # type: ignore[type-var]
+    body = sent.body.model_copy(update={"received_at": sent.body.frames[0].captured_at + late})
+    sent = sent._replace(body=body, record=record)
+    await observe(sent, serving=lambda _: PAIR, eyes=Eyes(fetch, detect, seats()))
+    assert asked == [{"backfill": True} if waits else {}] * 2
 
 
 async def test_an_outage_of_the_model_server_is_not_the_units_fault() -> None:

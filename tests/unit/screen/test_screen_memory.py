@@ -17,6 +17,7 @@ from screen.embedding import pack
 from screen.memory import KEPT_PER_CAMERA, KeptFrame, Memory
 from screen.memory_entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
 from screen.scenery import FIXED_AFTER, direction
+from screen.where import rate_key
 
 SLICES = ("acme/rain/front", "acme/clear/front", "other/rain/front")
 CAMERAS = ("acme/car-1/front", "acme/car-2/front")
@@ -142,16 +143,35 @@ def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_r
     for batch in range(250):
         before = memory
         for _ in range(dice.randint(1, 60)):
-            key, score = dice.choice(("acme/rain/front", "acme/*")), round(dice.random(), 6)
+            key, score = dice.choice(("acme/rain/front@1", "acme/*@1")), round(dice.random(), 6)
             kept = dice.random() < (0.6 if 60 < batch < 80 else 0.1)
             ranked = None if dice.random() < 0.3 else score
             memory = memory.control(key, ranked, kept, budget=0.1, policy=SHARED if batch > 40 else ALONE, scale="")
         for event in remember(3, before, memory):
             newest[event.key] = event
         assert rebuild(written(list(newest.values()))) == memory
-    rate = memory.rates["acme/*"]
+    rate = memory.rates["acme/*@1"]
     assert rate.segments[-1].number > SEGMENT_PLACES, "places were written anew"
     assert rate.threshold is not None
+
+
+def test_keep_rates_of_versions_that_come_and_go_are_rebuilt_and_the_topic_forgets_those_that_went() -> None:
+    dice, memory, newest, log = Random(8), Memory(), dict[bytes | None, Event](), list[Event]()
+    for _ in range(120):
+        before = memory
+        for _ in range(dice.randint(1, 3)):
+            versions = dice.sample((3, 4, 5), dice.randint(1, 3))
+            memory = memory.only("acme", versions)
+            for _ in range(dice.randint(1, 150)):
+                key = rate_key(dice.choice(("acme/rain/front", "acme/*")), dice.choice(versions))
+                kept = dice.random() < 0.1
+                memory = memory.control(key, dice.random(), kept, budget=0.1, policy=ALONE, scale="")
+        changed = list(remember(3, before, memory))
+        log += changed
+        newest |= {event.key: event for event in changed}
+        assert rebuild(written(list(newest.values()))) == memory == rebuild(written(log))
+    held = {(event.key or b"").decode().partition("@")[2][:1] for event in newest.values() if event.value and event.key}
+    assert held - {""} == {str(version) for version in memory.versions["acme"]} & held
 
 
 def test_kept_scenes_are_rebuilt_from_compacted_entries_through_full_walls_and_other_networks() -> None:

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from roadloop_schemas.fields import Detection, ObjectRef
-from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, SliceCounters, Verdict, VerdictReason
+from roadloop_schemas.frames import (
+    BudgetState,
+    FrameScreened,
+    ModelPair,
+    ShadowVerdict,
+    SliceCounters,
+    Verdict,
+    VerdictReason,
+)
 from screen.picture import draw_boxes
 from screen.why import WORDS, explain
 
@@ -48,6 +56,20 @@ POLICY = "under policy version 5"
             f"for a budget of 10% of its frames, 3 frames too few kept so far. Judged by detector.acme version 3 and "
             f"second.acme version 1 {POLICY}.",
             id="kept-under-a-budget",
+        ),
+        pytest.param(
+            {"budget": None, "shadow": ShadowVerdict(version=4, kept=False, score=0.2)},
+            f"Kept: the models are unsure or disagree. {SCORED}; {THRESHOLD}, given by the policy. Judged by "
+            f"detector.acme version 3 and second.acme version 1 {POLICY}. Version 4, which is on its way, would have "
+            "dropped it (score 0.200).",
+            id="beside-a-version-on-its-way",
+        ),
+        pytest.param(
+            {"budget": None, "shadow": ShadowVerdict(version=4, failure="triton: stub is dead")},
+            f"Kept: the models are unsure or disagree. {SCORED}; {THRESHOLD}, given by the policy. Judged by "
+            f"detector.acme version 3 and second.acme version 1 {POLICY}. Version 4, which is on its way, gave no "
+            "answer: triton: stub is dead.",
+            id="beside-a-version-that-fails",
         ),
         pytest.param(
             {

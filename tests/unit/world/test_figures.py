@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from roadloop_schemas.frames import FrameScreened, VerdictReason
-from roadloop_world.figures import threshold_for
+from roadloop_schemas.frames import FrameScreened, ModelPair, ShadowVerdict, Verdict, VerdictReason
+from roadloop_world.figures import Stage, Told, rollout, threshold_for
 
 BELOW, BLURRED = VerdictReason.BELOW_THRESHOLD, VerdictReason.BLURRED
 
@@ -25,3 +25,30 @@ def judged(scores: Sequence[float], reason: VerdictReason = BELOW) -> list[Frame
 )
 def test_threshold(told: list[FrameScreened], keep: float, expected: float) -> None:
     assert threshold_for(told, keep=keep, audit=0.0) == pytest.approx(expected)
+
+
+def told(at_ms: int, version: int, shadow: ShadowVerdict | None = None, *, kept: bool = False) -> Told:
+    models = ModelPair(name="detector.demo", version=version)
+    verdict = Verdict.KEPT if kept else Verdict.DROPPED
+    return Told("demo", FrameScreened.model_construct(models=models, shadow=shadow, verdict=verdict), at_ms)
+
+
+def test_how_a_version_came_to_serve_stage_by_stage() -> None:
+    way = [
+        Stage("version 1 serves", None, 0),
+        Stage("version 2 looks at 20% of units", 2, 10),
+        Stage("version 2 judges 10% of units", 2, 20),
+        Stage("version 2 serves", None, 30),
+    ]
+    seen = [
+        told(5, 1, kept=True),
+        told(12, 1, ShadowVerdict(version=2)),
+        told(13, 1, ShadowVerdict(version=2, failure="dead")),
+        told(20, 2, kept=True),
+        told(21, 1),
+        told(99, 2),
+        Told("other", FrameScreened.model_construct(models=None, shadow=None, verdict=Verdict.KEPT), 21),
+    ]
+    rows = [tuple(row.values())[1:] for row in rollout(way, seen, "demo")]
+    assert rows == [(1, 0, 0, 0, 1), (2, 1, 0, 1, 0), (2, 0, 1, 0, 1), (1, 0, 1, 0, 0)]
+    assert rollout([], seen, "demo") == []

@@ -93,14 +93,16 @@ def queue_of(tenant: str) -> str:
 def prelabels(verdict: FrameScreened, classes: tuple[str, ...], policy: Policy) -> tuple[Detection, ...]:
     """Return the detections to show, in the model's order: none on an audit frame, which is labelled blind.
 
-    A class the queue does not ask for is not shown: the annotator could not hand it in.
+    A class the queue does not ask for is not shown: the annotator could not hand it in. From which score on, the
+    release of the version that judged says; of a verdict that does not tell, our own policy.
     """
     if verdict.audit:
         return ()
+    least = policy.min_prelabel_score if verdict.prelabel_from is None else verdict.prelabel_from
     return tuple(
         detection
         for detection in verdict.detections
-        if detection.score >= policy.min_prelabel_score and (not classes or detection.class_name in classes)
+        if detection.score >= least and (not classes or detection.class_name in classes)
     )
 
 

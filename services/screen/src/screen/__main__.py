@@ -21,8 +21,10 @@ from roadloop_runtime.settle_kafka import KafkaSettlement
 from roadloop_schemas.frames import FramesIngested
 from screen import canary, memory_entries
 from screen.follow import Followed
-from screen.handle import RefusedByModel, Seats, decide, observe
+from screen.handle import decide
+from screen.look import Eyes, RefusedByModel, Seats
 from screen.memory import Memory
+from screen.progress import Progress, observe_and_tell, units_app
 from screen.settings import Settings
 from screen.triton import Triton
 
@@ -45,16 +47,18 @@ async def triton_works(triton: Triton, followed: Followed) -> bool:
     return True
 
 
-def screening(settings: Settings, followed: Followed, store: ObjectStore, triton: Triton) -> Handler:  # type: ignore[type-arg]
+def screening(
+    settings: Settings, followed: Followed, store: ObjectStore, triton: Triton, progress: Progress
+) -> Handler:  # type: ignore[type-arg]
     """Handle frames.ingested.v1."""
     seats = Seats(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.requests_at_once))
-    look = partial(observe, serving=followed.serving_for, fetch=store.fetch, detect=triton.detect, seats=seats)
+    eyes = Eyes(store.fetch, triton.detect, seats)
     return Handler(
         decoder(FramesIngested),
         partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
         partial(rebuild, settings.kafka_bootstrap),
         followed.policies_now,
-        look,
+        partial(observe_and_tell, serving=followed.serving_for, eyes=eyes, progress=progress),
         memory_entries.remember,
         canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
     )
@@ -67,14 +71,17 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
     followed = Followed(settings.kafka_bootstrap)
     triton = Triton(settings.triton_grpc, followed.classes)
     kafka = Kafka(settings.kafka_bootstrap, me.client_id)
+    progress = Progress()
     claim, member = Claim(kafka, GROUP, me), kafka.member(GROUP, me.member)
     loop = Loop(
         claim,
-        {SOURCE: screening(settings, followed, store, triton)},
+        {SOURCE: screening(settings, followed, store, triton, progress)},
         kafka=member,
         settlement=KafkaSettlement(member),
         limits=Limits(in_flight=settings.units_in_flight, observing=settings.observing),
     )
+
+    served = units_app(progress, health_app([loop], {}, stopping))
 
     async def screen_once_caught_up() -> None:
         await followed.policy_follower.caught_up.wait()
@@ -87,7 +94,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         [
             followed.policy_follower.run(),
             followed.serving_follower.run(),
-            serve_http(health_app([loop], {}, stopping), settings.health_host, settings.health_port, stopping),
+            serve_http(served, settings.health_host, settings.health_port, stopping),
         ],
     )
     await triton.close()

@@ -14,7 +14,7 @@ import numpy as np
 from roadloop_runtime.gather import gather_bounded
 from roadloop_runtime.terminal import Refused
 from screen.detections import Box
-from screen.handle import RefusedByModel
+from screen.look import RefusedByModel
 from screen.picture import draw_on, encoded
 from screen.serving.canvas import BadPicture
 

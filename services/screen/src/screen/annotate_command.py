@@ -123,7 +123,7 @@ async def _there(address: str, model: str, version: int | None, classes: tuple[s
         asked = version if version is not None else await _patiently(lambda: client.newest(model))
 
         async def detect(picture: bytes) -> tuple[Box, ...]:
-            return (await _patiently(lambda: client.detect(model, asked, picture))).boxes
+            return (await _patiently(lambda: client.detect(model, asked, picture, backfill=True))).boxes
 
         yield detect
     finally:

@@ -14,6 +14,7 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.annotate_command import annotate
 from screen.models_command import add_model
 from screen.policy_topic import publish
+from screen.units_command import units
 from screen.what_if_command import command as what_if
 from screen.why_command import why
 
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("why")(why)
     app.command("what-if")(what_if)
     app.command("annotate")(annotate)
+    app.command("units")(units)
     group_of(app, "models").command("add")(add_model)
 
 

@@ -13,11 +13,12 @@ from roadloop_schemas.frames import (
     FramesIngested,
     IngestedFrame,
     ModelPair,
+    ShadowVerdict,
     SliceCounters,
     Verdict,
     VerdictReason,
 )
-from roadloop_schemas.models import ModelServing
+from roadloop_schemas.models import PrelabelPolicy
 from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box
 from screen.embedding import as_text
@@ -36,18 +37,21 @@ def describe(
     policy: ScreenPolicy,
     *,
     facts: Facts,
-    serving: ModelServing,
+    models: ModelPair,
     limits: Limits,
     budget: BudgetState | None,
     counters: SliceCounters,
     boxes: tuple[Box, ...],
     embedding: bytes,
+    shadow: ShadowVerdict | None,
+    prelabels: PrelabelPolicy,
 ) -> Event:
     """Return the event that tells a ruling; a kept frame's boxes travel with it, and an audited one's embedding."""
     said = _frame(unit, frame) | _ruling(ruling, policy, limits, budget)
-    said |= {"models": pair(serving), "counters": counters, "measures": _measures(facts, ruling)}
+    said |= {"models": models, "counters": counters, "measures": _measures(facts, ruling), "shadow": shadow}
     if ruling.verdict is Verdict.KEPT:
-        said |= {"detections": _shown(boxes), "embedding": as_text(embedding) if ruling.audit else ""}
+        said |= {"detections": _shown(boxes), "prelabel_from": prelabels.min_score}
+        said["embedding"] = as_text(embedding) if ruling.audit else ""
     return _event(unit, frame, FrameScreened.model_validate(said))
 
 
@@ -99,16 +103,7 @@ def _measures(facts: Facts, ruling: Ruling) -> FrameMeasures:
         new_object=facts.new_object,
         echo=ruling.echo,
         matched=facts.matched,
-    )
-
-
-def pair(serving: ModelServing) -> ModelPair:
-    """Return the models that judge; the second one only where a version of it serves."""
-    return ModelPair(
-        name=serving.model,
-        version=serving.version,
-        second_name=serving.second_model if serving.second_version is not None else None,
-        second_version=serving.second_version,
+        versions=facts.where.versions,
     )
 
 

@@ -87,7 +87,7 @@ def facts_of(
     cosine = None if scene.direction is None else gallery.nearest(kept, where.eye, scene.direction)
     return Facts(
         *measured,
-        parts=_parts(found, neighbours, at, policy=policy, scene=scene, cosine=cosine),
+        parts=parts_of(found, neighbours, at, policy=policy, scene=scene, cosine=cosine),
         nearest_bits=None if nearest is None else nearest[0],
         nearest_step=scene.nearest_step,
         nearest_cosine=cosine,
@@ -98,7 +98,7 @@ def facts_of(
     )
 
 
-def _parts(
+def parts_of(
     found: Judged,
     neighbours: Sequence[Judged | Unjudged],
     at: int,

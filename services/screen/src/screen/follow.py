@@ -29,6 +29,8 @@ class Followed:
         if said.state is ServingState.SERVING:
             self.serving[said.model] = said
             self._names[said.model, said.version] = said.card.classes
+            if said.candidate is not None:
+                self._names[said.model, said.candidate.version] = said.candidate.card.classes
 
     def policies_now(self) -> Mapping[str, ScreenPolicy]:
         return self.policies

@@ -1,102 +1,97 @@
 """The story of a unit: fetch its pictures, ask the models, then one verdict per frame, in order."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from datetime import timedelta
 
 from roadloop_runtime.decode import Received
-from roadloop_runtime.gather import gather_bounded
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing
-from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
+from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Transient
 from roadloop_runtime.records import Event
-from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.frames import FramesIngested, IngestedFrame, ModelPair, Verdict, VerdictReason
-from roadloop_schemas.models import ModelServing
+from roadloop_schemas.frames import FramesIngested, IngestedFrame, ModelPair, ShadowVerdict, Verdict, VerdictReason
+from roadloop_schemas.models import ModelServing, PrelabelPolicy, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
-from screen.describe import describe, pair
-from screen.detections import Look
-from screen.facts import PERHAPS_THERE, Judged, Unjudged, facts_of, objects_in
-from screen.judge import judge
+from screen.candidate import candidate_pair, drawn, first, serving_pair, versions
+from screen.describe import describe
+from screen.facts import PERHAPS_THERE, Facts, Judged, Unjudged, facts_of, objects_in, parts_of
+from screen.judge import judge, judge_as_shadow
 from screen.limits import budget_state
+from screen.look import NOT_TRIED, Eyes, Looks, unanswered
 from screen.memory import KeptFrame, Memory
 from screen.reasons import UnitReason
-from screen.scene import scene_of
+from screen.scene import Scene, scene_of
 from screen.verdict import draw
 from screen.where import Where, eye_of
 
+LATE = timedelta(hours=1)
 DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
-MAX_PICTURE_BYTES = 20 * 1024 * 1024
-
-Models = tuple[tuple[str, int], ...]  # name, version
 Policies = Mapping[str, ScreenPolicy]
-Fetch = Callable[[ObjectRef], Awaitable[bytes]]
-# (model, version, picture) -> what the model makes of it; raises RefusedByModel or Transient
-Detect = Callable[[str, int, bytes], Awaitable[Look]]
-
-
-class RefusedByModel(Exception):
-    """The model server says that this picture never will work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seats:
-    """What all units share: how many pictures are held at once, and how many requests wait at the model server.
-
-    More pictures than requests: the next ones are fetched while the server is busy.
-    """
-
-    pictures: asyncio.Semaphore
-    requests: asyncio.Semaphore
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A unit with what the models saw; `serving` is None where the tenant has no model."""
+    """A unit with what the models saw; `serving` is None where the tenant has no model.
+
+    `candidate` is what a version that is on its way saw of the same frames, where the unit was drawn for it: that is
+    only written down. Where it judges the unit itself (`by_candidate`), what it saw are the `frames`.
+    """
 
     unit: Received[FramesIngested]
     serving: ModelServing | None
-    frames: tuple[Judged | Unjudged, ...] = ()
+    frames: Looks = ()
+    candidate: Looks = ()
+    by_candidate: bool = False
+
+    @property
+    def models(self) -> ModelPair:
+        """Return the models whose `frames` these are."""
+        if self.serving is None:
+            raise ValueError("a unit that nobody looked at has no models")
+        judge = candidate_pair(self.serving) if self.by_candidate else None
+        return judge or serving_pair(self.serving)
+
+    @property
+    def prelabels(self) -> PrelabelPolicy:
+        """Return what annotators are to see, as the release of the version that judges says it."""
+        candidate = self.serving.candidate if self.serving and self.by_candidate else None
+        judge = candidate or self.serving
+        return judge.prelabels if judge else PrelabelPolicy()
 
 
-async def observe(
-    unit: Received[FramesIngested],
-    *,
-    serving: Callable[[str], ModelServing | None],
-    fetch: Fetch,
-    detect: Detect,
-    seats: Seats,
-) -> Seen:
+async def observe(unit: Received[FramesIngested], *, serving: Callable[[str], ModelServing | None], eyes: Eyes) -> Seen:
     """Look at every frame of a unit with the versions that serve now: they stay pinned for the whole unit."""
-    model = serving(unit.envelope.tenant)
+    model, frames = serving(unit.envelope.tenant), unit.body.frames
     if model is None:
         return Seen(unit, None)
-    look = partial(_look_at, models=_asked(pair(model)), fetch=fetch, detect=detect, requests=seats.requests)
-    return Seen(unit, model, await gather_bounded(look, unit.body.frames, seats.pictures))
+    if is_backfill(unit):
+        eyes = eyes.at_leisure()
+    tried, candidate = drawn(model, unit.body.unit_id), candidate_pair(model)
+    if tried is None or candidate is None:
+        return Seen(unit, model, await eyes.look(frames, serving_pair(model)))
+    if tried.stage is RolloutStage.SHADOW:
+        return Seen(unit, model, *await eyes.look_beside(frames, serving_pair(model), candidate))
+    found = await _try_to_judge(eyes, frames, candidate)
+    if not any(one.reason is VerdictReason.REFUSED_BY_MODEL for one in found if isinstance(one, Unjudged)):
+        return Seen(unit, model, found, by_candidate=True)
+    return Seen(unit, model, await eyes.look(frames, serving_pair(model)), found)
 
 
-async def _look_at(
-    frame: IngestedFrame, *, models: Models, fetch: Fetch, detect: Detect, requests: asyncio.Semaphore
-) -> Judged | Unjudged:
-    if frame.object.size_bytes > MAX_PICTURE_BYTES:
-        return Unjudged(VerdictReason.REFUSED_BY_MODEL, f"more than {MAX_PICTURE_BYTES} bytes are not even fetched")
+def is_backfill(unit: Received[FramesIngested]) -> bool:
+    """Say whether a unit can wait: it was a dead letter before, or its pictures came long after they were taken."""
+    taken = max(frame.captured_at for frame in unit.body.frames)
+    return unit.replayed or unit.body.received_at - taken > LATE
+
+
+async def _try_to_judge(eyes: Eyes, frames: Sequence[IngestedFrame], candidate: ModelPair) -> Looks:
+    """Return what a version on its way makes of frames; where it fails, that: the serving one is asked instead.
+
+    One request that failed is one failure, however many frames the unit has.
+    """
     try:
-        picture = await fetch(frame.object)
-        looks = await gather_bounded(lambda pair: detect(*pair, picture), models, requests)
-        return Judged(looks[0].boxes, looks[1].boxes if len(looks) > 1 else None, looks[-1].embedding)
-    except ObjectMissing as error:
-        return Unjudged(VerdictReason.OBJECT_MISSING, str(error))
-    except ObjectChanged as error:
-        return Unjudged(VerdictReason.OBJECT_CHANGED, str(error))
-    except RefusedByModel as error:
-        return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
-
-
-def _asked(models: ModelPair) -> Models:
-    """Return the models to ask together, the serving one first."""
-    if models.second_name is None or models.second_version is None:
-        return ((models.name, models.version),)
-    return (models.name, models.version), (models.second_name, models.second_version)
+        return await eyes.look(frames, candidate)
+    except Transient as error:
+        if error.dependency != "triton":
+            raise
+        return (unanswered(error), *(NOT_TRIED,) * (len(frames) - 1))
 
 
 def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tuple[Memory, Outcome]:
@@ -104,12 +99,13 @@ def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tu
 
     `salt` is the audit's.
     """
-    if seen.serving is None:
+    serving = seen.serving
+    if serving is None:
         return memory, _no_model(seen.unit.envelope.tenant)
     policy = policies.get(seen.unit.envelope.tenant, DEFAULT_POLICY)
     events: list[Event] = []
     for at in range(len(seen.frames)):
-        memory, said = _screen(memory, seen, seen.serving, at, policy, salt=salt)
+        memory, said = _screen(memory, seen, serving, at, policy, salt=salt)
         events.append(said)
     return memory, Emit(tuple(events))
 
@@ -130,13 +126,16 @@ def _screen(
     frame, found = seen.unit.body.frames[at], seen.frames[at]
     body = seen.unit.body
     tenant = seen.unit.envelope.tenant
-    where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, eye_of(pair(serving)))
-    embedding = found.embedding if isinstance(found, Judged) else b""
+    models, eye = seen.models, eye_of(serving_pair(serving))
+    known = first(models.version, versions(serving))
+    where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, eye, known)
+    embedding = found.embedding if isinstance(found, Judged) and eye_of(models) == eye else b""
     boxes = found.boxes if isinstance(found, Judged) else ()
     scene = scene_of(memory, where, embedding)
     lot = draw(frame.frame_id, salt)
     facts = facts_of(memory, frame, where, seen.frames, at, policy=policy, scene=scene, lot=lot)
-    budget = budget_state(memory, where.slice_key, where.tenant, policy)
+    memory, shadow = _shadow(memory, seen, at, facts, policy=policy, scene=scene)
+    budget = budget_state(memory, where, policy)
     memory, ruling, limits = judge(memory, facts, policy)
     memory = memory.look(where.tenant, where.slice_key, where.eye, embedding)
     memory = memory.pass_by(where.camera_key, where.slice_key, embedding, scene.step)
@@ -149,10 +148,31 @@ def _screen(
         ruling,
         policy,
         facts=facts,
-        serving=serving,
+        models=models,
         limits=limits,
         budget=budget,
         counters=memory.slices[where.slice_key],
         boxes=boxes,
         embedding=embedding,
+        shadow=shadow,
+        prelabels=seen.prelabels,
     )
+
+
+def _shadow(
+    memory: Memory, seen: Seen, at: int, facts: Facts, *, policy: ScreenPolicy, scene: Scene
+) -> tuple[Memory, ShadowVerdict | None]:
+    """Return what a version on its way would have made of a frame that the serving one has judged."""
+    candidate = seen.serving and seen.serving.candidate
+    if not seen.candidate or not candidate or facts.unjudged is not None or seen.candidate[at] is NOT_TRIED:
+        return memory, None
+    found = seen.candidate[at]
+    if isinstance(found, Unjudged):
+        return memory, ShadowVerdict(version=candidate.version, failure=found.detail or found.reason)
+    pair = candidate_pair(seen.serving) if seen.serving else None
+    alike = pair is not None and eye_of(pair) == facts.where.eye  # else it will judge without the picture as a whole
+    scene, cosine = (scene, facts.nearest_cosine) if alike else (Scene(), None)
+    parts = parts_of(found, seen.candidate, at, policy=policy, scene=scene, cosine=cosine)
+    memory, ruling = judge_as_shadow(memory, facts, candidate.version, parts, policy)
+    kept = ruling.verdict is Verdict.KEPT
+    return memory, ShadowVerdict(version=candidate.version, kept=kept, score=ruling.score, score_parts=parts)

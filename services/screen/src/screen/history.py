@@ -6,6 +6,7 @@ Truth about where it stands is in the table's newest snapshot; Kafka's copy is f
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -25,21 +26,25 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen import policy_topic
 from screen.history_rows import row_of
 from screen.history_table import History, Overtaken, Place
+from screen.history_upkeep import tidy
 from screen.readable import readable
 
 log = structlog.get_logger()
 SOURCE, GROUP = "frames.screened.v1", "screen-history"
+SOON_S = 300.0
 
 
 class HistorySettings(DatabaseSettings):
     """Of the sink. A file is written every `append_every_s`, or as soon as there are `append_rows`.
 
-    With `accept_gaps` it goes on where records expired before it read them; else it stops and says how many.
+    Every `tidy_every_s` small files are merged and old snapshots forgotten. With `accept_gaps` it goes on where records
+    expired before it read them; else it stops and says how many.
     """
 
     warehouse: str = Field(pattern=r"^s3://[^/]+")
     append_every_s: float = Field(default=60.0, gt=0)
     append_rows: int = Field(default=20_000, ge=1)
+    tidy_every_s: float = Field(default=24 * 3600.0, gt=0)
     accept_gaps: bool = False
 
     @property
@@ -68,6 +73,8 @@ async def keep(tail: Tail, history: History, heard: Heard, settings: HistorySett
     """Append what comes, until cancelled; where somebody else did meanwhile, go on from where he is."""
     offsets = await asyncio.to_thread(history.offsets)
     await tail.go_to(offsets, with_gaps=settings.accept_gaps)
+    clock = asyncio.get_running_loop().time
+    tidy_at = clock() + min(SOON_S, settings.tidy_every_s)
     while True:
         records = await tail.batch(settings.append_rows, settings.append_every_s)
         reached = {**offsets, **{record.partition: record.offset + 1 for record in records}}
@@ -75,6 +82,10 @@ async def keep(tail: Tail, history: History, heard: Heard, settings: HistorySett
             await asyncio.to_thread(history.add_policies, dict(heard.policies))
             if records:
                 await asyncio.to_thread(history.append, rows_of(records), reached)
+            if clock() >= tidy_at:
+                tidy_at = clock() + min(SOON_S, settings.tidy_every_s)  # where somebody else writes meanwhile
+                await asyncio.to_thread(tidy, history, datetime.now(UTC))
+                tidy_at = clock() + settings.tidy_every_s
         except (Overtaken, CommitStateUnknownException) as error:
             log.warning("history_read_anew", why=str(error))
             offsets = await asyncio.to_thread(history.offsets)

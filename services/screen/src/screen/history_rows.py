@@ -46,6 +46,9 @@ SCHEMA = pa.schema(
         pa.field("matched", TEXTS),
         pa.field("claims", pa.list_(CLAIM), nullable=False),
         pa.field("replayed", pa.bool_(), nullable=False),
+        pa.field("versions", pa.list_(pa.int64())),
+        pa.field("shadow_version", pa.int64()),
+        pa.field("shadow_parts", pa.map_(pa.string(), pa.float64())),
     ]
 )
 COPIED = (
@@ -53,11 +56,13 @@ COPIED = (
     *("captured_at", "received_at", "detail", "slice", "policy_version", "threshold", "score", "audit"),
     *("inclusion_probability", "replayed"),
 )
+BEFORE_VERSIONS = (0,)  # rows from before each version had keep rates of its own: they all shared one
 MEASURED = tuple(FrameMeasures.model_fields)
 # what `facts_of_row` needs, and a policy
 DECIDED_FROM = (
     *("tenant", "frame_id", "vehicle", "drive", "slice", "reasons", "detail", "score", "score_parts", "policy_version"),
     *MEASURED,
+    *("shadow_version", "shadow_parts"),
 )
 
 
@@ -88,6 +93,8 @@ def row_of(record: Record) -> dict[str, Any]:
         "budget": said.budget and said.budget.budget,
         "debt": said.budget and said.budget.debt,
         **{name: said.measures and getattr(said.measures, name) for name in MEASURED},
+        "shadow_version": said.shadow and said.shadow.version,
+        "shadow_parts": said.shadow and list(said.shadow.score_parts.items()),
         "claims": [found.model_dump() for found in said.detections if found.score >= SERVED_FROM],
     }
 
@@ -97,7 +104,8 @@ def facts_of_row(row: Mapping[str, Any]) -> Facts | None:
     if row["lot"] is None:
         return None
     condition, _, camera = row["slice"].partition("/")
-    where = Where(row["tenant"], row["vehicle"], camera, Condition(condition), row["drive"])
+    versions = tuple(row["versions"] or BEFORE_VERSIONS)
+    where = Where(row["tenant"], row["vehicle"], camera, Condition(condition), row["drive"], versions=versions)
     unjudged = Unjudged(VerdictReason(row["reasons"][0]), row["detail"]) if row["score"] is None else None
     return Facts(
         row["frame_id"],

@@ -21,6 +21,7 @@ from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import LongType
 
 from roadloop_schemas.policies import ScreenPolicy
+from screen.history_files import Stretch, in_order
 from screen.history_rows import SCHEMA
 
 NAMESPACE = "screen"
@@ -32,7 +33,8 @@ POLICIES = pa.schema(
         pa.field("body", pa.string(), nullable=False),
     ]
 )
-ALONE = {
+KEPT_IN_SHAPE = {
+    "commit.manifest-merge.enabled": "true",
     # Tried again on another snapshot, an append would repeat what somebody else has appended meanwhile.
     "commit.retry.num-retries": "0",
     "write.metadata.delete-after-commit.enabled": "true",
@@ -73,47 +75,70 @@ class History:
         )
         with suppress(NamespaceAlreadyExistsError):
             self._catalog.create_namespace_if_not_exists(namespace)
-        self._verdicts = self._table("verdicts", SCHEMA)
-        self._policies = self._table("policies", POLICIES)
+        self.verdicts = self._table("verdicts", SCHEMA)
+        self.policy_rows = self._table("policies", POLICIES)
         self._versions: set[tuple[str, int]] = set()
-        if self._verdicts.spec().is_unpartitioned():
+        for table in (self.verdicts, self.policy_rows):
+            self._keep_in_shape(table)
+        if self.verdicts.spec().is_unpartitioned():
             self._divide()
+        if not {field.name for field in self.verdicts.schema().fields}.issuperset(SCHEMA.names):
+            self._grow()
 
     def _table(self, name: str, schema: pa.Schema) -> Table:
         """Open a table, and make it where it is not there; somebody else may make it at the same time."""
         try:
-            return self._catalog.create_table_if_not_exists(f"{self.namespace}.{name}", schema, properties=ALONE)
+            return self._catalog.create_table_if_not_exists(
+                f"{self.namespace}.{name}", schema, properties=KEPT_IN_SHAPE
+            )
         except TableAlreadyExistsError:
             return self._catalog.load_table(f"{self.namespace}.{name}")
 
     def _divide(self) -> None:
         """Let a file hold rows of one Kafka partition and one day: so files can be read in the order of offsets."""
-        with suppress(CommitFailedException), self._verdicts.update_spec() as spec:
+        with suppress(CommitFailedException), self.verdicts.update_spec() as spec:
             spec.add_field("partition", IdentityTransform(), "kafka_partition")
             spec.add_field("received_at", DayTransform(), "day")
-        self._verdicts.refresh()
+        self.verdicts.refresh()
+
+    def _keep_in_shape(self, table: Table) -> None:
+        """Give a table from before a setting that setting."""
+        if not KEPT_IN_SHAPE.items() <= table.properties.items():
+            with suppress(CommitFailedException), table.transaction() as change:
+                change.set_properties(KEPT_IN_SHAPE)
+            table.refresh()
+
+    def _grow(self) -> None:
+        """Add the columns that are newer than the table: in older rows they are empty."""
+        with suppress(CommitFailedException), self.verdicts.update_schema() as change:
+            change.union_by_name(SCHEMA)
+        self.verdicts.refresh()
 
     def offsets(self) -> dict[int, int]:
         """Return the next offset of each partition, as of the newest snapshot; none where nothing was appended yet."""
-        self._verdicts.refresh()
-        snapshot = self._verdicts.current_snapshot()
+        self.verdicts.refresh()
+        snapshot = self.verdicts.current_snapshot()
         if snapshot is None or snapshot.summary is None:
             return {}
         told = json.loads(snapshot.summary.additional_properties[OFFSETS])
         return {int(partition): offset for partition, offset in told.items()}
 
+    def offsets_as_text(self) -> str:
+        """Return the next offsets as a snapshot names them."""
+        return json.dumps(self.offsets())
+
     def append(self, rows: Sequence[Mapping[str, Any]], offsets: Mapping[int, int]) -> None:
         """Append rows with the offsets that they reach; raise Overtaken where the snapshot is not the one last read."""
         table = pa.Table.from_pylist(list(rows), SCHEMA)
         try:
-            self._verdicts.append(table, snapshot_properties={OFFSETS: json.dumps(offsets)})
+            self.verdicts.append(table, snapshot_properties={OFFSETS: json.dumps(offsets)})
         except CommitFailedException as error:
             raise Overtaken(str(error)) from error
 
     def policies(self) -> dict[tuple[str, int], ScreenPolicy]:
         """Return every version of every tenant's policy."""
-        self._policies.refresh()
-        rows = self._policies.scan().to_arrow().to_pylist()
+        self.policy_rows.refresh()
+        rows = self.policy_rows.scan().to_arrow().to_pylist()
         return {(row["tenant"], row["version"]): ScreenPolicy.model_validate_json(row["body"]) for row in rows}
 
     def add_policies(self, found: Mapping[tuple[str, int], ScreenPolicy]) -> None:
@@ -125,7 +150,7 @@ class History:
         rows = [{"tenant": tenant, "version": v, "body": p.model_dump_json()} for (tenant, v), p in new.items()]
         try:
             if rows:
-                self._policies.append(pa.Table.from_pylist(rows, POLICIES))
+                self.policy_rows.append(pa.Table.from_pylist(rows, POLICIES))
             self._versions |= new.keys()
         except CommitFailedException as error:
             raise Overtaken(str(error)) from error
@@ -135,17 +160,29 @@ class History:
         return sorted(self.offsets())
 
     def rows(self, partition: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Return a partition's rows in the order of their offsets, one file in memory at a time."""
-        self._verdicts.refresh()
-        scan = self._verdicts.scan(EqualTo(term="partition", value=partition), selected_fields=("offset", *columns))
-        offset_id = self._verdicts.schema().find_field("offset").field_id
-        reader = ArrowScan(self._verdicts.metadata, self._verdicts.io, scan.projection(), scan.row_filter)
-        for task in sorted(scan.plan_files(), key=lambda task: _first_offset(task, offset_id)):
-            table = reader.to_table([task]).sort_by("offset")
+        """Return a partition's rows in the order of their offsets, one file in memory at a time.
+
+        Files whose offsets overlap are in memory together.
+        """
+        tasks, files = self.files(partition)
+        scan = self.verdicts.scan(EqualTo(term="partition", value=partition), selected_fields=("offset", *columns))
+        reader = ArrowScan(self.verdicts.metadata, self.verdicts.io, scan.projection(), scan.row_filter)
+        for stretch in in_order(files):
+            table = reader.to_table([tasks[place] for place in stretch.files]).sort_by("offset")
             names, held = table.column_names, [column.to_pylist() for column in table.columns]
             for values in zip(*held, strict=True):
                 yield dict(zip(names, values, strict=True))
 
+    def files(self, partition: int) -> tuple[list[FileScanTask], list[Stretch]]:
+        """Return the files that hold a partition's rows, and the offsets in each."""
+        self.verdicts.refresh()
+        tasks = list(self.verdicts.scan(EqualTo(term="partition", value=partition)).plan_files())
+        offset_id = self.verdicts.schema().find_field("offset").field_id
+        return tasks, [_stretch(place, task, offset_id) for place, task in enumerate(tasks)]
 
-def _first_offset(task: FileScanTask, offset_id: int) -> int:
-    return int(from_bytes(LongType(), task.file.lower_bounds[offset_id]))
+
+def _stretch(place: int, task: FileScanTask, offset_id: int) -> Stretch:
+    bounds = (task.file.lower_bounds[offset_id], task.file.upper_bounds[offset_id])
+    first, last = (int(from_bytes(LongType(), bound)) for bound in bounds)
+    day = task.file.partition[1] if len(task.file.partition) > 1 else 0
+    return Stretch(first, last, task.file.file_size_in_bytes, (place,), frozenset({day}))

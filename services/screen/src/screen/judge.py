@@ -1,40 +1,63 @@
 """One frame's verdict, and what it leaves in memory. Pure: also history is judged anew by this, without a picture."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
+from screen.candidate import first
 from screen.facts import Facts
 from screen.limits import Limits, budgets, limits_of
 from screen.memory import Memory
 from screen.rules import within_allowance
 from screen.sharpness import NOTHING_USUAL
 from screen.verdict import Ruling, Standing, rule
+from screen.where import Where, rate_key
 
 
 def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Ruling, Limits]:
     """Return the verdict on a frame, what it was held against, and the memory with the frame counted."""
     where = facts.where
-    limits = limits_of(memory, where.slice_key, where.tenant, policy)
-    by_rule = within_allowance(facts.matched, memory.allowances.get(where.tenant, {}))
-    usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
-    echo = memory.echo(where.camera_key, where.drive)
-    ruling = rule(facts, policy, Standing(limits.threshold, usual, by_rule, echo))
+    memory = memory.only(where.tenant, where.versions)
+    ruling, limits = _rule(memory, facts, policy)
     memory = memory.tally(where.slice_key, ruling.verdict)
     memory = memory.see(where.camera_key, facts.laplacian_variance, policy.blur_ratio)
     memory = memory.resound(where.camera_key, where.drive, ruling.verdict is Verdict.KEPT)
     memory = memory.allow(where.tenant, policy.rules, ruling.rules)
-    if policy.controlled:
-        shares = budgets(where.slice_key, where.tenant, policy)
-        memory = _control(memory, ruling, shares, policy, scale=limits.scale)
-    return memory, ruling, limits
+    kept = ruling.verdict is Verdict.KEPT
+    return _control(memory, where, ruling.ranked, kept, policy=policy, scale=limits.scale), ruling, limits
+
+
+def judge_as_shadow(
+    memory: Memory, facts: Facts, version: int, parts: Mapping[str, float], policy: ScreenPolicy
+) -> tuple[Memory, Ruling]:
+    """Return what a version on its way would make of a frame, before it is judged, and the memory with its rates moved.
+
+    `parts` are those of its score. So it has thresholds of its own by the time it judges; nothing else of the memory
+    knows of it.
+    """
+    where = replace(facts.where, versions=first(version, facts.where.versions))
+    memory = memory.only(where.tenant, where.versions)
+    ruling, limits = _rule(memory, replace(facts, where=where, parts=parts), policy)
+    return _control(memory, where, ruling.ranked, None, policy=policy, scale=limits.scale), ruling
+
+
+def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Ruling, Limits]:
+    where = facts.where
+    limits = limits_of(memory, where, policy)
+    by_rule = within_allowance(facts.matched, memory.allowances.get(where.tenant, {}))
+    usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
+    echo = memory.echo(where.camera_key, where.drive)
+    return rule(facts, policy, Standing(limits.threshold, usual, by_rule, echo)), limits
 
 
 def _control(
-    memory: Memory, ruling: Ruling, kept_shares: Mapping[str, float], policy: ScreenPolicy, *, scale: str
+    memory: Memory, where: Where, ranked: float | None, kept: bool | None, *, policy: ScreenPolicy, scale: str
 ) -> Memory:
     """Let the controllers of a slice, and of its tenant as a whole, see a frame."""
-    kept = ruling.verdict is Verdict.KEPT
-    for key, budget in kept_shares.items():
-        memory = memory.control(key, ruling.ranked, kept, budget=budget, policy=policy, scale=scale)
+    if not policy.controlled:
+        return memory
+    for name, budget in budgets(where.slice_key, where.tenant, policy).items():
+        key = rate_key(name, where.versions[0])
+        memory = memory.control(key, ranked, kept, budget=budget, policy=policy, scale=scale)
     return memory

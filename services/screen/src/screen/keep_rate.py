@@ -125,13 +125,18 @@ def reaching(state: KeepRate, allowed: tuple[float, float], audit_share: float) 
     return state._replace(reach=(quantile(scores, min(1.0, most)), quantile(scores, min(1.0, least))))
 
 
-def after_frame(state: KeepRate, kept: bool, *, budget: float, audit_share: float, alarmed: bool = True) -> KeepRate:
+def after_frame(
+    state: KeepRate, kept: bool | None, *, budget: float, audit_share: float, alarmed: bool = True
+) -> KeepRate:
     """Return the state after one more frame, whatever became of it and why.
 
-    A whole tenant is not `alarmed`: its frames come from one road after another, and a night is no change of regime.
+    What was only looked at is neither `kept` nor dropped (None): nothing is owed for it. A whole tenant is not
+    `alarmed`: its frames come from one road after another, and a night is no change of regime.
     """
     newest = state.segments[-1]
     segments = (*state.segments[:-1], newest._replace(received=newest.received + 1))
+    if kept is None:
+        return state._replace(segments=segments)
     debt = round(min(DEBT_AT_MOST, max(-DEBT_AT_MOST, state.debt + budget - kept)), 6)
     recent = (state.recent + "01"[kept])[-WATCHED:]
     state = state._replace(segments=segments, debt=debt, recent=recent)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from roadloop_schemas.frames import BudgetState
 from roadloop_schemas.policies import ScreenPolicy
-from screen.keep_rate import NOTHING_KNOWN, on_scale, wanted_share
+from screen.keep_rate import wanted_share
 from screen.memory import Memory
 from screen.score import scale_of
+from screen.where import Where, rate_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,28 +18,34 @@ class Limits:
     scale: str
 
 
-def limits_of(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy) -> Limits:
+def limits_of(memory: Memory, where: Where, policy: ScreenPolicy) -> Limits:
     """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's.
 
-    Where the threshold is shared, it is the tenant's, held between the scores that the slice's range reaches.
+    Those are by version of the model; a new version's stand-ins come before the policy. Where the threshold is shared,
+    it is the tenant's, held between the scores that the slice's range reaches.
     """
     scale = scale_of(policy)
     if not policy.controlled:
         return Limits(policy.threshold, scale)
-    keys = (whole(tenant),) if policy.shared else (slice_key, whole(tenant))
-    known = memory.threshold(*keys, scale=scale)
-    rate = on_scale(memory.rates.get(slice_key, NOTHING_KNOWN), scale)
-    if policy.shared and known is not None and rate.reach is not None:
-        known = min(max(known, rate.reach[0]), rate.reach[1])
-    return Limits(policy.threshold if known is None else known, scale)
+    known = (_threshold(memory, where, policy, scale, version) for version in where.versions)
+    return Limits(next((found for found in known if found is not None), policy.threshold), scale)
 
 
-def budget_state(memory: Memory, slice_key: str, tenant: str, policy: ScreenPolicy) -> BudgetState | None:
+def _threshold(memory: Memory, where: Where, policy: ScreenPolicy, scale: str, version: int) -> float | None:
+    tenant = rate_key(whole(where.tenant), version)
+    mine = rate_key(where.slice_key, version)
+    if not policy.shared:
+        return memory.threshold(mine, tenant, scale=scale)
+    known, reach = memory.threshold(tenant, scale=scale), memory.rate(mine, scale).reach
+    return known if known is None or reach is None else min(max(known, reach[0]), reach[1])
+
+
+def budget_state(memory: Memory, where: Where, policy: ScreenPolicy) -> BudgetState | None:
     """Return where a slice's keep rate stands; None where the policy gives the threshold."""
     if not policy.controlled:
         return None
-    budget = budgets(slice_key, tenant, policy)[slice_key]
-    rate = on_scale(memory.rates.get(slice_key, NOTHING_KNOWN), scale_of(policy))
+    budget = budgets(where.slice_key, where.tenant, policy)[where.slice_key]
+    rate = memory.rate(rate_key(where.slice_key, where.versions[0]), scale_of(policy))
     return BudgetState(
         budget=budget,
         share=round(wanted_share(rate, budget, policy.audit_share), 6),

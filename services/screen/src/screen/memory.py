@@ -3,7 +3,7 @@
 A frozen value; `memory_entries.py` writes what changed of it with the batch that changed it, and reads it back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 from typing import NamedTuple
@@ -49,6 +49,7 @@ class Echo:
 class Memory(NamedTuple):
     """Counters, keep rates, kept scenes by tenant/condition/camera; kept frames, sharpness by tenant/vehicle/camera.
 
+    Each version of a tenant's model has keep rates of its own, under slice@version; `versions` are those that count.
     The keep rate of a tenant as a whole is under tenant/*: it stands in for slices that are too young. What rules may
     still keep is by tenant; what pictures usually look like, by tenant and by slice. `latest` is a camera's last
     embedding, `strides` how far pictures of a slice usually are from the one before (`scenery.step`).
@@ -65,6 +66,7 @@ class Memory(NamedTuple):
     echoes: immutables.Map[str, Echo] = immutables.Map()
     latest: immutables.Map[str, bytes] = immutables.Map()
     strides: immutables.Map[str, float] = immutables.Map()
+    versions: immutables.Map[str, frozenset[int]] = immutables.Map()
 
     def tally(self, slice_key: str, verdict: Verdict) -> "Memory":
         """Return the memory after one more frame of a slice."""
@@ -77,12 +79,30 @@ class Memory(NamedTuple):
         )
         return self._replace(slices=self.slices.set(slice_key, after))
 
+    def only(self, tenant: str, versions: Iterable[int]) -> "Memory":
+        """Return the memory without the keep rates of a tenant's other versions: they will not come back."""
+        known = frozenset(versions)
+        if self.versions.get(tenant) == known:
+            return self
+        rates, names = self.rates, {str(version) for version in known}
+        for key in self.rates:
+            if key.startswith(f"{tenant}/") and key.rpartition("@")[2] not in names:
+                rates = rates.delete(key)
+        return self._replace(rates=rates, versions=self.versions.set(tenant, known))
+
+    def rate(self, key: str, scale: str) -> KeepRate:
+        """Return a keep rate for scores of that scale."""
+        return on_scale(self.rates.get(key, NOTHING_KNOWN), scale)
+
     def control(
-        self, key: str, ranked: float | None, kept: bool, *, budget: float, policy: ScreenPolicy, scale: str
+        self, key: str, ranked: float | None, kept: bool | None, *, budget: float, policy: ScreenPolicy, scale: str
     ) -> "Memory":
-        """Return the memory after a slice's controller has seen one more frame; `ranked` is None where none was."""
-        rate = on_scale(self.rates.get(key, NOTHING_KNOWN), scale)
-        audit_share, is_whole = policy.audit_share, key.endswith("/*")
+        """Return the memory after a slice's controller has seen one more frame.
+
+        `ranked` is None where the score had nothing to decide, `kept` where the frame was only looked at.
+        """
+        rate = self.rate(key, scale)
+        audit_share, is_whole = policy.audit_share, "/*@" in key
         if ranked is not None:
             rate = after_score(rate, ranked, budget=budget, audit_share=audit_share)
         if policy.shared and ranked is not None:
@@ -93,7 +113,7 @@ class Memory(NamedTuple):
 
     def threshold(self, *keys: str, scale: str = "") -> float | None:
         """Return the threshold of the first of these slices that has one for scores of that scale."""
-        thresholds = (on_scale(self.rates.get(key, NOTHING_KNOWN), scale).threshold for key in keys)
+        thresholds = (self.rate(key, scale).threshold for key in keys)
         return next((threshold for threshold in thresholds if threshold is not None), None)
 
     def see(self, camera_key: str, laplacian_variance: float, blur_ratio: float) -> "Memory":

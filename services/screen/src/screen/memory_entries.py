@@ -53,8 +53,7 @@ def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
         yield _entry(partition, f"stride:{key}", ScreenMemory(slice=key, stride=stride), str(stride))
     for key, gallery in _changed(old.galleries, new.galleries):
         yield from _scene_entries(partition, key, old.galleries.get(key, NOTHING_KEPT), gallery)
-    for key, rate in _changed(old.rates, new.rates):
-        yield from _rate_entries(partition, key, old.rates.get(key, NOTHING_KNOWN), rate)
+    yield from _changed_rates(partition, old, new)
 
 
 def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> Iterable[tuple[str, V]]:
@@ -70,6 +69,17 @@ def _scene_entries(partition: int, key: str, old: Gallery, new: Gallery) -> Iter
         yield _entry(partition, place, ScreenMemory(slice=key, kept_scene=kept), str(number))
 
 
+def _changed_rates(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
+    for key, versions in _changed(old.versions, new.versions):
+        body = ScreenMemory(tenant=key, versions=tuple(sorted(versions)))
+        yield _entry(partition, f"versions:{key}", body, body.model_dump_json())
+    for key, rate in _changed(old.rates, new.rates):
+        yield from _rate_entries(partition, key, old.rates.get(key, NOTHING_KNOWN), rate)
+    for key in old.rates:
+        if key not in new.rates:
+            yield from _tombstones(partition, key)
+
+
 def _rate_entries(partition: int, key: str, old: KeepRate, new: KeepRate) -> Iterable[Event]:
     """Return a controller's state, and of its scores the segments that changed: each has its own place in turn."""
     mark = f"{new.segments[-1].number}.{new.segments[-1].received}"
@@ -83,11 +93,24 @@ def _rate_entries(partition: int, key: str, old: KeepRate, new: KeepRate) -> Ite
     )
     yield _entry(partition, f"rate:{key}", ScreenMemory(slice=key, keep_rate=state), mark)
     known = {id(segment) for segment in old.segments}
+    # of an earlier life, where a version's rates were forgotten and began anew within one batch
+    left = [segment.number for segment in old.segments if segment.number > new.segments[-1].number]
+    yield from (_tombstone(partition, f"segment:{key}#{number % SEGMENT_PLACES}") for number in left)
     for segment in new.segments:
         if id(segment) not in known:
             body = RingSegment(number=segment.number, received=segment.received, scores=segment.scores)
             place = f"segment:{key}#{segment.number % SEGMENT_PLACES}"
             yield _entry(partition, place, ScreenMemory(slice=key, segment=body), mark)
+
+
+def _tombstones(partition: int, key: str) -> Iterable[Event]:
+    """Return what makes the topic forget a controller."""
+    places = (f"segment:{key}#{place}" for place in range(SEGMENT_PLACES))
+    return (_tombstone(partition, name) for name in (f"rate:{key}", *places))
+
+
+def _tombstone(partition: int, name: str) -> Event:
+    return Event(TOPIC, name.encode(), None, (), partition)
 
 
 def _entry(partition: int, key: str, body: ScreenMemory, mark: str) -> Event:
@@ -105,7 +128,8 @@ def _entry(partition: int, key: str, body: ScreenMemory, mark: str) -> Event:
 
 def rebuild(records: Sequence[Record]) -> Memory:
     """Return the memory that a partition's entries describe: the newest of each key counts."""
-    return _remembered([ScreenMemory.model_validate_json(record.value or b"{}") for record in records])
+    newest = {record.key: record.value for record in records}
+    return _remembered([ScreenMemory.model_validate_json(value) for value in newest.values() if value is not None])
 
 
 def _remembered(entries: Sequence[ScreenMemory]) -> Memory:
@@ -115,7 +139,7 @@ def _remembered(entries: Sequence[ScreenMemory]) -> Memory:
         immutables.Map({entry.camera: _kept(entry) for entry in entries if entry.camera and entry.kept_dhashes}),
         immutables.Map(_rates(entries)),
         immutables.Map({key: Sharpness(u.median, u.seen, u.in_a_row) for key, u in sharpness.items()}),
-        immutables.Map({entry.tenant: entry.allowances for entry in entries if entry.tenant}),
+        immutables.Map({entry.tenant: entry.allowances for entry in entries if entry.tenant and not entry.versions}),
         immutables.Map(
             {entry.scene_of: _scenery(entry.scenery) for entry in entries if entry.scene_of and entry.scenery}
         ),
@@ -123,6 +147,7 @@ def _remembered(entries: Sequence[ScreenMemory]) -> Memory:
         immutables.Map({e.camera: Echo(e.drive or "", e.echo) for e in entries if e.camera and e.echo is not None}),
         immutables.Map({entry.camera: from_text(entry.latest) for entry in entries if entry.camera and entry.latest}),
         immutables.Map({entry.slice: entry.stride for entry in entries if entry.slice and entry.stride is not None}),
+        immutables.Map({e.tenant: frozenset(e.versions) for e in entries if e.tenant and e.versions}),
     )
 
 

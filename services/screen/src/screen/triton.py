@@ -12,12 +12,13 @@ from tritonclient.utils import InferenceServerException
 from roadloop_runtime.outcome import Transient
 from screen.detections import Box, Look
 from screen.embedding import pack
-from screen.handle import MAX_PICTURE_BYTES, RefusedByModel
+from screen.look import MAX_PICTURE_BYTES, RefusedByModel
 
 DEADLINE_S = 10.0  # the server gives up what has waited for 2 s: to be later than this, it has to hang
 # What the server says of itself and not of a picture: its queue is full or slow, or an instance's process has died.
 # Where one of several is dead a canary does not show it, for the others may answer.
 OUTAGES = ("Exceeds maximum queue size", "Request timeout expired", "is not healthy")
+LIVE, BACKFILL = 1, 2  # priorities of `serving/config.json`
 FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
 Classes = Callable[[str, int], tuple[str, ...]]
 
@@ -52,14 +53,14 @@ class Triton:
         self._client = InferenceServerClient(address)
         self._classes = classes
 
-    async def detect(self, model: str, version: int, picture: bytes) -> Look:
-        """Return what a model version makes of a JPEG or PNG.
+    async def detect(self, model: str, version: int, picture: bytes, *, backfill: bool = False) -> Look:
+        """Return what a model version makes of a JPEG or PNG. `backfill` waits while anything else does.
 
         Raises RefusedByModel where the picture is at fault, Transient for the rest.
         """
         if not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise RefusedByModel(f"{len(picture)} bytes; 1 to {MAX_PICTURE_BYTES} are taken")
-        answer = await self._infer(model, version, picture)
+        answer = await self._infer(model, version, picture, BACKFILL if backfill else LIVE)
         names = self._classes(model, version)
         boxes = tuple(
             Box(x1, y1, x2, y2, score, names[int(index)])
@@ -68,7 +69,7 @@ class Triton:
         )
         return Look(boxes, pack(answer.as_numpy("EMBEDDING").reshape(-1)))
 
-    async def _infer(self, model: str, version: int, picture: bytes) -> Any:
+    async def _infer(self, model: str, version: int, picture: bytes, priority: int) -> Any:
         image = InferInput("IMAGE", [1, len(picture)], "UINT8")
         image.set_data_from_numpy(np.frombuffer(picture, np.uint8)[None])
         try:
@@ -78,6 +79,7 @@ class Triton:
                 model_version=str(version),
                 outputs=[InferRequestedOutput("DETECTIONS"), InferRequestedOutput("EMBEDDING")],
                 client_timeout=DEADLINE_S,
+                priority=priority,
             )
         except InferenceServerException as error:
             failure = failure_of(f"{model} v{version}", str(error.status()), str(error.message()))

@@ -16,7 +16,7 @@ from screen.detections import Box
 from screen.errors import errors
 from screen.handle import DEFAULT_POLICY
 from screen.history_rows import facts_of_row
-from screen.judge import judge
+from screen.judge import judge, judge_as_shadow
 from screen.memory import Memory
 from screen.verdict import Ruling
 
@@ -111,6 +111,10 @@ def what_if(
         version = row["policy_version"]
         if version not in changed:
             changed[version] = change(policy_of(policies, tenant, version))
+        if row["shadow_parts"]:
+            memory, _ = judge_as_shadow(
+                memory, facts, row["shadow_version"], dict(row["shadow_parts"]), changed[version]
+            )
         memory, ruling, limits = judge(memory, facts, changed[version])
         if row["received_at"] >= since:
             _count(answer, row, ruling, limits.threshold, _errors(row, labels) >= hard_from)

@@ -8,7 +8,11 @@ from roadloop_schemas.frames import ModelPair
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a frame belongs: `eye` names the network whose embeddings it is compared by."""
+    """Where a frame belongs: `eye` names the network whose embeddings it is compared by.
+
+    `versions` are those of its tenant's model whose thresholds are remembered: first the one that scores the frame,
+    then those that stand in for it while it is new.
+    """
 
     tenant: str
     vehicle: str
@@ -16,6 +20,7 @@ class Where:
     condition: Condition
     drive: str = ""
     eye: str = ""
+    versions: tuple[int, ...] = (0,)
 
     @property
     def slice_key(self) -> str:
@@ -24,6 +29,11 @@ class Where:
     @property
     def camera_key(self) -> str:
         return f"{self.tenant}/{self.vehicle}/{self.camera}"
+
+
+def rate_key(key: str, version: int) -> str:
+    """Return the key of a keep rate: each version of a model has its own, since scores of two are no alike."""
+    return f"{key}@{version}"
 
 
 def eye_of(pair: ModelPair) -> str:

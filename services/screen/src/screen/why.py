@@ -1,6 +1,6 @@
 """A verdict in a sentence: what was decided, why, and what it was held against. Pure."""
 
-from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, VerdictReason
+from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, ShadowVerdict, VerdictReason
 
 WORDS = {
     VerdictReason.RULE: "of a kind that a rule keeps",
@@ -45,7 +45,7 @@ def explain(verdict: FrameScreened) -> str:
         said += f" ({', '.join(verdict.rules)})"
     if verdict.detail:
         said += f" ({verdict.detail})"
-    sentences = [said, *_score(verdict), _judges(verdict)]
+    sentences = [said, *_score(verdict), _judges(verdict), *_shadow(verdict.shadow)]
     if verdict.replayed:
         sentences.append("Its unit had been a dead letter and was replayed")
     return ". ".join(sentences) + "."
@@ -68,6 +68,16 @@ def _budget(state: BudgetState | None) -> str:
         f"aiming at {state.share:.1%} of its last {state.scores} scores" if state.scores else "too young for its own"
     )
     return f", {source}, for a budget of {state.budget:.0%} of its frames, {owed} kept so far"
+
+
+def _shadow(shadow: ShadowVerdict | None) -> list[str]:
+    """Say what a version that is tried on live frames made of it."""
+    if shadow is None:
+        return []
+    name = f"Version {shadow.version}, which is on its way,"
+    if shadow.failure:
+        return [f"{name} gave no answer: {shadow.failure}"]
+    return [f"{name} would have {'kept' if shadow.kept else 'dropped'} it (score {shadow.score or 0:.3f})"]
 
 
 def _judges(verdict: FrameScreened) -> str:

@@ -3,7 +3,7 @@
 import typer
 
 from roadloop_runtime.cli import group_of
-from trainer_trigger.model_commands import list_models, offer_model, seed_model
+from trainer_trigger.model_commands import list_models, offer_model, rollback_model, seed_model
 from trainer_trigger.researcher_commands import enrol_researcher, list_researchers, revoke_researcher
 from trainer_trigger.training_commands import list_runs, set_spec
 
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     models.command("list")(list_models)
     models.command("seed")(seed_model)
     models.command("offer")(offer_model)
+    models.command("rollback")(rollback_model)
     researchers = typer.Typer(help="Who may describe trainings.", no_args_is_help=True)
     researchers.command("enrol")(enrol_researcher)
     researchers.command("revoke")(revoke_researcher)

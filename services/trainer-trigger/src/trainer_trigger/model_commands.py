@@ -7,6 +7,7 @@ import typer
 
 from roadloop_runtime.objects import open_store
 from roadloop_runtime.postgres import Pool
+from roadloop_schemas.models import PrelabelPolicy
 from trainer_trigger import model_table, offers, release
 from trainer_trigger.run import Offer
 from trainer_trigger.shown import described, described_version
@@ -28,9 +29,9 @@ from trainer_trigger.terminal import (
 
 
 def list_models(postgres: Postgres, tenant: str | None = None, all: bool = False, as_json: AsJson = False) -> None:
-    """Show what serves now: version, since when, mAP. With --all every version."""
+    """Show what serves now, what is tried on live frames, and what was refused. With --all every version."""
     versions = with_pool(postgres, lambda pool: model_table.listed(pool, tenant=tenant))
-    shown = [item for item in versions if all or item.serving_since]
+    shown = [item for item in versions if all or item.serving_since or item.rollout]
     if as_json:
         print_json([{"model": item.release.model, **described_version(item)} for item in shown])
         return
@@ -38,7 +39,7 @@ def list_models(postgres: Postgres, tenant: str | None = None, all: bool = False
         ("model", "version", "serving since", "mAP50", "released"),
         [
             (
-                *(item.release.model, str(item.release.version), moment(item.serving_since)),
+                *(item.release.model, str(item.release.version), item.rollout or moment(item.serving_since)),
                 *("" if item.map50 is None else f"{item.map50:.3f}", moment(item.release.released_at)),
             )
             for item in shown
@@ -56,6 +57,9 @@ def seed_model(
     model: Model,
     folder: Folder,
     second_model: Annotated[str | None, typer.Option(help="the fixed other model")] = None,
+    prelabel_from: Annotated[float, typer.Option(min=0, max=1, help="annotators see detections from this score on")] = (
+        release.PRELABELS.min_score
+    ),
     bucket: str = "models",
 ) -> None:
     """Release a model's first version, without a gate."""
@@ -64,7 +68,12 @@ def seed_model(
 
     async def seed(pool: Pool) -> None:
         released = await release.seed(
-            pool, store, bucket, model=model, folder=folder, second_model=second_model, now=datetime.now(UTC)
+            *(pool, store, bucket),
+            model=model,
+            folder=folder,
+            second_model=second_model,
+            now=datetime.now(UTC),
+            prelabels=PrelabelPolicy(min_score=prelabel_from),
         )
         typer.echo(f"released {model} version {released.version}")
 
@@ -97,3 +106,22 @@ def offer_model(
         typer.echo(f"{'queued' if is_new else 'known already'}: run {run.run_id}, {run.state} {run.detail}".rstrip())
 
     with_pool(postgres, offer)
+
+
+def rollback_model(
+    *,
+    postgres: Postgres,
+    tenant: Tenant,
+    model: Model,
+    to: Annotated[int | None, typer.Option(min=1, help="the version; else the one that served before")] = None,
+) -> None:
+    """Let an older version serve again, at once, with its thresholds and pre-labels; or take back one on its way."""
+    check_names(tenant, model)
+
+    async def roll_back(pool: Pool) -> None:
+        released = await release.roll_back(pool, model, to=to, now=datetime.now(UTC))
+        typer.echo(
+            f"released {model} version {released.version} again, in place of version {released.previous_version}"
+        )
+
+    with_pool(postgres, roll_back)

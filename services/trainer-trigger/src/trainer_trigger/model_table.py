@@ -17,10 +17,16 @@ RELEASED = "models.released.v1"
 INSERT = "insert into releases (model, version, tenant, body, released_at) values ($1, $2, $3, $4, $5)"
 ONE = "select body from releases where model = $1 and version = $2"
 NEWEST = "select body from releases where model = $1 order by version desc limit 1"
+ANSWERED = """
+update serving set answered_version = (select max(version) from releases where model = $1) where model = $1
+"""
 LAST_VERSION = "select coalesce(max(version), 0) from releases where model = $1"
 # What was measured of a version at its release, or else when it was last compared with a candidate.
 LISTED = """
-select r.body, s.version = r.version as serves, s.serving_since, coalesce(
+select r.body, s.version = r.version as serves, s.serving_since,
+    case when s.candidate_version = r.version then s.candidate_stage
+        when s.refused_version = r.version then 'refused: ' || s.refused_detail
+        else '' end as rollout, coalesce(
     (r.body #>> '{metrics,map50}')::float,
     (select (metrics ->> 'serving.map50')::float from runs
      where runs.model = r.model and base_version = r.version and metrics ? 'serving.map50'
@@ -33,11 +39,15 @@ order by r.model, r.version
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One version of a model, what was measured of it, and since when it serves, if it does."""
+    """One version of a model, what was measured of it, and since when it serves, if it does.
+
+    `rollout` says how it is tried on live frames, or why screening has refused it.
+    """
 
     release: ModelReleased
     map50: float | None
     serving_since: datetime | None
+    rollout: str = ""
 
 
 def tenant_of(model: str) -> str:
@@ -53,6 +63,18 @@ async def insert(connection: Connection, release: ModelReleased) -> None:
     tenant = tenant_of(release.model)
     row = (release.model, release.version, tenant, release.model_dump_json(), release.released_at)
     await connection.execute(INSERT, *row)
+    await tell(connection, release)
+
+
+async def roll_back(connection: Connection, release: ModelReleased) -> None:
+    """Tell the world that an older release serves again, in the caller's transaction; nothing newer is waited for."""
+    await connection.execute(ANSWERED, release.model)
+    await tell(connection, release)
+
+
+async def tell(connection: Connection, release: ModelReleased) -> None:
+    """Write a release's event."""
+    tenant = tenant_of(release.model)
     released = event(
         RELEASED,
         release,
@@ -89,6 +111,7 @@ async def listed(pool: Pool, *, tenant: str | None = None, model: str | None = N
             ModelReleased.model_validate(json.loads(row["body"])),
             row["map50"],
             row["serving_since"] if row["serves"] else None,
+            row["rollout"],
         )
         for row in rows
     ]

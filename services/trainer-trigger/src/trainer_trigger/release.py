@@ -14,11 +14,12 @@ from roadloop_runtime.objects import ObjectStore
 from roadloop_runtime.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.models import DetectorCard, ModelReleased, TrainingState
-from trainer_trigger import model_table, run_table
+from roadloop_schemas.models import DetectorCard, ModelReleased, PrelabelPolicy, TrainingState
+from trainer_trigger import model_table, run_table, serving_table
 from trainer_trigger.run import Run
 
 BINARY = "application/octet-stream"
+PRELABELS = PrelabelPolicy()
 
 
 class BadFolder(Exception):
@@ -27,6 +28,10 @@ class BadFolder(Exception):
 
 class AlreadyReleased(Exception):
     """A model has a version already, so the next one must pass the gate."""
+
+
+class NothingToRollBack(Exception):
+    """There is no version to roll back to: the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,15 @@ async def _put(store: ObjectStore, bucket: str, place: str, path: Path) -> Objec
 
 
 async def seed(
-    pool: Pool, store: ObjectStore, bucket: str, *, model: str, folder: Path, second_model: str | None, now: datetime
+    pool: Pool,
+    store: ObjectStore,
+    bucket: str,
+    *,
+    model: str,
+    folder: Path,
+    second_model: str | None,
+    now: datetime,
+    prelabels: PrelabelPolicy = PRELABELS,
 ) -> ModelReleased:
     """Release version 1 without a gate: there is nothing to compare it with. Raises AlreadyReleased or BadFolder."""
     refused = f"{model} has a version already: offer the folder instead, it must pass the gate (roadloop models offer)"
@@ -80,6 +93,7 @@ async def seed(
         weights=files.weights,
         checkpoint=files.checkpoint,
         card=files.card,
+        prelabels=prelabels,
         second_model=second_model,
         released_at=now,
     )
@@ -115,6 +129,30 @@ async def release(
         await model_table.insert(connection, released)
         ended = replace(run, state=TrainingState.RELEASED, candidate_version=version, changed_at=now)
         return await run_table.change(connection, run, ended)
+
+
+async def roll_back(pool: Pool, model: str, *, to: int | None, now: datetime) -> ModelReleased:
+    """Release an older version again, with all that was released with it.
+
+    Without `to`, a version that is on its way is taken back, or else the one that served before comes again. Raises
+    NothingToRollBack.
+    """
+    serving = await serving_table.of_model(pool, model)
+    version = to or (serving.version if serving.candidate else serving.previous)
+    if version is None:
+        raise NothingToRollBack(f"{model} has no version that served before: name one with --to (roadloop models list)")
+    if version == serving.version and not serving.candidate:
+        raise NothingToRollBack(f"version {version} of {model} serves already, and none is on its way")
+    release = await model_table.get(pool, model, version)
+    if release is None:
+        raise NothingToRollBack(f"{model} has no version {version} (roadloop models list --all)")
+    instead_of = serving.candidate if version == serving.version else serving.version
+    mark = derive_id("rollback", model, serving.version, version, now.isoformat())
+    again = {"release_id": mark, "previous_version": instead_of, "released_at": now, "rollback": True}
+    released = release.model_copy(update=again)
+    async with pool.acquire() as connection, connection.transaction():
+        await model_table.roll_back(connection, released)
+    return released
 
 
 def _place(model: str, version: int) -> str:

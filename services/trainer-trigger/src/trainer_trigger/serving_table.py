@@ -8,7 +8,7 @@ from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.outcome import Undecodable
 from roadloop_runtime.postgres import Connection, Pool
 from roadloop_runtime.records import Record
-from roadloop_schemas.models import ModelServing, ServingState
+from roadloop_schemas.models import Candidate, ModelServing, RolloutStage, ServingState
 from trainer_trigger.model_table import tenant_of
 from trainer_trigger.wake import wake
 
@@ -17,26 +17,36 @@ SERVING = "models.serving.v1"
 decode = decoder(ModelServing)
 
 SERVES = """
-insert into serving (model, version, serving_since, answered_version) values ($1, $2, $3, $2)
+insert into serving (model, version, serving_since, answered_version, previous_version, candidate_version,
+    candidate_stage) values ($1, $2, $3, $2, $4, $5, $6)
 on conflict (model) do update set version = excluded.version, serving_since = excluded.serving_since,
-    answered_version = greatest(serving.answered_version, excluded.answered_version), refused_detail = ''
+    answered_version = greatest(serving.answered_version, excluded.answered_version),
+    refused_version = nullif(serving.refused_version, excluded.version),
+    previous_version = excluded.previous_version, candidate_version = excluded.candidate_version,
+    candidate_stage = excluded.candidate_stage
 """
 # The version before it goes on serving; where this table is new, the event says which that is.
 REFUSED = """
-insert into serving (model, version, serving_since, answered_version, refused_detail) values ($1, $2, $3, $4, $5)
+insert into serving (model, version, serving_since, answered_version, refused_version, refused_detail)
+    values ($1, $2, $3, $4, $4, $5)
 on conflict (model) do update set version = coalesce(serving.version, excluded.version),
     answered_version = greatest(serving.answered_version, excluded.answered_version),
-    refused_detail = excluded.refused_detail
+    refused_version = excluded.refused_version, refused_detail = excluded.refused_detail
 """
-ONE = "select version, answered_version from serving where model = $1"
+ONE = "select version, answered_version, previous_version, candidate_version from serving where model = $1"
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """`version` serves; releases up to `answered_version` have been answered, by serving or refusing them."""
+    """`version` serves; releases up to `answered_version` have been answered, by serving or refusing them.
+
+    `previous` served before, `candidate` is tried on live frames.
+    """
 
     version: int | None
     answered_version: int
+    previous: int | None = None
+    candidate: int | None = None
 
 
 NOTHING = Serving(None, 0)
@@ -60,12 +70,21 @@ async def take(pool: Pool, record: Record) -> None:
 async def _set(connection: Connection, seen: Received[ModelServing]) -> None:
     body = seen.body
     if body.state is ServingState.SERVING:
-        await connection.execute(SERVES, body.model, body.version, body.serving_since)
+        tried = body.candidate
+        on_trial = (tried.version, stage_in_words(tried)) if tried else (None, "")
+        row = (body.model, body.version, body.serving_since, body.previous_version, *on_trial)
+        await connection.execute(SERVES, *row)
     else:
         before = body.previous_version
         await connection.execute(REFUSED, body.model, before, body.serving_since, body.version, body.detail)
 
 
+def stage_in_words(candidate: Candidate) -> str:
+    """Say how a version is tried on live frames."""
+    does = "looks at" if candidate.stage is RolloutStage.SHADOW else "judges"
+    return f"{does} {candidate.share:.0%} of units"
+
+
 async def of_model(pool: Pool, model: str) -> Serving:
     row = await pool.fetchrow(ONE, model)
-    return Serving(row["version"], row["answered_version"]) if row else NOTHING
+    return Serving(*row) if row else NOTHING

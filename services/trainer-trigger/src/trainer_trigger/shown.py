@@ -23,6 +23,7 @@ def described_version(version: Listed) -> Mapping[str, Any]:
         "version": release.version,
         "serves": version.serving_since is not None,
         "serving_since": version.serving_since,
+        "rollout": version.rollout,
         "released_at": release.released_at,
         "run_id": release.run_id,
         "previous_version": release.previous_version,

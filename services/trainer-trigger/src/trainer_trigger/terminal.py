@@ -15,7 +15,7 @@ from roadloop_runtime.terminal import one_line_database_errors
 from roadloop_schemas.fields import is_tenant
 from trainer_trigger import model_table
 from trainer_trigger.check_spec import Unfit
-from trainer_trigger.release import AlreadyReleased, BadFolder
+from trainer_trigger.release import AlreadyReleased, BadFolder, NothingToRollBack
 
 T = TypeVar("T")
 Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="trainer_trigger's DSN")]
@@ -47,7 +47,7 @@ def with_pool(dsn: str, work: Callable[[Pool], Awaitable[T]]) -> T:
         refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     except Unfit as error:
         refuse(f"{error.field}: {error} ({error.reason})")
-    except (AlreadyReleased, BadFolder) as error:
+    except (AlreadyReleased, BadFolder, NothingToRollBack) as error:
         refuse(str(error))
 
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -13,7 +13,7 @@ from roadloop_audit.commands import places_of
 from roadloop_audit.settled import audit_settled
 from roadloop_local.addresses import Stack
 from roadloop_schemas.frames import FrameScreened, VerdictReason
-from roadloop_schemas.models import ModelServing, ServingState, TrainingChanged, TrainingState
+from roadloop_schemas.models import ModelServing, RolloutStage, ServingState, TrainingChanged, TrainingState
 from roadloop_world.subscriber import duplicates_seen, read_topic
 
 # Kept or dropped whatever the score: these say nothing of the threshold.
@@ -48,6 +48,56 @@ async def serving(stack: Stack) -> dict[str, int]:
     records = await read_topic(stack.kafka_bootstrap, "models.serving.v1")
     told = [ModelServing.model_validate_json(record.value or b"") for record in records]
     return {said.model: said.version for said in told if said.state is ServingState.SERVING}
+
+
+async def on_trial(stack: Stack, model: str) -> str:
+    """Say how a version of a model is tried on live frames now; "" where none is."""
+    told = await stages(stack, model)
+    return told[-1].name if told and told[-1].tried else ""
+
+
+class Stage(NamedTuple):
+    """What serves from a moment on (ms since 1970), and how the version on its way, `tried`, is tried."""
+
+    name: str
+    tried: int | None
+    since_ms: int
+
+
+async def stages(stack: Stack, model: str) -> list[Stage]:
+    """Return what was said of a model's serving, in order."""
+    records = await read_topic(stack.kafka_bootstrap, "models.serving.v1")
+    told = [(ModelServing.model_validate_json(r.value or b""), r.timestamp) for r in records]
+    mine = [(said, at) for said, at in told if said.model == model and said.state is ServingState.SERVING]
+    return [Stage(_in_words(said), said.candidate.version if said.candidate else None, at) for said, at in mine]
+
+
+def _in_words(said: ModelServing) -> str:
+    tried = said.candidate
+    if tried is None:
+        return f"version {said.version} serves"
+    does = "looks at" if tried.stage is RolloutStage.SHADOW else "judges"
+    return f"version {tried.version} {does} {tried.share:.0%} of units"
+
+
+def rollout(told: Sequence[Stage], seen: Sequence[Told], tenant: str) -> list[dict[str, Any]]:
+    """Return, stage by stage, how many of a tenant's frames came, the new version's part of them, and what was kept."""
+    newest = next((stage.tried for stage in reversed(told) if stage.tried), None)
+    ends = [*(stage.since_ms for stage in told[1:]), float("inf")]
+    found: list[dict[str, Any]] = []
+    for stage, end in zip(told, ends, strict=False):  # nothing was told, or each ends with the next
+        mine = [one.verdict for one in seen if one.tenant == tenant and stage.since_ms <= one.written_ms < end]
+        shadows = [one.shadow for one in mine if one.shadow and one.shadow.version == newest]
+        row = {
+            "stage": stage.name,
+            "frames": len(mine),
+            "looked": sum(not shadow.failure for shadow in shadows),
+            "judged": sum(one.models is not None and one.models.version == newest for one in mine),
+            "failed": sum(bool(shadow.failure) for shadow in shadows),
+            "kept": sum(one.verdict == "kept" for one in mine),
+        }
+        found.append(row)
+    return found
 
 
 def threshold_for(told: Sequence[FrameScreened], *, keep: float, audit: float) -> float:
@@ -91,8 +141,8 @@ def _conditions(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
     return {(condition or "mean"): round(value, 4) for condition, value in named.items()}
 
 
-async def report(stack: Stack, books: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Gather the figures of a whole run."""
+async def report(stack: Stack, books: Mapping[str, Any], tenant: str, seconds: float) -> dict[str, Any]:
+    """Gather the figures of a whole run; `tenant` is the one whose model was trained."""
     told = await trainings(stack)
     states = Counter(run.state for run in told)
     seen = await verdicts(stack)
@@ -113,6 +163,7 @@ async def report(stack: Stack, books: Mapping[str, Any], seconds: float) -> dict
         "failed_requests": await failed_requests(stack),
         "duplicates_seen": await duplicates_seen(stack.kafka_bootstrap),
         "serving": await serving(stack),
+        "rollout": rollout(await stages(stack, f"detector.{tenant}"), seen, tenant),
         "map": map_by_version(told),
         "balanced": books["balanced"],
         "audit": [finding._asdict() for finding in await audit_settled(places_of(stack))],

@@ -15,6 +15,8 @@ DEAD_LETTER_RETENTION_HOURS = 24 * 28
 ALREADY_EXISTS = 36
 PATIENCE_S = 5.0
 MAX_INPUT_BYTES = 1024 * 1024
+# The newest segment is never compacted, and by default has room for 1 GB: who takes a partition over reads all of it.
+COMPACTED_SOON = {"segment.bytes": str(16 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.2"}
 MAX_DEAD_LETTER_BYTES = 2 * 1024 * 1024
 
 
@@ -35,11 +37,12 @@ def _new(name: str, partitions: int, replication: int, settings: dict[str, str])
 
 def _settings(topic: Topic) -> dict[str, str]:
     retention_ms = -1 if topic.retention_hours < 0 else topic.retention_hours * 3_600_000
-    return {
+    settings = {
         "cleanup.policy": topic.cleanup,
         "retention.ms": str(retention_ms),
         "max.message.bytes": str(MAX_INPUT_BYTES),
     }
+    return settings | (COMPACTED_SOON if topic.cleanup == "compact" else {})
 
 
 def _dead_letter_settings() -> dict[str, str]:

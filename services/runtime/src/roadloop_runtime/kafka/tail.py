@@ -44,6 +44,13 @@ class Tail:
                 log.error("records_lost", topic=tp.topic, partition=tp.partition, first=wanted, count=lost)
             self._consumer.seek(tp, max(wanted, starts[tp]))
 
+    async def go_to_end(self) -> None:
+        """Read what comes from now on."""
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            ends = await self._consumer.end_offsets(self._tps)
+        for tp in self._tps:
+            self._consumer.seek(tp, ends[tp])
+
     async def batch(self, at_most: int, within_s: float) -> list[Record]:
         """Return what comes within a time, each partition's records in order, and at most so many."""
         found: list[Record] = []

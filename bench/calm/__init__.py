@@ -1,0 +1,1 @@
+"""Whether faults change a single verdict: the same units in calm, and while things go wrong."""

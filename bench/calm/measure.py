@@ -1,0 +1,258 @@
+"""Screen the same units in calm, and while things go wrong, and compare the verdicts one by one.
+
+Servers only, and a worker that is started again whenever it ends. Each run has a tenant of its own, so that nothing is
+remembered from one to the other; its units are the same down to the ids of their frames. Faults: the worker is killed
+(SIGKILL) some moments after each start, the model server is killed and stays away, S3 answers slowly through a proxy.
+After each run every partition must hold the same verdicts in the same order as in calm, each once; what may differ are
+the tenant, its model's name, and nothing else.
+"""
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+
+from loop.turns import Report
+from roadloop_local import stack as local
+from roadloop_local.addresses import Stack
+from roadloop_local.binaries import find_binaries
+from roadloop_local.ports import choose_ports
+from roadloop_local.services import environment
+from roadloop_runtime.kafka.admin import ensure_topics
+from roadloop_schemas.fields import ObjectRef
+from screening import models, pictures, units, verdicts
+from tests.chaos.proxy import Mode, Proxy, open_proxy
+
+SERVERS = ("kafka", "s3", "triton")
+PICTURES, FRAMES = 40, 24_000
+AWAY_S, KILLED_AFTER_S = 60.0, (0.1, 1.0)
+SETTLES_WITHIN_S, TWICE_WITHIN_S = 600.0, 3.0
+Verdicts = Mapping[int, Sequence[dict[str, Any]]]  # by partition, in order
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run beside the calm one: verdicts that are missing, there again, or other than in calm."""
+
+    run: str
+    frames: int
+    seconds: float
+    faults: int
+    missing: int
+    twice: int
+    other: int
+
+
+@dataclass
+class Worker:
+    """A worker that is started again whenever it ends, as a supervisor does."""
+
+    command: Sequence[str]
+    variables: Mapping[str, str]
+    log: Path
+    process: asyncio.subprocess.Process | None = None
+
+    async def keep_running(self) -> None:
+        """Run until cancelled."""
+        known = {**os.environ, **self.variables}
+        try:
+            while True:
+                with self.log.open("ab") as log:
+                    self.process = await asyncio.create_subprocess_exec(
+                        *self.command, env=known, stdout=log, stderr=log
+                    )
+                await self.process.wait()
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+
+
+class Book:
+    """A tenant's verdicts as a read_committed subscriber sees them, by partition and in order."""
+
+    def __init__(self, tenant: str) -> None:
+        self._tenant = tenant.encode()
+        self._changed = asyncio.Event()
+        self.verdicts: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        self.frames: set[str] = set()
+
+    async def read(self, reader: AIOKafkaConsumer) -> None:
+        """Write down what comes, until cancelled."""
+        while True:
+            for records in (await reader.getmany(timeout_ms=200)).values():
+                for record in records:
+                    if dict(record.headers)["ce_tenant"] == self._tenant:
+                        said = {**json.loads(record.value), "models": None}
+                        self.verdicts[record.partition].append(said)
+                        self.frames.add(said["frame_id"])
+            self._changed.set()
+
+    async def has(self, frames: int) -> None:
+        """Wait until so many frames have a verdict."""
+        while len(self.frames) < frames:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a run needs: the stack, its worker, the proxy before S3, and the pictures."""
+
+    stack: Stack
+    worker: Worker
+    s3: Proxy
+    objects: Sequence[ObjectRef]
+
+
+Faults = Callable[[Desk, str, Book], Awaitable[int]]
+
+
+def measure(asked: Namespace, report: Report) -> dict[str, Any]:
+    """Bring servers up; return what differs from calm."""
+    with tempfile.TemporaryDirectory(prefix="calm-", dir=Path.home()) as folder:
+        runs = asyncio.run(_measure(Path(folder), asked.kills, report))
+    return {
+        "figures": {"faults": sum(run.faults for run in runs)},
+        "ratio": {"differing": sum(run.missing + run.twice + run.other for run in runs)},
+        "runs": [asdict(run) for run in runs],
+    }
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Write what differs from calm as a Markdown table."""
+    lines = [
+        "| run | frames | s | faults | missing | twice | other than in calm |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    return "\n".join(lines + ["| " + " | ".join(f"{value}" for value in run.values()) + " |" for run in result["runs"]])
+
+
+async def _measure(folder: Path, kills: int, report: Report) -> list[Compared]:
+    async with _desk(folder, report) as desk:
+        runs: dict[str, Faults] = {
+            "calm": _nothing,
+            "killed": partial(_kill_again_and_again, kills),
+            "without-triton": _triton_away,
+            "slow-s3": _slow_s3,
+        }
+        found: list[Compared] = []
+        calm: Verdicts = {}
+        for name, faults in runs.items():
+            said, seconds, happened = await _screen(desk, name, faults)
+            calm = calm or said
+            found.append(_compare(name, seconds, happened, calm, said))
+            report(str(found[-1]))
+        return found
+
+
+@asynccontextmanager
+async def _desk(folder: Path, report: Report) -> AsyncIterator[Desk]:
+    data = folder / "stack"
+    proxy = await open_proxy(local.settle(data).ports["s3"])
+    stack = await asyncio.to_thread(local.up, data, SERVERS, report=report)
+    try:
+        await ensure_topics(stack.kafka_bootstrap)
+        objects = await asyncio.to_thread(pictures.store, stack, pictures.render(PICTURES))
+        worker = Worker(_command(), _variables(stack, proxy.port), folder / "worker.log")
+        running = asyncio.create_task(worker.keep_running())
+        try:
+            yield Desk(stack, worker, proxy, objects)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    finally:
+        await proxy.close()
+        await asyncio.to_thread(local.down, data, purge=True)
+
+
+def _command() -> Sequence[str]:
+    return [str(find_binaries().python), "-m", "screen"]
+
+
+def _variables(stack: Stack, s3_port: int) -> Mapping[str, str]:
+    mine = {"ROADLOOP_MEMBER": "screen-0", "ROADLOOP_HEALTH_PORT": str(choose_ports(["calm"], {})["calm"])}
+    through = {"ROADLOOP_S3_ENDPOINT": f"http://127.0.0.1:{s3_port}"}
+    return {**environment("screen", stack.layout, find_binaries()), **mine, **through}
+
+
+async def _screen(desk: Desk, tenant: str, faults: Faults) -> tuple[Verdicts, float, int]:
+    """Let a tenant's units be screened while faults happen; return the verdicts, how long it took, and how many."""
+    await models.bring_stub(desk.stack, tenant, pause_ms=0, instances=1, batch=16)
+    book, began = Book(tenant), time.monotonic()
+    async with verdicts.watching(desk.stack) as reader:
+        reading = asyncio.create_task(book.read(reader))
+        wanted = await units.write(desk.stack, tenant, "same", FRAMES, desk.objects)
+        happened = await faults(desk, tenant, book)
+        async with asyncio.timeout(SETTLES_WITHIN_S):
+            await book.has(len(wanted))
+        seconds = time.monotonic() - began
+        await asyncio.sleep(TWICE_WITHIN_S)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    await models.unload(desk.stack, f"detector.{tenant}")
+    return book.verdicts, round(seconds, 1), happened
+
+
+def _compare(run: str, seconds: float, faults: int, calm: Verdicts, found: Verdicts) -> Compared:
+    frames = [one["frame_id"] for said in found.values() for one in said]
+    wanted = {one["frame_id"] for said in calm.values() for one in said}
+    other = 0
+    for partition, said in calm.items():
+        once = list({one["frame_id"]: one for one in reversed(found.get(partition, []))}.values())[::-1]
+        other += sum(mine != theirs for mine, theirs in zip(said, once, strict=False))
+    missing, twice = len(wanted - set(frames)), len(frames) - len(set(frames))
+    return Compared(run, len(wanted), seconds, faults, missing, twice, other)
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+async def _nothing(_desk: Desk, _tenant: str, _book: Book) -> int:
+    return 0
+
+
+async def _kill_again_and_again(kills: int, desk: Desk, _tenant: str, book: Book) -> int:
+    """Kill the worker so many times, each time some moments after it has given another verdict."""
+    dice = Random(1)
+    for killed in range(kills):
+        if len(book.frames) >= FRAMES:
+            return killed
+        await book.has(len(book.frames) + 1)
+        await asyncio.sleep(dice.uniform(*KILLED_AFTER_S))
+        desk.worker.kill()
+    return kills
+
+
+async def _triton_away(desk: Desk, tenant: str, book: Book) -> int:
+    """Kill the model server under load; a minute later it is started again, with the model."""
+    await book.has(1)
+    await asyncio.to_thread(local.kill, desk.stack.data, "triton")
+    await asyncio.to_thread(local.stop, desk.stack.data, "triton")
+    await asyncio.sleep(AWAY_S)
+    await asyncio.to_thread(local.start, desk.stack.data, "triton")
+    await models.bring_stub(desk.stack, tenant, pause_ms=0, instances=1, batch=16)
+    return 1
+
+
+async def _slow_s3(desk: Desk, _tenant: str, book: Book) -> int:
+    """Let every chunk of S3's answers wait, for a minute."""
+    await book.has(1)
+    desk.s3.be(Mode.SLOW)
+    await asyncio.sleep(AWAY_S)
+    desk.s3.be(Mode.PASS)
+    return 1

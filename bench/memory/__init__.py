@@ -1,0 +1,1 @@
+"""How soon a worker knows again what its partitions remember."""

@@ -1,0 +1,144 @@
+"""How far a worker's units are, and what they cost: told to whoever asks; nothing is decided by it."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+
+from prometheus_client import Counter, Histogram
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from roadloop_runtime.decode import Received
+from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.frames import FramesIngested
+from roadloop_schemas.models import ModelServing
+from screen.detections import Look
+from screen.handle import Seen, observe
+from screen.look import Eyes
+
+ENDED_AT_MOST = 100
+Clock = Callable[[], float]
+SECONDS = Histogram(
+    "roadloop_unit_seconds",
+    "From the first picture of a unit to its last answer.",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+MODEL_SECONDS = Counter("roadloop_model_seconds", "Spent waiting for answers of a model version.", ["model", "version"])
+FETCH_SECONDS = Counter("roadloop_fetch_seconds", "Spent waiting for pictures.")
+
+
+@dataclass
+class UnitProgress:
+    """One unit: of its `frames` so many pictures were `fetched`; models gave so many `answers`, one or more a frame.
+
+    `fetch_s` and `model_s` add up what single pictures and requests took: many are under way at once. `failure` says
+    why it has to be looked at again.
+    """
+
+    unit_id: str
+    tenant: str
+    vehicle: str
+    partition: int
+    offset: int
+    frames: int
+    began: float
+    fetched: int = 0
+    answers: int = 0
+    fetch_s: float = 0.0
+    model_s: float = 0.0
+    seconds: float = 0.0
+    failure: str = ""
+
+
+class Progress:
+    """The units that a worker looks at now, and the last ones that it has looked at."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._under_way: dict[int, UnitProgress] = {}
+        self._ended: deque[UnitProgress] = deque(maxlen=ENDED_AT_MOST)
+
+    @contextmanager
+    def of(self, unit: Received[FramesIngested]) -> Iterator[UnitProgress]:
+        """Follow a unit; one that is cancelled, because its partition moved on, is no more this worker's to tell of."""
+        body, tenant = unit.body, unit.envelope.tenant
+        where = (unit.partition, unit.offset, len(body.frames))
+        following = UnitProgress(body.unit_id, tenant, body.vehicle, *where, began=self._clock())
+        self._under_way[id(following)] = following
+        try:
+            yield following
+            self._end(following)
+        except Exception as error:
+            self._end(following, f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            del self._under_way[id(following)]
+
+    def watching(self, eyes: Eyes, unit: UnitProgress) -> Eyes:
+        """Return eyes that count what they do for a unit."""
+
+        async def fetch(reference: ObjectRef) -> bytes:
+            began = self._clock()
+            try:
+                picture = await eyes.fetch(reference)
+                unit.fetched += 1
+                return picture
+            finally:
+                took = self._clock() - began
+                unit.fetch_s += took
+                FETCH_SECONDS.inc(took)
+
+        async def detect(model: str, version: int, picture: bytes, **how: bool) -> Look:
+            began = self._clock()
+            try:
+                look = await eyes.detect(model, version, picture, **how)
+                unit.answers += 1
+                return look
+            finally:
+                took = self._clock() - began
+                unit.model_s += took
+                MODEL_SECONDS.labels(model, str(version)).inc(took)
+
+        return replace(eyes, fetch=fetch, detect=detect)
+
+    def told(self) -> dict[str, list[dict[str, object]]]:
+        """Return the units under way and the last ones that ended, the youngest first; seconds are rounded."""
+        now = self._clock()
+        going = [replace(unit, seconds=now - unit.began) for unit in self._under_way.values()]
+        return {"under_way": _told(going), "ended": _told(reversed(self._ended))}
+
+    def _end(self, unit: UnitProgress, failure: str = "") -> None:
+        unit.seconds, unit.failure = self._clock() - unit.began, failure[:300]
+        self._ended.append(unit)
+        if not failure:
+            SECONDS.observe(unit.seconds)
+
+
+async def observe_and_tell(
+    unit: Received[FramesIngested], *, serving: Callable[[str], ModelServing | None], eyes: Eyes, progress: Progress
+) -> Seen:
+    """Look at a unit (`handle.observe`), and let it be seen how far that is."""
+    with progress.of(unit) as following:
+        return await observe(unit, serving=serving, eyes=progress.watching(eyes, following))
+
+
+def units_app(progress: Progress, health: Starlette) -> Starlette:
+    """Serve `/v1/units` beside a worker's health."""
+
+    async def units(_: Request) -> JSONResponse:
+        return JSONResponse(progress.told())
+
+    return Starlette(routes=[Route("/v1/units", units), Mount("/", health)])
+
+
+def _told(units: Iterator[UnitProgress] | list[UnitProgress]) -> list[dict[str, object]]:
+    rounded = ("fetch_s", "model_s", "seconds")
+    shown = [asdict(unit) for unit in units]
+    for unit in shown:
+        del unit["began"]
+        unit |= {name: round(unit[name], 3) for name in rounded}
+    return shown

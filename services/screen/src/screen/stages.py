@@ -1,0 +1,71 @@
+"""How a new version comes to serve: as a shadow, then for a growing share of units, then for all. Pure."""
+
+from dataclasses import dataclass, replace
+
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.models import Candidate, RolloutStage
+
+FAILURES_AT_MOST = 0.01
+FAILURES_ALWAYS_ALLOWED = 2  # a server that is started again fails what it was just asked
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How carefully versions are tried.
+
+    `shadow` is the share of units at which a version looks, too, `shares` are those that it judges after that, one
+    after the other, and `frames` is how many it must have answered in each stage. After `patience_s` in a stage it
+    goes on with what it saw: a fleet may be asleep. Without stages a version serves at once.
+    """
+
+    shadow: float = 0.2
+    shares: tuple[float, ...] = (0.1, 0.5)
+    frames: int = 300
+    patience_s: float = 600.0
+
+    @property
+    def stages(self) -> tuple[tuple[RolloutStage, float], ...]:
+        """Return the stages in their order, each with its share of units."""
+        shadow = ((RolloutStage.SHADOW, self.shadow),) if self.shadow else ()
+        return (*shadow, *((RolloutStage.SHARED, share) for share in self.shares))
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many live frames a version has answered in a stage, and how many not; `why` it did not at first."""
+
+    answered: int = 0
+    failed: int = 0
+    why: str = ""
+
+    def after(self, verdict: FrameScreened, version: int) -> "Tally":
+        """Return the tally after one more verdict, of whatever version."""
+        shadow = verdict.shadow
+        if shadow is not None and shadow.version == version:
+            if shadow.failure:
+                return replace(self, failed=self.failed + 1, why=self.why or f"{shadow.failure} ({verdict.frame_id})")
+            return replace(self, answered=self.answered + 1)
+        judged = verdict.models is not None and verdict.models.version == version and verdict.score is not None
+        return replace(self, answered=self.answered + judged)
+
+    @property
+    def seen(self) -> int:
+        return self.answered + self.failed
+
+    @property
+    def fails(self) -> bool:
+        """Say whether the version failed on more frames than a good one does."""
+        return self.failed > max(FAILURES_ALWAYS_ALLOWED, FAILURES_AT_MOST * self.seen)
+
+
+def is_through(tally: Tally, plan: Plan, seconds: float) -> bool:
+    """Say whether a stage that began so many seconds ago has seen enough."""
+    return not tally.fails and (tally.seen >= plan.frames or seconds >= plan.patience_s)
+
+
+def next_stage(candidate: Candidate, plan: Plan) -> Candidate | None:
+    """Return a version in the stage after the one it is in; None where it is to serve."""
+    stages = plan.stages
+    now = (candidate.stage, candidate.share)
+    later = stages[stages.index(now) + 1 :] if now in stages else stages[:1]
+    return candidate.model_copy(update={"stage": later[0][0], "share": later[0][1]}) if later else None
