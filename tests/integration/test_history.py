@@ -155,6 +155,11 @@ async def test_each_verdict_is_there_once_though_its_writers_tidy_up_and_are_kil
     assert History(place).policies()[tenant, 1].keep_budget == POLICY.keep_budget
 
 
+async def test_many_may_open_a_history_at_once_that_is_not_there_yet(place: Place) -> None:
+    opened = await asyncio.gather(*(asyncio.to_thread(History, place) for _ in range(6)))
+    assert [history.offsets() for history in opened] == [{}] * 6
+
+
 async def test_every_version_of_a_policy_is_there_also_those_that_came_and_went(stack: Stack, place: Place) -> None:
     await admin.ensure_topics(stack.kafka_bootstrap)
     tenant, budgets = f"t{uuid.uuid4().hex[:8]}", {1: 0.1, 2: 0.2, 3: 0.3}
@@ -307,6 +312,9 @@ def test_small_files_become_one_and_nothing_of_them_is_lost(place: Place) -> Non
     again.append(one_row_each(2, first=30), {5: 32})
     with pytest.raises(Overtaken):
         history.append(one_row_each(1, first=30), {5: 31})  # a sink that does not know of it
+    assert len(history.files(5)[0]) == 2, "now it has seen the newer snapshot, and still has not read its offsets"
+    with pytest.raises(Overtaken):
+        history.append(one_row_each(1, first=30), {5: 31})
     tidy(again, NOW)
     assert read_offsets(again) == list(range(32)), "too few to be worth it"
 

@@ -84,7 +84,7 @@ async def keep(tail: Tail, history: History, heard: Heard, settings: HistorySett
                 await asyncio.to_thread(history.append, rows_of(records), reached)
             if clock() >= tidy_at:
                 tidy_at = clock() + min(SOON_S, settings.tidy_every_s)  # where somebody else writes meanwhile
-                await asyncio.to_thread(tidy, history, datetime.now(UTC))
+                await asyncio.to_thread(_tidy_apart, settings.place)
                 tidy_at = clock() + settings.tidy_every_s
         except (Overtaken, CommitStateUnknownException) as error:
             log.warning("history_read_anew", why=str(error))
@@ -93,6 +93,11 @@ async def keep(tail: Tail, history: History, heard: Heard, settings: HistorySett
         else:
             offsets = reached
             await tail.tell(offsets)
+
+
+def _tidy_apart(place: Place) -> None:
+    """Tidy up by tables of its own: the sink's stay where its offsets are."""
+    tidy(History(place), datetime.now(UTC))
 
 
 def rows_of(records: Sequence[Record]) -> list[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import stamina
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, TableAlreadyExistsError
@@ -19,6 +20,7 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import LongType
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from roadloop_schemas.policies import ScreenPolicy
 from screen.history_files import Stretch, in_order
@@ -57,27 +59,33 @@ class Place:
     s3_secret_key: str
 
 
+@stamina.retry(on=(IntegrityError, ProgrammingError), attempts=5)
+def _catalog_at(place: Place, namespace: str) -> SqlCatalog:
+    """Open the catalogue: it makes what it needs, and fails where somebody else makes that at the same time."""
+    settings = {
+        "uri": place.dsn.replace("postgresql://", "postgresql+psycopg2://", 1),
+        "warehouse": place.warehouse,
+        "s3.endpoint": place.s3_endpoint,
+        "s3.access-key-id": place.s3_access_key,
+        "s3.secret-access-key": place.s3_secret_key,
+        "s3.region": "us-east-1",
+    }
+    catalog = SqlCatalog("roadloop", **settings)
+    with suppress(NamespaceAlreadyExistsError):
+        catalog.create_namespace_if_not_exists(namespace)
+    return catalog
+
+
 class History:
     """The two tables; every call blocks."""
 
     def __init__(self, place: Place, namespace: str = NAMESPACE) -> None:
         self.namespace = namespace
-        self._catalog = SqlCatalog(
-            "roadloop",
-            **{
-                "uri": place.dsn.replace("postgresql://", "postgresql+psycopg2://", 1),
-                "warehouse": place.warehouse,
-                "s3.endpoint": place.s3_endpoint,
-                "s3.access-key-id": place.s3_access_key,
-                "s3.secret-access-key": place.s3_secret_key,
-                "s3.region": "us-east-1",
-            },
-        )
-        with suppress(NamespaceAlreadyExistsError):
-            self._catalog.create_namespace_if_not_exists(namespace)
+        self._catalog = _catalog_at(place, namespace)
         self.verdicts = self._table("verdicts", SCHEMA)
         self.policy_rows = self._table("policies", POLICIES)
         self._versions: set[tuple[str, int]] = set()
+        self._stands_on = self.verdicts.metadata.current_snapshot_id
         for table in (self.verdicts, self.policy_rows):
             self._keep_in_shape(table)
         if self.verdicts.spec().is_unpartitioned():
@@ -115,8 +123,12 @@ class History:
         self.verdicts.refresh()
 
     def offsets(self) -> dict[int, int]:
-        """Return the next offset of each partition, as of the newest snapshot; none where nothing was appended yet."""
+        """Return the next offset of each partition, as of the newest snapshot; none where nothing was appended yet.
+
+        What is appended from now on is appended to that snapshot.
+        """
         self.verdicts.refresh()
+        self._stands_on = self.verdicts.metadata.current_snapshot_id
         snapshot = self.verdicts.current_snapshot()
         if snapshot is None or snapshot.summary is None:
             return {}
@@ -128,12 +140,18 @@ class History:
         return json.dumps(self.offsets())
 
     def append(self, rows: Sequence[Mapping[str, Any]], offsets: Mapping[int, int]) -> None:
-        """Append rows with the offsets that they reach; raise Overtaken where the snapshot is not the one last read."""
+        """Append rows with the offsets that they reach; raise Overtaken where `offsets` is not of the newest snapshot.
+
+        The library would append to whatever snapshot it has seen last, also where somebody has only looked at files.
+        """
+        if self.verdicts.metadata.current_snapshot_id != self._stands_on:
+            raise Overtaken("the table has moved on since its offsets were read")
         table = pa.Table.from_pylist(list(rows), SCHEMA)
         try:
             self.verdicts.append(table, snapshot_properties={OFFSETS: json.dumps(offsets)})
         except CommitFailedException as error:
             raise Overtaken(str(error)) from error
+        self._stands_on = self.verdicts.metadata.current_snapshot_id
 
     def policies(self) -> dict[tuple[str, int], ScreenPolicy]:
         """Return every version of every tenant's policy."""
