@@ -252,7 +252,7 @@ def test_a_shadow_changes_no_verdict(
     ]
 
 
-UNIT, STAGE = 8, 150  # frames of a unit, units of a stage
+PARTITIONS, UNIT, STAGE = 6, 8, 150  # frames of a unit, units of a stage
 SERVES_4 = PAIR.model_copy(update={"version": 4, "previous_version": 3})
 BACK_TO_3 = PAIR.model_copy(update={"version": 3, "previous_version": 4})
 CAREFULLY = (
@@ -275,15 +275,19 @@ def looks(dice: Random) -> tuple[Judged, Judged]:
 
 @cache
 def kept_shares(seed: int, way: str) -> tuple[list[float], list[FrameScreened]]:
-    """Drive a version's whole way; return the share that is kept in each third of a stage, and all verdicts."""
-    dice, memory, told, number = Random(seed), Memory(), list[FrameScreened](), 0
+    """Drive a version's whole way on six partitions, each with a memory of its own.
+
+    Return the share that is kept in each third of a stage, and all verdicts.
+    """
+    dice, memories, told, number = Random(seed), [Memory()] * PARTITIONS, list[FrameScreened](), 0
     for serving in WAYS[way]:
-        for _ in range(STAGE):
+        for turn in range(STAGE):
             sent = unit(*(frame(number + at, dhash=dice.getrandbits(64)) for at in range(UNIT)))
             sent = sent._replace(body=sent.body.model_copy(update={"unit_id": f"u-{seed}-{number}"}))
             number += UNIT
             both = [looks(dice) for _ in range(UNIT)]
-            memory, outcome = decide(memory, _seen(sent, serving, both), {"acme": KEEP}, salt=SALT)
+            at = turn % PARTITIONS
+            memories[at], outcome = decide(memories[at], _seen(sent, serving, both), {"acme": KEEP}, salt=SALT)
             assert isinstance(outcome, Emit)
             told += [FrameScreened.model_validate_json(event.value or b"") for event in outcome.events]
     kept = [one.verdict is Verdict.KEPT for one in told]
@@ -313,7 +317,8 @@ def test_a_version_that_serves_at_once_meets_the_other_ones_threshold_and_makes_
 
 
 def test_a_rollback_restores_the_thresholds() -> None:
-    _, told = kept_shares(1, "carefully")
+    _, everywhere = kept_shares(1, "carefully")
+    told = [one for at, one in enumerate(everywhere) if at // UNIT % PARTITIONS == 0]
     of_3 = [one.threshold for one in told if one.models and one.models.version == 3 and one.score is not None]
     promoted = next(at for at, one in enumerate(told) if one.measures and one.measures.versions == (4, 3))
     back = next(at for at, one in enumerate(told) if one.measures and one.measures.versions == (3, 4))

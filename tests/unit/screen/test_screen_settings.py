@@ -38,9 +38,9 @@ def rollout(monkeypatch: pytest.MonkeyPatch, **said: str) -> RolloutSettings:
 @pytest.mark.parametrize(
     ("said", "plan"),
     [
-        pytest.param({}, Plan(0.2, (0.1, 0.5), 300, 600), id="by-default"),
-        pytest.param({"rollout_shares": "[0.05]", "rollout_shadow": "0"}, Plan(0, (0.05,), 300, 600), id="one-share"),
-        pytest.param({"rollout_patience_s": "0"}, Plan(0, (), 300, 600), id="at-once"),
+        pytest.param({}, Plan(0.2, (0.1, 0.5), 400, 600), id="by-default"),
+        pytest.param({"rollout_shares": "[0.05]", "rollout_shadow": "0"}, Plan(0, (0.05,), 400, 600), id="one-share"),
+        pytest.param({"rollout_patience_s": "0"}, Plan(0, (), 400, 600), id="at-once"),
     ],
 )
 def test_how_carefully_a_version_comes_to_serve(

@@ -18,6 +18,7 @@ SEGMENT = 50
 SEGMENTS = RING // SEGMENT + 1  # the newest is being filled
 EVERY = 25
 ENOUGH = 200
+ENOUGH_OF_TENANT = 50  # noisy, but what stands in for it is a guess, or another version's
 DEBT_AT_MOST = 200.0
 DEBT_OVER = 500.0
 MOVES_AT_LEAST = 0.002
@@ -39,8 +40,9 @@ class KeepRate(NamedTuple):
     """What a slice's controller remembers.
 
     `debt`: frames that the budget allowed and that were not kept. `recent`: of the last 150 frames, "1" for a kept one.
-    `threshold` is None until there are 200 scores. `scale` names what the scores were made by. `reach` are the scores
-    that the largest and the least share allowed to a slice reach, where it shares its tenant's threshold.
+    `threshold` is None until there are 200 scores, 50 of a tenant as a whole. `scale` names what the scores were made
+    by. `reach` are the scores that the largest and the least share allowed to a slice reach, where it shares its
+    tenant's threshold.
     """
 
     segments: tuple[Segment, ...] = (Segment(0),)
@@ -101,15 +103,18 @@ def _share_of_scored(state: KeepRate, budget: float, audit_share: float) -> floa
     return max(0.0, budget - audit_share) / max(1e-9, (1 - audit_share) * state.share)
 
 
-def after_score(state: KeepRate, score: float, *, budget: float, audit_share: float) -> KeepRate:
-    """Return the state after the score of one more frame; every 25 scores the threshold is looked at again."""
+def after_score(state: KeepRate, score: float, *, budget: float, audit_share: float, enough: int = ENOUGH) -> KeepRate:
+    """Return the state after the score of one more frame; every 25 scores the threshold is looked at again.
+
+    There is one from `enough` scores on.
+    """
     newest = state.segments[-1]
     newest = newest._replace(scores=(*newest.scores, score))
     segments = (*state.segments[:-1], newest)
     if len(newest.scores) == SEGMENT:
         segments = (*segments, Segment(newest.number + 1))[-SEGMENTS:]
     state = state._replace(segments=segments)
-    return _look_again(state, budget, audit_share) if len(newest.scores) % EVERY == 0 else state
+    return _look_again(state, budget, audit_share, enough) if len(newest.scores) % EVERY == 0 else state
 
 
 def reaching(state: KeepRate, allowed: tuple[float, float], audit_share: float) -> KeepRate:
@@ -146,9 +151,9 @@ def after_frame(
     return state
 
 
-def _look_again(state: KeepRate, budget: float, audit_share: float) -> KeepRate:
+def _look_again(state: KeepRate, budget: float, audit_share: float, enough: int = ENOUGH) -> KeepRate:
     """Move the threshold where that changes the rate by more than 0.2 points."""
-    if state.threshold is None and state.size < ENOUGH:
+    if state.threshold is None and state.size < enough:
         return state
     scores = np.asarray(state.scores)
     share = wanted_share(state, budget, audit_share)

@@ -15,7 +15,16 @@ from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen import frugal, gallery, scenery
 from screen.embedding import Vector
 from screen.gallery import NOTHING_KEPT, Gallery
-from screen.keep_rate import NOTHING_KNOWN, KeepRate, after_frame, after_score, on_scale, reaching
+from screen.keep_rate import (
+    ENOUGH,
+    ENOUGH_OF_TENANT,
+    NOTHING_KNOWN,
+    KeepRate,
+    after_frame,
+    after_score,
+    on_scale,
+    reaching,
+)
 from screen.rules import after_frame as rules_after_frame
 from screen.scenery import Scenery
 from screen.sharpness import NOTHING_USUAL, Sharpness, after
@@ -104,7 +113,8 @@ class Memory(NamedTuple):
         rate = self.rate(key, scale)
         audit_share, is_whole = policy.audit_share, "/*@" in key
         if ranked is not None:
-            rate = after_score(rate, ranked, budget=budget, audit_share=audit_share)
+            enough = ENOUGH_OF_TENANT if is_whole else ENOUGH
+            rate = after_score(rate, ranked, budget=budget, audit_share=audit_share, enough=enough)
         if policy.shared and ranked is not None:
             rate = reaching(rate, policy.slice_range or (0.0, 1.0), audit_share)
         alarmed = not (policy.shared and is_whole)

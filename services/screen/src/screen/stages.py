@@ -20,7 +20,7 @@ class Plan:
 
     shadow: float = 0.2
     shares: tuple[float, ...] = (0.1, 0.5)
-    frames: int = 300
+    frames: int = 400  # each of six partitions learns a threshold from 50
     patience_s: float = 600.0
 
     @property
