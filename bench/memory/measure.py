@@ -11,7 +11,6 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from aiokafka import ConsumerRecord
 
+from history.measure import NOW, POLICY, TENANT
 from loop.turns import Report
 from roadloop_local import stack as local
 from roadloop_runtime.decode import Received
@@ -31,7 +31,6 @@ from roadloop_schemas.cloudevents import Attributes
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
 from roadloop_schemas.models import DetectorCard, ModelServing
-from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box
 from screen.embedding import pack
 from screen.facts import Judged
@@ -41,17 +40,6 @@ from screen.memory_entries import TOPIC, rebuild, remember
 
 PARTITIONS, FRAMES, UNIT, VEHICLES, DIMENSIONS = 6, 1_000_000, 16, 20, 112
 LIMIT_S, SETTLED_S = 10.0, 60.0
-TENANT, NOW = "acme", datetime(2026, 3, 2, tzinfo=UTC)
-POLICY = ScreenPolicy(
-    version=1,
-    threshold=0.5,
-    controlled=True,
-    shared=True,
-    slice_range=(0.02, 0.7),
-    blur_ratio=0.15,
-    duplicate_distance=4,
-    duplicate_step=0.6,
-)
 SERVING = ModelServing(
     model=f"detector.{TENANT}",
     version=1,

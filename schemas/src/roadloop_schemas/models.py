@@ -129,6 +129,11 @@ class Candidate(EventBody):
     card: DetectorCard
     prelabels: PrelabelPolicy = PrelabelPolicy()
 
+    @property
+    def in_words(self) -> str:
+        """Say how it is tried on live frames."""
+        return f"{'looks at' if self.stage is RolloutStage.SHADOW else 'judges'} {self.share:.0%} of units"
+
 
 class ModelServing(EventBody):
     """The version that screening uses from now on. A refused release leaves the version before it serving."""

@@ -14,7 +14,7 @@ from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Event, Record
 from roadloop_schemas.cloudevents import Attributes, from_headers, to_headers
 from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.frames import FrameScreened, ModelPair, ShadowVerdict, SliceCounters, Verdict, VerdictReason
+from roadloop_schemas.frames import ModelPair, ShadowVerdict
 from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing, RolloutStage, ServingState
 from screen.detections import Look
 from screen.look import Fetch, RefusedByModel
@@ -22,6 +22,7 @@ from screen.repository import Instances
 from screen.rollout import Rollout, Tell
 from screen.stages import Plan
 from screen.triton import NotLoadable, Triton, is_fault_of_model
+from tests.unit.screen.verdicts import verdict
 
 MODEL = "detector.demo"
 CARD = DetectorCard(family="roadloop", classes=("car",), input_width=256, input_height=160)
@@ -52,29 +53,9 @@ def released(version: int, *, rollback: bool = False) -> Read:
     return Read(body.model_dump_json().encode())
 
 
-def verdict(shadow: ShadowVerdict | None, judged_by: int) -> Read:
-    body = FrameScreened(
-        frame_id="f-1",
-        unit_id="u-1",
-        upload_id="up-1",
-        vehicle="car-1",
-        drive="d-1",
-        object=ObjectRef(uri="s3://uploads/demo/1.jpg", sha256="0" * 64, size_bytes=1),
-        captured_at=NOW,
-        received_at=NOW,
-        width_px=640,
-        height_px=480,
-        verdict=Verdict.DROPPED,
-        reasons=(VerdictReason.BELOW_THRESHOLD,),
-        slice="clear/front",
-        policy_version=1,
-        threshold=0.5,
-        score=0.1,
-        counters=SliceCounters(seen=1, kept=0, dropped=1, quarantined=0),
-        models=ModelPair(name=MODEL, version=judged_by),
-        shadow=shadow,
-    )
-    return Read(body.model_dump_json().encode())
+def on_live_frame(shadow: ShadowVerdict | None, judged_by: int) -> Read:
+    said = verdict(models=ModelPair(name=MODEL, version=judged_by), shadow=shadow)
+    return Read(said.model_dump_json().encode())
 
 
 @dataclass
@@ -155,7 +136,7 @@ class Desk:
         """Tell of live frames that version 2 answered, and of some that it did not; then look."""
         for number in range(count + failing):
             shadow = ShadowVerdict(version=2, failure="no answer" if number >= count else "", score=0.5)
-            await self.rollout.take_verdict(verdict(shadow if judged_by != 2 else None, judged_by))
+            await self.rollout.take_verdict(on_live_frame(shadow if judged_by != 2 else None, judged_by))
         await self.rollout.look_once()
 
 

@@ -8,7 +8,7 @@ from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.outcome import Undecodable
 from roadloop_runtime.postgres import Connection, Pool
 from roadloop_runtime.records import Record
-from roadloop_schemas.models import Candidate, ModelServing, RolloutStage, ServingState
+from roadloop_schemas.models import ModelServing, ServingState
 from trainer_trigger.model_table import tenant_of
 from trainer_trigger.wake import wake
 
@@ -71,18 +71,12 @@ async def _set(connection: Connection, seen: Received[ModelServing]) -> None:
     body = seen.body
     if body.state is ServingState.SERVING:
         tried = body.candidate
-        on_trial = (tried.version, stage_in_words(tried)) if tried else (None, "")
+        on_trial = (tried.version, tried.in_words) if tried else (None, "")
         row = (body.model, body.version, body.serving_since, body.previous_version, *on_trial)
         await connection.execute(SERVES, *row)
     else:
         before = body.previous_version
         await connection.execute(REFUSED, body.model, before, body.serving_since, body.version, body.detail)
-
-
-def stage_in_words(candidate: Candidate) -> str:
-    """Say how a version is tried on live frames."""
-    does = "looks at" if candidate.stage is RolloutStage.SHADOW else "judges"
-    return f"{does} {candidate.share:.0%} of units"
 
 
 async def of_model(pool: Pool, model: str) -> Serving:

@@ -13,7 +13,7 @@ from roadloop_audit.commands import places_of
 from roadloop_audit.settled import audit_settled
 from roadloop_local.addresses import Stack
 from roadloop_schemas.frames import FrameScreened, VerdictReason
-from roadloop_schemas.models import ModelServing, RolloutStage, ServingState, TrainingChanged, TrainingState
+from roadloop_schemas.models import ModelServing, ServingState, TrainingChanged, TrainingState
 from roadloop_world.subscriber import duplicates_seen, read_topic
 
 # Kept or dropped whatever the score: these say nothing of the threshold.
@@ -74,10 +74,7 @@ async def stages(stack: Stack, model: str) -> list[Stage]:
 
 def _in_words(said: ModelServing) -> str:
     tried = said.candidate
-    if tried is None:
-        return f"version {said.version} serves"
-    does = "looks at" if tried.stage is RolloutStage.SHADOW else "judges"
-    return f"version {tried.version} {does} {tried.share:.0%} of units"
+    return f"version {said.version} serves" if tried is None else f"version {tried.version} {tried.in_words}"
 
 
 def rollout(told: Sequence[Stage], seen: Sequence[Told], tenant: str) -> list[dict[str, Any]]:
