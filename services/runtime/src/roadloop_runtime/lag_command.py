@@ -14,7 +14,7 @@ from rich.table import Table
 
 from roadloop_runtime.kafka.lag_read import Clients, connect, groups_of_broker, read_lags
 from roadloop_runtime.lag import TITLES, GroupLag, as_json, rows, sum_groups
-from roadloop_runtime.terminal import AsJson, Bootstrap, as_lines, as_table, one_line_errors
+from roadloop_runtime.terminal import AsJson, Bootstrap, as_table, one_line_errors, show_rows
 from roadloop_schemas.topics import topics
 
 NUMBERS = frozenset(TITLES[2:])
@@ -89,10 +89,7 @@ async def _chosen(clients: Clients, named: list[str] | None, every: bool) -> Map
 def _show(json_: bool) -> Show:
     if json_:
         return lambda sums: typer.echo(json.dumps(as_json(sums)))
-    console = Console()
-    if console.is_terminal:
-        return lambda sums: console.print(_table(sums))
-    return lambda sums: typer.echo(as_lines(TITLES, rows(sums)))
+    return lambda sums: show_rows(TITLES, rows(sums), NUMBERS)
 
 
 def _table(sums: Sequence[GroupLag]) -> Table:

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from roadloop_runtime.letter_text import SHOWN_BYTES, describe
 from roadloop_runtime.letters import Choice, Count, Fate, Letter, as_sent, counts_as_json
 from roadloop_runtime.letters_read import NoSuchLetter, count_letters, find_letter
 from roadloop_runtime.letters_replay import rehearse, replay
-from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, as_lines, as_table, one_line_errors, printable
+from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable, show_rows
 from roadloop_schemas.cloudevents import rfc3339
 
 TITLES = ("topic", "reason", "letters", "replayed", "first", "last")
@@ -36,13 +35,10 @@ def list_letters(kafka: Bootstrap, json_: AsJson = False) -> None:
     """Count the dead letters of every topic by reason."""
     with one_line_errors(kafka):
         counts = asyncio.run(count_letters(kafka))
-    console = Console()
     if json_:
         typer.echo(json.dumps(counts_as_json(counts)))
-    elif console.is_terminal:
-        console.print(as_table(TITLES, _rows(counts), NUMBERS))
     else:
-        typer.echo(as_lines(TITLES, _rows(counts)))
+        show_rows(TITLES, _rows(counts), NUMBERS)
 
 
 def _rows(counts: Sequence[Count]) -> list[tuple[str, ...]]:

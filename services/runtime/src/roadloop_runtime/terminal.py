@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn, TypeVar
 
 import asyncpg
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -94,6 +95,15 @@ def as_table(titles: Sequence[str], rows: Rows, numbers: frozenset[str]) -> Tabl
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
+
+
+def show_rows(titles: Sequence[str], rows: Rows, numbers: frozenset[str]) -> None:
+    """Print rows: a table for a person, lines with tabs for a program."""
+    console = Console()
+    if console.is_terminal:
+        console.print(as_table(titles, rows, numbers))
+    else:
+        typer.echo(as_lines(titles, rows))
 
 
 def as_lines(titles: Sequence[str], rows: Rows) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import httpx
@@ -11,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from roadloop_runtime.terminal import AsJson, Refused, as_lines, as_table, one_line_refusals
+from roadloop_runtime.terminal import AsJson, Refused, as_table, one_line_refusals, show_rows
 
 TITLES = (
     *("worker", "unit", "tenant", "vehicle", "partition", "offset", "state"),
@@ -33,7 +34,7 @@ def units(
     as_json: AsJson = False,
 ) -> None:
     """Show which units workers look at now and how far they are, and what the last ones cost."""
-    with one_line_refusals():
+    with one_line_refusals(), suppress(KeyboardInterrupt):
         workers = worker or ([f"http://{health_host}:{health_port}"] if health_port else [])
         if not workers:
             raise Refused(
@@ -72,13 +73,10 @@ async def _ask(client: httpx.AsyncClient, worker: str) -> Any:
 
 def show(found: Found, last: int, as_json: bool) -> None:
     """Print what was found: a table for a person, lines with tabs or JSON for a program."""
-    console = Console()
     if as_json:
         typer.echo(json.dumps(found))
-    elif console.is_terminal:
-        console.print(as_table(TITLES, rows(found, last), NUMBERS))
     else:
-        typer.echo(as_lines(TITLES, rows(found, last)))
+        show_rows(TITLES, rows(found, last), NUMBERS)
 
 
 def rows(found: Found, last: int) -> list[tuple[str, ...]]:

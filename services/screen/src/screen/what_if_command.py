@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from roadloop_runtime.kafka.admin import topics_of
 from roadloop_runtime.kafka.reader import each_record
 from roadloop_runtime.records import Record
-from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, as_lines, as_table, one_line_errors
+from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors, show_rows
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
@@ -74,11 +74,7 @@ def command(
 
 def show(answer: Answer) -> None:
     """Print the answer: a table for a person, lines with tabs for a program."""
-    console = Console()
-    if console.is_terminal:
-        console.print(as_table(TITLES, rows_of(answer), frozenset(TITLES[1:])))
-    else:
-        typer.echo(as_lines(TITLES, rows_of(answer)))
+    show_rows(TITLES, rows_of(answer), frozenset(TITLES[1:]))
     typer.echo(remarks(answer))
 
 
