@@ -17,6 +17,7 @@ from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import ModelPair, ShadowVerdict
 from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing, RolloutStage, ServingState
 from screen.detections import Look
+from screen.loading import Loading
 from screen.look import Fetch, RefusedByModel
 from screen.repository import Instances
 from screen.rollout import Rollout, Tell
@@ -113,8 +114,8 @@ class Desk:
         self.rollout = self._start(fetch, tell)
 
     def _start(self, fetch: Fetch, tell: Tell) -> Rollout:
-        server = cast("Triton", self.server)
-        return Rollout(fetch, server, self.folder, tell, Instances(), plan=self.plan, clock=lambda: self.now)
+        loading = Loading(fetch, cast("Triton", self.server), self.folder, Instances())
+        return Rollout(loading, tell, plan=self.plan, clock=lambda: self.now)
 
     @property
     def said(self) -> list[tuple[int, ServingState]]:

@@ -5,14 +5,12 @@ load, or fails on live frames, leaves the version before it serving. A rollback 
 """
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import structlog
 
@@ -21,27 +19,25 @@ from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import Follower, read_partition
 from roadloop_runtime.kafka.tail import open_tail
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectRefused, open_store
+from roadloop_runtime.objects import open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, ServingState
 from roadloop_schemas.topics import topics
-from screen import canary, repository
 from screen.candidate import versions
-from screen.look import Fetch, RefusedByModel
+from screen.loading import NOT_LOADABLE, Loading
 from screen.repository import Instances
 from screen.serving_told import SERVING, on_trial, served, told
 from screen.settings import RolloutSettings
 from screen.stages import Plan, Tally, is_through, next_stage
-from screen.triton import NotLoadable, Triton
+from screen.triton import Triton
 
 log = structlog.get_logger()
 RELEASED, VERDICTS = "models.released.v1", "frames.screened.v1"
 LOOK_AFTER_S = 2.0
 HEALED_AT_MOST = 3
-NOT_LOADABLE = (NotLoadable, RefusedByModel, ObjectMissing, ObjectChanged, ObjectRefused, ValueError)
 Tell = Callable[[Sequence[Event]], Awaitable[None]]  # all or none
 
 
@@ -55,23 +51,17 @@ class Trial:
 
 
 class Rollout:
-    """Desired state (releases), told state (serving events) and one hand on the model server."""
+    """Desired state (releases), told state (serving events), and the hand on the model server."""
 
     def __init__(
         self,
-        fetch: Fetch,
-        triton: Triton,
-        folder: Path,
+        loading: Loading,
         tell: Tell,
-        instances: Instances,
         *,
         plan: Plan,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._instances = instances
-        self._fetch = fetch
-        self._triton = triton
-        self._folder = folder
+        self._loading = loading
         self._publish = tell
         self._plan = plan
         self._clock = clock
@@ -79,7 +69,6 @@ class Rollout:
         self._serving: dict[str, ModelServing] = {}
         self._trials: dict[str, Trial] = {}
         self._refused: set[str] = set()
-        self._epoch = 0
         self.looked = asyncio.Event()
         self.trying = asyncio.Event()
 
@@ -128,7 +117,7 @@ class Rollout:
 
     async def _look_at(self, release: ModelReleased, tenant: str) -> None:
         serving = self._serving.get(release.model)
-        answers = serving is None or await self._answers(release.model, serving.version)
+        answers = serving is None or await self._loading.answers(release.model, serving.version)
         if serving is not None and not answers:
             await self._heal_serving(release, tenant, serving)
             serving = self._serving[release.model]
@@ -138,13 +127,6 @@ class Rollout:
                 await self._try_on(release, tenant, candidate)
         elif release.release_id not in self._refused and (serving is None or serving.release_id != release.release_id):
             await self._bring_up(release, tenant)
-
-    async def _answers(self, model: str, version: int) -> bool:
-        try:
-            await self._triton.detect(model, version, canary.PICTURE)
-        except (Transient, RefusedByModel):
-            return False
-        return True
 
     async def _heal_serving(self, release: ModelReleased, tenant: str, serving: ModelServing) -> None:
         """Load what serves once more; a version on its way that stands in the way of that is refused."""
@@ -160,7 +142,7 @@ class Rollout:
         It was told, so what never will load needs a person. A server that is away is asked again later.
         """
         try:
-            await self._load(release, version, without)
+            await self._loading.load(release, version, self._known(release.model) - {without})
         except Transient as error:
             log.warning("rollout_waits", model=release.model, version=version, error=str(error))
         except NOT_LOADABLE as error:
@@ -173,7 +155,7 @@ class Rollout:
         before = self._serving.get(release.model)
         replaced = before.candidate.version if before and before.candidate else None
         try:
-            await self._load(release, release.version, None if replaced == release.version else replaced)
+            await self._loading.load(release, release.version, self._known(release.model) - {replaced})
         except Transient as error:
             log.warning("rollout_waits", model=release.model, version=release.version, error=str(error))
         except NOT_LOADABLE as error:
@@ -188,7 +170,7 @@ class Rollout:
     async def _try_on(self, release: ModelReleased, tenant: str, candidate: Candidate) -> None:
         """Move a version on its way to its next stage, or refuse it, by what it made of live frames."""
         trial = self._trials[release.model]
-        if not await self._answers(release.model, candidate.version):
+        if not await self._loading.answers(release.model, candidate.version):
             await self._try_again(release, tenant, trial)
         elif trial.tally.fails:
             found = f"{trial.tally.failed} of {trial.tally.seen} live frames that others judged"
@@ -210,20 +192,10 @@ class Rollout:
         else:
             await self._tell_stage(self._serving[release.model], further, tenant)
 
-    async def _load(self, release: ModelReleased, version: int, without: int | None = None) -> None:
-        """Put the version into the repository, load it beside the one before, and ask it a real question."""
-        if version == release.version and not repository.holds(self._folder, release.model, version):
-            weights = await self._fetch(release.weights)
-            await asyncio.to_thread(repository.publish, self._folder, release, weights)
-        if not await self._triton.is_live():
-            raise Transient("triton", "the model server is not live")
-        self._epoch += 1
-        serving = self._serving.get(release.model)
-        beside = {version, *(versions(serving) if serving else ())} - {without}
-        held = [v for v in sorted(beside) if repository.holds(self._folder, release.model, v)]
-        config = repository.config(release.model, held, self._epoch, self._instances)
-        await self._triton.load(release.model, json.dumps(config))
-        await self._triton.detect(release.model, version, canary.PICTURE)
+    def _known(self, model: str) -> set[int]:
+        """Return the versions of a model that are in use."""
+        serving = self._serving.get(model)
+        return set(versions(serving)) if serving else set()
 
     def _second(self, release: ModelReleased) -> ModelServing | None:
         return self._serving.get(release.second_model) if release.second_model else None
@@ -286,7 +258,8 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
         await writer.transact(said, {}, "")
 
     instances = Instances(settings.model_instances, settings.model_kind)
-    rollout = Rollout(store.fetch, triton, settings.model_repository, tell, instances, plan=settings.plan)
+    loading = Loading(store.fetch, triton, settings.model_repository, instances)
+    rollout = Rollout(loading, tell, plan=settings.plan)
     rollout.recall(list(await read_partition(settings.kafka_bootstrap, Partition(SERVING, 0))))
     follower = Follower(settings.kafka_bootstrap, RELEASED, rollout.take)
     try:
