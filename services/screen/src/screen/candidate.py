@@ -1,9 +1,11 @@
 """A version that is on its way to serving: which units try it, and as what it judges them. Pure."""
 
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from roadloop_schemas.frames import ModelPair
-from roadloop_schemas.models import Candidate, ModelServing
+from roadloop_schemas.models import Candidate, ModelServing, PrelabelPolicy
+from screen.where import eye_of
 
 
 def drawn(serving: ModelServing, unit_id: str) -> Candidate | None:
@@ -35,6 +37,30 @@ def _pair(model: str, said: ModelServing | Candidate) -> ModelPair:
         second_name=said.second_model if said.second_version is not None else None,
         second_version=said.second_version,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """Who judges a unit's frames, by whose eye they are compared, and which versions' thresholds are remembered.
+
+    `versions` begin with the one that judges. `tried` is the pair that is on its way, if any.
+    """
+
+    models: ModelPair
+    eye: str
+    versions: tuple[int, ...]
+    prelabels: PrelabelPolicy
+    tried: ModelPair | None
+
+
+def judges(serving: ModelServing, by_candidate: bool) -> Judges:
+    """Return who judges a unit: what serves, or the version on its way, where the unit was drawn for it."""
+    tried, candidate = candidate_pair(serving), serving.candidate
+    models, prelabels = serving_pair(serving), serving.prelabels
+    eye = eye_of(models)
+    if by_candidate and tried is not None and candidate is not None:
+        models, prelabels = tried, candidate.prelabels
+    return Judges(models, eye, first(models.version, versions(serving)), prelabels, tried)
 
 
 def versions(serving: ModelServing) -> tuple[int, ...]:

@@ -8,9 +8,9 @@ from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Transient
 from roadloop_runtime.records import Event
 from roadloop_schemas.frames import FramesIngested, IngestedFrame, ModelPair, ShadowVerdict, Verdict, VerdictReason
-from roadloop_schemas.models import ModelServing, PrelabelPolicy, RolloutStage
+from roadloop_schemas.models import ModelServing, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
-from screen.candidate import candidate_pair, drawn, first, serving_pair, versions
+from screen.candidate import Judges, candidate_pair, drawn, judges, serving_pair
 from screen.describe import describe
 from screen.facts import PERHAPS_THERE, Facts, Judged, Unjudged, facts_of, objects_in, parts_of
 from screen.judge import judge, judge_as_shadow
@@ -40,21 +40,6 @@ class Seen:
     frames: Looks = ()
     candidate: Looks = ()
     by_candidate: bool = False
-
-    @property
-    def models(self) -> ModelPair:
-        """Return the models whose `frames` these are."""
-        if self.serving is None:
-            raise ValueError("a unit that nobody looked at has no models")
-        judge = candidate_pair(self.serving) if self.by_candidate else None
-        return judge or serving_pair(self.serving)
-
-    @property
-    def prelabels(self) -> PrelabelPolicy:
-        """Return what annotators are to see, as the release of the version that judges says it."""
-        candidate = self.serving.candidate if self.serving and self.by_candidate else None
-        judge = candidate or self.serving
-        return judge.prelabels if judge else PrelabelPolicy()
 
 
 async def observe(unit: Received[FramesIngested], *, serving: Callable[[str], ModelServing | None], eyes: Eyes) -> Seen:
@@ -99,13 +84,13 @@ def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tu
 
     `salt` is the audit's.
     """
-    serving = seen.serving
-    if serving is None:
+    if seen.serving is None:
         return memory, _no_model(seen.unit.envelope.tenant)
+    who = judges(seen.serving, seen.by_candidate)
     policy = policies.get(seen.unit.envelope.tenant, DEFAULT_POLICY)
     events: list[Event] = []
     for at in range(len(seen.frames)):
-        memory, said = _screen(memory, seen, serving, at, policy, salt=salt)
+        memory, said = _screen(memory, seen, who, at, policy, salt=salt)
         events.append(said)
     return memory, Emit(tuple(events))
 
@@ -121,20 +106,18 @@ def _no_model(tenant: str) -> DeadLetter:
 
 
 def _screen(
-    memory: Memory, seen: Seen, serving: ModelServing, at: int, policy: ScreenPolicy, *, salt: bytes
+    memory: Memory, seen: Seen, who: Judges, at: int, policy: ScreenPolicy, *, salt: bytes
 ) -> tuple[Memory, Event]:
     frame, found = seen.unit.body.frames[at], seen.frames[at]
     body = seen.unit.body
     tenant = seen.unit.envelope.tenant
-    models, eye = seen.models, eye_of(serving_pair(serving))
-    known = first(models.version, versions(serving))
-    where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, eye, known)
-    embedding = found.embedding if isinstance(found, Judged) and eye_of(models) == eye else b""
+    where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, who.eye, who.versions)
+    embedding = found.embedding if isinstance(found, Judged) and eye_of(who.models) == who.eye else b""
     boxes = found.boxes if isinstance(found, Judged) else ()
     scene = scene_of(memory, where, embedding)
     lot = draw(frame.frame_id, salt)
     facts = facts_of(memory, frame, where, seen.frames, at, policy=policy, scene=scene, lot=lot)
-    memory, shadow = _shadow(memory, seen, at, facts, policy=policy, scene=scene)
+    memory, shadow = _shadow(memory, seen, who, at, facts, policy=policy, scene=scene)
     budget = budget_state(memory, where, policy)
     memory, ruling, limits = judge(memory, facts, policy)
     memory = memory.look(where.tenant, where.slice_key, where.eye, embedding)
@@ -148,31 +131,29 @@ def _screen(
         ruling,
         policy,
         facts=facts,
-        models=models,
+        models=who.models,
         limits=limits,
         budget=budget,
         counters=memory.slices[where.slice_key],
         boxes=boxes,
         embedding=embedding,
         shadow=shadow,
-        prelabels=seen.prelabels,
+        prelabels=who.prelabels,
     )
 
 
 def _shadow(
-    memory: Memory, seen: Seen, at: int, facts: Facts, *, policy: ScreenPolicy, scene: Scene
+    memory: Memory, seen: Seen, who: Judges, at: int, facts: Facts, *, policy: ScreenPolicy, scene: Scene
 ) -> tuple[Memory, ShadowVerdict | None]:
     """Return what a version on its way would have made of a frame that the serving one has judged."""
-    candidate = seen.serving and seen.serving.candidate
-    if not seen.candidate or not candidate or facts.unjudged is not None or seen.candidate[at] is NOT_TRIED:
+    if not seen.candidate or who.tried is None or facts.unjudged is not None or seen.candidate[at] is NOT_TRIED:
         return memory, None
-    found = seen.candidate[at]
+    found, version = seen.candidate[at], who.tried.version
     if isinstance(found, Unjudged):
-        return memory, ShadowVerdict(version=candidate.version, failure=found.detail or found.reason)
-    pair = candidate_pair(seen.serving) if seen.serving else None
-    alike = pair is not None and eye_of(pair) == facts.where.eye  # else it will judge without the picture as a whole
+        return memory, ShadowVerdict(version=version, failure=found.detail or found.reason)
+    alike = eye_of(who.tried) == who.eye  # else it will judge without the picture as a whole
     scene, cosine = (scene, facts.nearest_cosine) if alike else (Scene(), None)
     parts = parts_of(found, seen.candidate, at, policy=policy, scene=scene, cosine=cosine)
-    memory, ruling = judge_as_shadow(memory, facts, candidate.version, parts, policy)
+    memory, ruling = judge_as_shadow(memory, facts, version, parts, policy)
     kept = ruling.verdict is Verdict.KEPT
-    return memory, ShadowVerdict(version=candidate.version, kept=kept, score=ruling.score, score_parts=parts)
+    return memory, ShadowVerdict(version=version, kept=kept, score=ruling.score, score_parts=parts)
