@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 import async_solipsism
@@ -108,6 +109,7 @@ class SimulatedLoop(async_solipsism.EventLoop):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         SimulatedTask.created = 0
+        self._selector.select = partial(_let_time_pass, self._selector.clock)
         self.set_task_factory(_new_task)
         self.set_exception_handler(lambda _loop, _context: None)
 
@@ -126,6 +128,15 @@ class SimulatedLoop(async_solipsism.EventLoop):  # type: ignore[misc]
         if process is None:
             return super().call_at(when, callback, *args, context=context)
         return super().call_at(when, process.step, callback, args, context, context=context)
+
+
+def _let_time_pass(clock: Any, wait_s: float | None = None) -> tuple[()]:
+    """Stand in for a selector that looks through its sockets each turn: here are none."""
+    if wait_s is None:
+        raise async_solipsism.SleepForeverError("nothing is left that could ever run")
+    if wait_s > 0:
+        clock.advance(wait_s)
+    return ()
 
 
 def _new_task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any) -> SimulatedTask:
