@@ -5,7 +5,7 @@ that differs from arm to arm; the rest is asked of the product once per stream.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def above(known: Sequence[Known], scores: Scores, threshold: float, policy: Scre
     memory, kept = Memory(), np.zeros(len(known), bool)
     for place in np.flatnonzero(scores >= threshold).tolist():
         one = known[place]
-        facts = replace(_after_kept(memory, one), parts={"given": 1.0})
+        facts = _after_kept(memory, one)._replace(parts={"given": 1.0})
         kept[place] = rule(facts, fixed, Standing(1.0, one.usual)).verdict is Verdict.KEPT
         if kept[place]:
             memory = _keep(memory, one)
@@ -109,8 +109,7 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
     cosine = None if known.scene.direction is None else gallery.nearest(kept, where.eye, known.scene.direction)
     others = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
     apart = step(known.spread, where.eye, known.embedding, others)
-    return replace(
-        known.facts,
+    return known.facts._replace(
         nearest_bits=None if nearest is None else nearest[0],
         nearest_step=None if apart is None or not known.stride else round(apart / known.stride, 4),
         nearest_cosine=cosine,

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from roadloop_runtime.records import Event
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import SliceCounters, Verdict
+from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.embedding import pack
-from screen.memory import KEPT_PER_CAMERA, KeptFrame, Memory
+from screen.memory import KEPT_PER_CAMERA, Counters, KeptFrame, Memory
 from screen.memory_entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
 from screen.scenery import FIXED_AFTER, direction
 from screen.where import rate_key
@@ -61,17 +61,17 @@ batches = st.lists(st.lists(counted | kept | pictured | ruled | looked | turned,
 def take(memory: Memory, batch: list[Step]) -> Memory:
     for key, what in batch:
         if isinstance(what, Verdict):
-            memory = memory.tally(key, what)
+            memory = memory._replace(slices=memory.tallied(key, what))
         elif isinstance(what, bool):
-            memory = memory.resound(key, "d-1", what)
+            memory = memory._replace(echoes=memory.resounding(key, "d-1", what))
         elif isinstance(what, str):
             memory = memory.keep(key, KeptFrame(what, (("car", len(memory.kept)),)))
         elif isinstance(what, tuple):
-            memory = memory.allow(key, RULES, what)
+            memory = memory._replace(allowances=memory.allowed(key, RULES, what))
         elif isinstance(what, bytes):
             memory = memory.look(key, f"{key}/rain/front", "second.acme/1", what)
         else:
-            memory = memory.see(key, what, 0.15)
+            memory = memory._replace(sharpness=memory.usual_after(key, what, 0.15))
     return memory
 
 
@@ -109,7 +109,7 @@ def test_a_batch_writes_each_key_once_and_nothing_that_did_not_change(steps: lis
 @given(st.lists(st.sampled_from(Verdict), max_size=30))
 def test_counters_add_up(verdicts: list[Verdict]) -> None:
     memory = take(Memory(), [("acme/rain/front", verdict) for verdict in verdicts])
-    found = memory.slices.get("acme/rain/front", SliceCounters(seen=0, kept=0, dropped=0, quarantined=0))
+    found = memory.slices.get("acme/rain/front", Counters())
     assert found.seen == len(verdicts) == found.kept + found.dropped + found.quarantined
     assert found.kept == verdicts.count(Verdict.KEPT)
 
@@ -146,7 +146,8 @@ def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_r
             key, score = dice.choice(("acme/rain/front@1", "acme/*@1")), round(dice.random(), 6)
             kept = dice.random() < (0.6 if 60 < batch < 80 else 0.1)
             ranked = None if dice.random() < 0.3 else score
-            memory = memory.control(key, ranked, kept, budget=0.1, policy=SHARED if batch > 40 else ALONE, scale="")
+            policy = SHARED if batch > 40 else ALONE
+            memory = memory._replace(rates=memory.controlled({key: 0.1}, ranked, kept, policy=policy, scale=""))
         for event in remember(3, before, memory):
             newest[event.key] = event
         assert rebuild(written(list(newest.values()))) == memory
@@ -165,7 +166,8 @@ def test_keep_rates_of_versions_that_come_and_go_are_rebuilt_and_the_topic_forge
             for _ in range(dice.randint(1, 150)):
                 key = rate_key(dice.choice(("acme/rain/front", "acme/*")), dice.choice(versions))
                 kept = dice.random() < 0.1
-                memory = memory.control(key, dice.random(), kept, budget=0.1, policy=ALONE, scale="")
+                rates = memory.controlled({key: 0.1}, dice.random(), kept, policy=ALONE, scale="")
+                memory = memory._replace(rates=rates)
         changed = list(remember(3, before, memory))
         log += changed
         newest |= {event.key: event for event in changed}
@@ -191,12 +193,15 @@ def test_kept_scenes_are_rebuilt_from_compacted_entries_through_full_walls_and_o
 
 
 def test_what_was_kept_of_a_drive_fades_and_ends_with_it() -> None:
-    memory = Memory().resound("acme/car-1/front", "d-1", True)
+    def heard(memory: Memory, kept: bool) -> Memory:
+        return memory._replace(echoes=memory.resounding("acme/car-1/front", "d-1", kept))
+
+    memory = heard(Memory(), True)
     assert memory.echo("acme/car-1/front", "d-1") == 1.0
     for _ in range(6):
-        memory = memory.resound("acme/car-1/front", "d-1", False)
+        memory = heard(memory, False)
     assert memory.echo("acme/car-1/front", "d-1") == pytest.approx(0.3679, abs=1e-4)
-    assert memory.resound("acme/car-1/front", "d-1", True).echo("acme/car-1/front", "d-1") > 1.3
+    assert heard(memory, True).echo("acme/car-1/front", "d-1") > 1.3
     assert memory.echo("acme/car-1/front", "d-2") == 0.0
     assert memory.echo("acme/car-2/front", "d-1") == 0.0
 

@@ -94,7 +94,8 @@ def records(frames: int, seed: int = 1, *, rolled: bool = True) -> Iterator[Cons
 
 
 def rows(frames: int = 2_400, seed: int = 1, *, rolled: bool = True) -> list[Mapping[str, Any]]:
-    return [row_of(record) for record in records(frames, seed, rolled=rolled)]
+    found = (row_of(record) for record in records(frames, seed, rolled=rolled))
+    return [row | {"received_at": round(row["received_at"].timestamp() * 1e6)} for row in found]
 
 
 ROWS = rows()

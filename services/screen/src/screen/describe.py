@@ -14,7 +14,6 @@ from roadloop_schemas.frames import (
     IngestedFrame,
     ModelPair,
     ShadowVerdict,
-    SliceCounters,
     Verdict,
     VerdictReason,
 )
@@ -24,6 +23,7 @@ from screen.detections import Box
 from screen.embedding import as_text
 from screen.facts import Facts
 from screen.limits import Limits
+from screen.memory import Counters
 from screen.verdict import Ruling
 
 PRELABELS_AT_MOST = 100
@@ -40,7 +40,7 @@ def describe(
     models: ModelPair,
     limits: Limits,
     budget: BudgetState | None,
-    counters: SliceCounters,
+    counters: Counters,
     boxes: tuple[Box, ...],
     embedding: bytes,
     shadow: ShadowVerdict | None,
@@ -48,7 +48,7 @@ def describe(
 ) -> Event:
     """Return the event that tells a ruling; a kept frame's boxes travel with it, and an audited one's embedding."""
     said = _frame(unit, frame) | _ruling(ruling, policy, limits, budget)
-    said |= {"models": models, "counters": counters, "measures": _measures(facts, ruling), "shadow": shadow}
+    said |= {"models": models, "counters": counters._asdict(), "measures": _measures(facts, ruling), "shadow": shadow}
     if ruling.verdict is Verdict.KEPT:
         said |= {"detections": _shown(boxes), "prelabel_from": prelabels.min_score}
         said["embedding"] = as_text(embedding) if ruling.audit else ""

@@ -1,6 +1,7 @@
 """A verdict as a row of history, and back to the facts it was decided from. Pure."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -103,9 +104,8 @@ def facts_of_row(row: Mapping[str, Any]) -> Facts | None:
     """Return the facts that a row was decided from; None where it is from before verdicts carried them."""
     if row["lot"] is None:
         return None
-    condition, _, camera = row["slice"].partition("/")
     versions = tuple(row["versions"] or BEFORE_VERSIONS)
-    where = Where(row["tenant"], row["vehicle"], camera, Condition(condition), row["drive"], versions=versions)
+    where = _where(row["tenant"], row["vehicle"], row["slice"], row["drive"], versions)
     unjudged = Unjudged(VerdictReason(row["reasons"][0]), row["detail"]) if row["score"] is None else None
     return Facts(
         row["frame_id"],
@@ -123,3 +123,10 @@ def facts_of_row(row: Mapping[str, Any]) -> Facts | None:
         matched=tuple(row["matched"]),
         unjudged=unjudged,
     )
+
+
+@lru_cache(maxsize=1_000)
+def _where(tenant: str, vehicle: str, slice_name: str, drive: str, versions: tuple[int, ...]) -> Where:
+    """Return where a row's frame belongs; neighbours in history mostly belong together."""
+    condition, _, camera = slice_name.partition("/")
+    return Where(tenant, vehicle, camera, Condition(condition), drive, versions=versions)

@@ -180,14 +180,15 @@ class History:
     def rows(self, partition: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Return a partition's rows in the order of their offsets, one file in memory at a time.
 
-        Files whose offsets overlap are in memory together.
+        Files whose offsets overlap are in memory together. Times are in us since 1970, UTC: to make a datetime of each
+        takes as long as all the other columns.
         """
         tasks, files = self.files(partition)
         scan = self.verdicts.scan(EqualTo(term="partition", value=partition), selected_fields=("offset", *columns))
         reader = ArrowScan(self.verdicts.metadata, self.verdicts.io, scan.projection(), scan.row_filter)
         for stretch in in_order(files):
             table = reader.to_table([tasks[place] for place in stretch.files]).sort_by("offset")
-            names, held = table.column_names, [column.to_pylist() for column in table.columns]
+            names, held = table.column_names, [_values(column) for column in table.columns]
             for values in zip(*held, strict=True):
                 yield dict(zip(names, values, strict=True))
 
@@ -197,6 +198,11 @@ class History:
         tasks = list(self.verdicts.scan(EqualTo(term="partition", value=partition)).plan_files())
         offset_id = self.verdicts.schema().find_field("offset").field_id
         return tasks, [_stretch(place, task, offset_id) for place, task in enumerate(tasks)]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    values: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+    return values
 
 
 def _stretch(place: int, task: FileScanTask, offset_id: int) -> Stretch:

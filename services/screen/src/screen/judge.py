@@ -20,12 +20,15 @@ def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, R
     where = facts.where
     memory = memory.only(where.tenant, where.versions)
     ruling, limits = _rule(memory, facts, policy)
-    memory = memory.tally(where.slice_key, ruling.verdict)
-    memory = memory.see(where.camera_key, facts.laplacian_variance, policy.blur_ratio)
-    memory = memory.resound(where.camera_key, where.drive, ruling.verdict is Verdict.KEPT)
-    memory = memory.allow(where.tenant, policy.rules, ruling.rules)
     kept = ruling.verdict is Verdict.KEPT
-    return _control(memory, where, ruling.ranked, kept, policy=policy, scale=limits.scale), ruling, limits
+    memory = memory._replace(
+        slices=memory.tallied(where.slice_key, ruling.verdict),
+        sharpness=memory.usual_after(where.camera_key, facts.laplacian_variance, policy.blur_ratio),
+        echoes=memory.resounding(where.camera_key, where.drive, kept),
+        allowances=memory.allowed(where.tenant, policy.rules, ruling.rules),
+        rates=memory.controlled(_counts_for(where, policy), ruling.ranked, kept, policy=policy, scale=limits.scale),
+    )
+    return memory, ruling, limits
 
 
 def judge_as_shadow(
@@ -38,8 +41,9 @@ def judge_as_shadow(
     """
     where = replace(facts.where, versions=first(version, facts.where.versions))
     memory = memory.only(where.tenant, where.versions)
-    ruling, limits = _rule(memory, replace(facts, where=where, parts=parts), policy)
-    return _control(memory, where, ruling.ranked, None, policy=policy, scale=limits.scale), ruling
+    ruling, limits = _rule(memory, facts._replace(where=where, parts=parts), policy)
+    rates = memory.controlled(_counts_for(where, policy), ruling.ranked, None, policy=policy, scale=limits.scale)
+    return memory._replace(rates=rates), ruling
 
 
 def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Ruling, Limits]:
@@ -51,13 +55,9 @@ def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Ruling, L
     return rule(facts, policy, Standing(limits.threshold, usual, by_rule, echo)), limits
 
 
-def _control(
-    memory: Memory, where: Where, ranked: float | None, kept: bool | None, *, policy: ScreenPolicy, scale: str
-) -> Memory:
-    """Let the controllers of a slice, and of its tenant as a whole, see a frame."""
+def _counts_for(where: Where, policy: ScreenPolicy) -> dict[str, float]:
+    """Return the budgets of the controllers that see a frame: its slice's, and its tenant's as a whole."""
     if not policy.controlled:
-        return memory
-    for name, budget in budgets(where.slice_key, where.tenant, policy).items():
-        key = rate_key(name, where.versions[0])
-        memory = memory.control(key, ranked, kept, budget=budget, policy=policy, scale=scale)
-    return memory
+        return {}
+    counting = budgets(where.slice_key, where.tenant, policy)
+    return {rate_key(name, where.versions[0]): budget for name, budget in counting.items()}

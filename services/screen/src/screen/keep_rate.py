@@ -8,6 +8,7 @@ Holding a short window's rate tighter than this would cost the best frames: they
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,10 @@ LOT = 1e-7
 
 
 class Segment(NamedTuple):
-    """Up to 50 scores in the order they came; `received` frames of the slice came meanwhile, scored or not."""
+    """Up to 50 scores in the order they came; `received` frames of the slice came meanwhile, scored or not.
+
+    It and the keep rate are made anew for every frame, by their fields: `_replace` takes three times as long.
+    """
 
     number: int
     received: int = 0
@@ -55,7 +59,7 @@ class KeepRate(NamedTuple):
     @property
     def scores(self) -> list[float]:
         """Return the last 1,000 scores, oldest first."""
-        return [score for segment in self.segments for score in segment.scores][-RING:]
+        return list(chain.from_iterable(segment.scores for segment in self.segments))[-RING:]
 
     @property
     def size(self) -> int:
@@ -108,13 +112,13 @@ def after_score(state: KeepRate, score: float, *, budget: float, audit_share: fl
 
     There is one from `enough` scores on.
     """
-    newest = state.segments[-1]
-    newest = newest._replace(scores=(*newest.scores, score))
-    segments = (*state.segments[:-1], newest)
-    if len(newest.scores) == SEGMENT:
-        segments = (*segments, Segment(newest.number + 1))[-SEGMENTS:]
-    state = state._replace(segments=segments)
-    return _look_again(state, budget, audit_share, enough) if len(newest.scores) % EVERY == 0 else state
+    number, received, scores = state.segments[-1]
+    segments = (*state.segments[:-1], Segment(number, received, (*scores, score)))
+    count = len(scores) + 1
+    if count == SEGMENT:
+        segments = (*segments, Segment(number + 1))[-SEGMENTS:]
+    state = KeepRate(segments, *state[1:])
+    return _look_again(state, budget, audit_share, enough) if count % EVERY == 0 else state
 
 
 def reaching(state: KeepRate, allowed: tuple[float, float], audit_share: float) -> KeepRate:
@@ -126,7 +130,7 @@ def reaching(state: KeepRate, allowed: tuple[float, float], audit_share: float) 
     if count % EVERY or state.size < ENOUGH:
         return state
     least, most = (_share_of_scored(state, share, audit_share) for share in allowed)
-    scores = state.scores
+    scores = np.asarray(state.scores)
     return state._replace(reach=(quantile(scores, min(1.0, most)), quantile(scores, min(1.0, least))))
 
 
@@ -138,13 +142,13 @@ def after_frame(
     What was only looked at is neither `kept` nor dropped (None): nothing is owed for it. A whole tenant is not
     `alarmed`: its frames come from one road after another, and a night is no change of regime.
     """
-    newest = state.segments[-1]
-    segments = (*state.segments[:-1], newest._replace(received=newest.received + 1))
+    number, received, scores = state.segments[-1]
+    segments = (*state.segments[:-1], Segment(number, received + 1, scores))
     if kept is None:
         return state._replace(segments=segments)
     debt = round(min(DEBT_AT_MOST, max(-DEBT_AT_MOST, state.debt + budget - kept)), 6)
     recent = (state.recent + "01"[kept])[-WATCHED:]
-    state = state._replace(segments=segments, debt=debt, recent=recent)
+    state = KeepRate(segments, debt, state.threshold, recent, state.scale, state.reach)
     if alarmed and len(recent) == WATCHED and abs(recent.count("1") / WATCHED - budget) > ALARM:
         forgetful = state._replace(segments=segments[-REMEMBERED_AFTER_ALARM - 1 :], recent="")
         return _look_again(forgetful, budget, audit_share)
@@ -157,7 +161,7 @@ def _look_again(state: KeepRate, budget: float, audit_share: float, enough: int 
         return state
     scores = np.asarray(state.scores)
     share = wanted_share(state, budget, audit_share)
-    now = None if state.threshold is None else float(np.mean(scores >= state.threshold))
+    now = None if state.threshold is None else np.count_nonzero(scores >= state.threshold) / len(scores)
     if now is not None and abs(now - share) <= MOVES_AT_LEAST:
         return state
     return state._replace(threshold=quantile(scores, share))

@@ -1,6 +1,6 @@
 """What a frame's score is held against: its slice's threshold and budget, or who stands in for a young slice. Pure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from roadloop_schemas.frames import BudgetState
 from roadloop_schemas.policies import ScreenPolicy
@@ -10,8 +10,7 @@ from screen.score import scale_of
 from screen.where import Where, rate_key
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What a frame's score is held against: the threshold. `scale` names what makes the scores."""
 
     threshold: float
@@ -27,8 +26,11 @@ def limits_of(memory: Memory, where: Where, policy: ScreenPolicy) -> Limits:
     scale = scale_of(policy)
     if not policy.controlled:
         return Limits(policy.threshold, scale)
-    known = (_threshold(memory, where, policy, scale, version) for version in where.versions)
-    return Limits(next((found for found in known if found is not None), policy.threshold), scale)
+    for version in where.versions:
+        known = _threshold(memory, where, policy, scale, version)
+        if known is not None:
+            return Limits(known, scale)
+    return Limits(policy.threshold, scale)
 
 
 def _threshold(memory: Memory, where: Where, policy: ScreenPolicy, scale: str, version: int) -> float | None:
@@ -61,8 +63,9 @@ def whole(tenant: str) -> str:
 
 def budgets(slice_key: str, tenant: str, policy: ScreenPolicy) -> dict[str, float]:
     """Return the budgets a frame counts for: its slice's, and its tenant's unless the slice has one of its own."""
-    name = slice_key.removeprefix(f"{tenant}/")
-    own = policy.slice_budgets.get(name, policy.slice_budgets.get(name.partition("/")[0]))
-    if own is not None and not policy.shared:
-        return {slice_key: own}
+    if policy.slice_budgets and not policy.shared:
+        name = slice_key.removeprefix(f"{tenant}/")
+        own = policy.slice_budgets.get(name, policy.slice_budgets.get(name.partition("/")[0]))
+        if own is not None:
+            return {slice_key: own}
     return {slice_key: policy.keep_budget, whole(tenant): policy.keep_budget}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import immutables
 
-from roadloop_schemas.frames import SliceCounters, Verdict
+from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen import frugal, gallery, scenery
 from screen.embedding import Vector
@@ -32,7 +32,15 @@ from screen.sharpness import NOTHING_USUAL, Sharpness, after
 KEPT_PER_CAMERA = 16
 FADES = exp(-1 / 6)  # per frame
 NOTHING_SCENIC = Scenery()
-NOTHING_SEEN = SliceCounters(seen=0, kept=0, dropped=0, quarantined=0)
+
+
+class Counters(NamedTuple):
+    """How many frames of a slice came, and what became of them."""
+
+    seen: int = 0
+    kept: int = 0
+    dropped: int = 0
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +55,14 @@ class KeptFrame:
     embedding: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Echo:
+class Echo(NamedTuple):
     """How many frames of a camera's drive were kept a short while ago: each counts 1, and fades."""
 
     drive: str = ""
     value: float = 0.0
+
+
+NOTHING_SEEN = Counters()
 
 
 class Memory(NamedTuple):
@@ -63,9 +73,10 @@ class Memory(NamedTuple):
     still keep is by tenant; what pictures usually look like, by tenant and by slice. `latest` is a camera's last
     embedding, `strides` how far pictures of a slice usually are from the one before (`scenery.step`).
     A tuple, for every frame changes several of these, and replacing a field of a frozen dataclass takes far longer.
+    What changes with every frame is asked for by field, so that `judge` can replace all of that at once.
     """
 
-    slices: immutables.Map[str, SliceCounters] = immutables.Map()
+    slices: immutables.Map[str, Counters] = immutables.Map()
     kept: immutables.Map[str, tuple[KeptFrame, ...]] = immutables.Map()
     rates: immutables.Map[str, KeepRate] = immutables.Map()
     sharpness: immutables.Map[str, Sharpness] = immutables.Map()
@@ -77,16 +88,16 @@ class Memory(NamedTuple):
     strides: immutables.Map[str, float] = immutables.Map()
     versions: immutables.Map[str, frozenset[int]] = immutables.Map()
 
-    def tally(self, slice_key: str, verdict: Verdict) -> "Memory":
-        """Return the memory after one more frame of a slice."""
-        before = self.slices.get(slice_key, NOTHING_SEEN)
-        after = SliceCounters(
-            seen=before.seen + 1,
-            kept=before.kept + (verdict is Verdict.KEPT),
-            dropped=before.dropped + (verdict is Verdict.DROPPED),
-            quarantined=before.quarantined + (verdict is Verdict.QUARANTINED),
+    def tallied(self, slice_key: str, verdict: Verdict) -> immutables.Map[str, Counters]:
+        """Return the counters after one more frame of a slice."""
+        seen, kept, dropped, quarantined = self.slices.get(slice_key, NOTHING_SEEN)
+        after = Counters(
+            seen + 1,
+            kept + (verdict is Verdict.KEPT),
+            dropped + (verdict is Verdict.DROPPED),
+            quarantined + (verdict is Verdict.QUARANTINED),
         )
-        return self._replace(slices=self.slices.set(slice_key, after))
+        return self.slices.set(slice_key, after)
 
     def only(self, tenant: str, versions: Iterable[int]) -> "Memory":
         """Return the memory without the keep rates of a tenant's other versions: they will not come back."""
@@ -103,43 +114,50 @@ class Memory(NamedTuple):
         """Return a keep rate for scores of that scale."""
         return on_scale(self.rates.get(key, NOTHING_KNOWN), scale)
 
-    def control(
-        self, key: str, ranked: float | None, kept: bool | None, *, budget: float, policy: ScreenPolicy, scale: str
-    ) -> "Memory":
-        """Return the memory after a slice's controller has seen one more frame.
+    def controlled(
+        self, budgets: Mapping[str, float], ranked: float | None, kept: bool | None, *, policy: ScreenPolicy, scale: str
+    ) -> immutables.Map[str, KeepRate]:
+        """Return the keep rates after the controllers that have these budgets have seen one more frame.
 
         `ranked` is None where the score had nothing to decide, `kept` where the frame was only looked at.
         """
-        rate = self.rate(key, scale)
-        audit_share, is_whole = policy.audit_share, "/*@" in key
-        if ranked is not None:
-            enough = ENOUGH_OF_TENANT if is_whole else ENOUGH
-            rate = after_score(rate, ranked, budget=budget, audit_share=audit_share, enough=enough)
-        if policy.shared and ranked is not None:
-            rate = reaching(rate, policy.slice_range or (0.0, 1.0), audit_share)
-        alarmed = not (policy.shared and is_whole)
-        rate = after_frame(rate, kept, budget=budget, audit_share=audit_share, alarmed=alarmed)
-        return self._replace(rates=self.rates.set(key, rate))
+        rates, audit_share = self.rates, policy.audit_share
+        for key, budget in budgets.items():
+            rate, is_whole = self.rate(key, scale), "/*@" in key
+            if ranked is not None:
+                enough = ENOUGH_OF_TENANT if is_whole else ENOUGH
+                rate = after_score(rate, ranked, budget=budget, audit_share=audit_share, enough=enough)
+            if policy.shared and ranked is not None:
+                rate = reaching(rate, policy.slice_range or (0.0, 1.0), audit_share)
+            alarmed = not (policy.shared and is_whole)
+            rate = after_frame(rate, kept, budget=budget, audit_share=audit_share, alarmed=alarmed)
+            rates = rates.set(key, rate)
+        return rates
 
     def threshold(self, *keys: str, scale: str = "") -> float | None:
         """Return the threshold of the first of these slices that has one for scores of that scale."""
-        thresholds = (self.rate(key, scale).threshold for key in keys)
-        return next((threshold for threshold in thresholds if threshold is not None), None)
+        for key in keys:
+            known = self.rate(key, scale).threshold
+            if known is not None:
+                return known
+        return None
 
-    def see(self, camera_key: str, laplacian_variance: float, blur_ratio: float) -> "Memory":
-        """Return the memory after one more picture of a camera; where no policy asks how sharp they are, as it is."""
+    def usual_after(
+        self, camera_key: str, laplacian_variance: float, blur_ratio: float
+    ) -> immutables.Map[str, Sharpness]:
+        """Return how sharp pictures are after one more of a camera; where no policy asks for that, as it was."""
         if not blur_ratio:
-            return self
+            return self.sharpness
         usual = self.sharpness.get(camera_key, NOTHING_USUAL)
-        seen = after(usual, laplacian_variance, ratio=blur_ratio)
-        return self._replace(sharpness=self.sharpness.set(camera_key, seen))
+        return self.sharpness.set(camera_key, after(usual, laplacian_variance, ratio=blur_ratio))
 
-    def allow(self, tenant: str, rules: Sequence[KeepRule], kept_by: Sequence[str]) -> "Memory":
-        """Return the memory after one more frame of a tenant, with the rules that kept it; they are few."""
+    def allowed(
+        self, tenant: str, rules: Sequence[KeepRule], kept_by: Sequence[str]
+    ) -> immutables.Map[str, Mapping[str, float]]:
+        """Return the allowances after one more frame of a tenant, with the rules that kept it; they are few."""
         if not rules:
-            return self
-        allowances = rules_after_frame(rules, kept_by, self.allowances.get(tenant, {}))
-        return self._replace(allowances=self.allowances.set(tenant, allowances))
+            return self.allowances
+        return self.allowances.set(tenant, rules_after_frame(rules, kept_by, self.allowances.get(tenant, {})))
 
     def look(self, tenant: str, slice_key: str, eye: str, packed: bytes) -> "Memory":
         """Return the memory after one more picture, as its embedding; without one, as it is.
@@ -163,10 +181,10 @@ class Memory(NamedTuple):
         stride = frugal.moved(self.strides.get(slice_key, 0.0), step)
         return memory._replace(strides=self.strides.set(slice_key, stride))
 
-    def resound(self, camera_key: str, drive: str, kept: bool) -> "Memory":
-        """Return the memory after one more frame of a camera's drive."""
+    def resounding(self, camera_key: str, drive: str, kept: bool) -> immutables.Map[str, Echo]:
+        """Return the echoes after one more frame of a camera's drive."""
         value = round(self.echo(camera_key, drive) * FADES + kept, 6)
-        return self._replace(echoes=self.echoes.set(camera_key, Echo(drive, value)))
+        return self.echoes.set(camera_key, Echo(drive, value))
 
     def echo(self, camera_key: str, drive: str) -> float:
         """Return how many frames of a camera's drive were kept a short while ago, each faded by its age."""

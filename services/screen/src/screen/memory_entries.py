@@ -9,11 +9,12 @@ import immutables
 
 from roadloop_runtime.records import Event, Record, event
 from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.frames import SliceCounters
 from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, SceneryState, ScreenMemory, UsualSharpness
 from screen.embedding import as_text, from_text, pack, unpack
 from screen.gallery import NOTHING_KEPT, SHELF, SHELVES, Gallery, Shelf
 from screen.keep_rate import NOTHING_KNOWN, SEGMENTS, KeepRate, Segment
-from screen.memory import Echo, KeptFrame, Memory
+from screen.memory import Counters, Echo, KeptFrame, Memory
 from screen.scenery import Scenery
 from screen.sharpness import Sharpness
 
@@ -26,7 +27,8 @@ SEGMENT_PLACES = 2 * SEGMENTS  # a place is written anew long after its segment 
 def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
     """Return the entries that changed since the last settle."""
     for key, counters in _changed(old.slices, new.slices):
-        yield _entry(partition, f"slice:{key}", ScreenMemory(slice=key, counters=counters), str(counters.seen))
+        told = SliceCounters(**counters._asdict())
+        yield _entry(partition, f"slice:{key}", ScreenMemory(slice=key, counters=told), str(counters.seen))
     for key, kept in _changed(old.kept, new.kept):
         body = ScreenMemory(
             camera=key,
@@ -135,7 +137,7 @@ def rebuild(records: Sequence[Record]) -> Memory:
 def _remembered(entries: Sequence[ScreenMemory]) -> Memory:
     sharpness = {entry.camera: entry.sharpness for entry in entries if entry.camera and entry.sharpness}
     return Memory(
-        immutables.Map({entry.slice: entry.counters for entry in entries if entry.slice and entry.counters}),
+        immutables.Map({e.slice: Counters(**e.counters.model_dump()) for e in entries if e.slice and e.counters}),
         immutables.Map({entry.camera: _kept(entry) for entry in entries if entry.camera and entry.kept_dhashes}),
         immutables.Map(_rates(entries)),
         immutables.Map({key: Sharpness(u.median, u.seen, u.in_a_row) for key, u in sharpness.items()}),

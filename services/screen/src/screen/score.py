@@ -73,11 +73,12 @@ def combine(found: Mapping[str, float], policy: ScreenPolicy) -> float:
     if policy.predictor is not None:
         return round(chance(found, policy.predictor), 6)
     weights = policy.weights or FIXED_WEIGHTS
-    used = {name: weights.get(name, 0.0) for name in found}
-    total = sum(used.values())
-    if total <= 0:
-        return 0.0
-    return round(min(1.0, max(0.0, sum(found[name] * weight for name, weight in used.items()) / total)), 6)
+    total = weighed = 0.0
+    for name, value in found.items():
+        weight = weights.get(name, 0.0)
+        total += weight
+        weighed += value * weight
+    return round(min(1.0, max(0.0, weighed / total)), 6) if total > 0 else 0.0
 
 
 def scale_of(policy: ScreenPolicy) -> str:

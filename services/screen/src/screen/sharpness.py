@@ -1,6 +1,6 @@
 """How sharp a camera's pictures usually are: blur is told by that, for lenses and scenes differ fifty-fold. Pure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from screen import frugal
 
@@ -8,8 +8,7 @@ KNOWN_AFTER = 50
 IN_A_ROW_AT_NIGHT = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Sharpness:
+class Sharpness(NamedTuple):
     """A camera's usual Laplacian variance, from how many frames, and how many blurred ones came last in a row."""
 
     median: float = 0.0

@@ -1,22 +1,21 @@
 """Keep, drop or quarantine a frame, and why. Pure: facts and a policy in, a value out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
 from screen import score
-from screen.facts import Facts
+from screen.facts import NO_PARTS, Facts
 from screen.keep_rate import rank
 from screen.sharpness import NOTHING_USUAL, Sharpness, is_blurred
 
 BY_SCORE = (VerdictReason.SCORE, VerdictReason.BELOW_THRESHOLD)
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """The verdict on one frame with all that led to it. `score` is None where the frame was not judged.
 
     `ranked` is what was compared with the threshold; None where the score had nothing to decide. `echo` is
@@ -26,7 +25,7 @@ class Ruling:
     verdict: Verdict
     reasons: tuple[VerdictReason, ...]
     score: float | None = None
-    parts: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, float] = NO_PARTS
     audit: bool = False
     ranked: float | None = None
     rules: tuple[str, ...] = ()
@@ -43,8 +42,7 @@ def draw(frame_id: str, salt: bytes) -> float:
     return int.from_bytes(blake2b(frame_id.encode(), digest_size=7, key=salt).digest(), "big") / 2**56
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What a frame meets: its slice's threshold, 0..1, its camera's usual sharpness, and the rules that may keep it.
 
     `echo` is how many frames of its camera's drive were kept a short while ago, each faded by its age.

@@ -6,7 +6,7 @@ been compared with other kept ones: from there on novelty and duplicates are app
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from roadloop_schemas.fields import LabelBox
@@ -22,6 +22,7 @@ from screen.verdict import Ruling
 
 SECONDS_PER_FRAME, SECONDS_PER_OBJECT = 4.0, 3.0
 EXAMPLES = 20
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AUDIT_ALONE = (VerdictReason.AUDIT,)
 Policies = Mapping[tuple[str, int], ScreenPolicy]
 Labels = Mapping[str, Sequence[LabelBox]]
@@ -99,10 +100,12 @@ def what_if(
 ) -> Answer:
     """Judge one partition's history of a tenant anew, each frame by a change of the policy that it was judged by.
 
-    What came before `since` is judged for what it leaves in memory, and not counted. `labels` are those of the audit;
-    a frame is hard from `hard_from` errors of the model. Raises UnknownPolicy.
+    `rows` are as `History.rows` gives them. What came before `since` is judged for what it leaves in memory, and not
+    counted. `labels` are those of the audit; from `hard_from` errors of the model a frame is hard. Raises
+    UnknownPolicy.
     """
     answer, memory, changed = Answer(), Memory(), dict[int, ScreenPolicy]()
+    since_us = (since - EPOCH) // timedelta(microseconds=1)
     for row in rows:
         facts = facts_of_row(row) if row["tenant"] == tenant else None
         if facts is None:
@@ -116,7 +119,7 @@ def what_if(
                 memory, facts, row["shadow_version"], dict(row["shadow_parts"]), changed[version]
             )
         memory, ruling, limits = judge(memory, facts, changed[version])
-        if row["received_at"] >= since:
+        if row["received_at"] >= since_us:
             _count(answer, row, ruling, limits.threshold, _errors(row, labels) >= hard_from)
     return answer
 

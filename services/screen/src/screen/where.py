@@ -1,12 +1,13 @@
 """Where a frame belongs, and by which network's eye it is looked at."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import ModelPair
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Where:
     """Where a frame belongs: `eye` names the network whose embeddings it is compared by.
 
@@ -22,11 +23,11 @@ class Where:
     eye: str = ""
     versions: tuple[int, ...] = (0,)
 
-    @property
+    @cached_property
     def slice_key(self) -> str:
         return f"{self.tenant}/{self.condition}/{self.camera}"
 
-    @property
+    @cached_property
     def camera_key(self) -> str:
         return f"{self.tenant}/{self.vehicle}/{self.camera}"
 
