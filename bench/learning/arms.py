@@ -113,15 +113,15 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
         nearest_bits=None if nearest is None else nearest[0],
         nearest_step=None if apart is None or not known.stride else round(apart / known.stride, 4),
         nearest_cosine=cosine,
+        light_change=memory.light_change(where.camera_key, known.facts.brightness),
         new_object=nearest is not None and shows_more(known.boxes, nearest[1]),
     )
 
 
 def _keep(memory: Memory, known: Known) -> Memory:
     where = known.facts.where
-    memory = memory.keep(
-        where.camera_key, KeptFrame(known.dhash, objects_in(known.boxes, PERHAPS_THERE), known.embedding)
-    )
+    shown = objects_in(known.boxes, PERHAPS_THERE)
+    memory = memory.keep(where.camera_key, KeptFrame(known.dhash, shown, known.embedding, known.facts.brightness))
     return memory.hang(where.slice_key, where.eye, known.scene.direction)
 
 

@@ -5,7 +5,7 @@ teach becomes the next version of the policy, as `screen.learn` makes it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -29,7 +29,7 @@ from screen.detections import Box
 from screen.embedding import pack
 from screen.facts import Judged
 from screen.handle import Seen, decide
-from screen.lessons import Audited, Lesson, audited, learned
+from screen.lessons import Lesson, audited, learned
 from screen.memory import Memory
 from screen.score import scale_of
 from screen.slice_budgets import moved
@@ -198,5 +198,5 @@ def _lesson(verdict: FrameScreened, today: Day, place: int, donor: int) -> Lesso
     if donor != place:
         boxes = [look for unit in today.units for look in unit.frames][donor]
         served = tuple(box for box in boxes.boxes if box.score >= 0.35) if isinstance(boxes, Judged) else ()
-        seen = Audited(seen.frame_id, seen.received_at, seen.parts, served, seen.embedding, seen.eye)
+        seen = replace(seen, boxes=served)
     return Lesson(seen, today.labels[donor], at)

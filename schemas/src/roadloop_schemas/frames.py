@@ -101,6 +101,7 @@ class FrameMeasures(EventBody):
     `lot` is the frame's draw for the audit, 0..1. `nearest_bits` is the distance of its difference hash to the nearest
     kept one of its camera, `nearest_step` that of its scene to the nearest kept one of its camera, as a multiple of
     what usually lies between two pictures, `nearest_cosine` the likeness to the nearest kept scene of its slice.
+    `light_change` is by how much its brightness differs from that of its camera's last kept frame.
     `like_empty` is its likeness to scenes that the audit has shown to be empty; `nothing_there` says that no model saw
     anything in it or in its neighbours. `new_object`: it shows one more object than that nearest kept frame. `matched`
     are the rules that would keep it, within their quotas or not. `echo` is how many frames of its camera's drive
@@ -114,6 +115,7 @@ class FrameMeasures(EventBody):
     nearest_bits: int | None = Field(default=None, ge=0, le=64)
     nearest_step: float | None = Field(default=None, ge=0)
     nearest_cosine: float | None = Field(default=None, ge=-1, le=1)
+    light_change: Unit | None = None
     like_empty: float | None = Field(default=None, ge=-1, le=1)
     nothing_there: bool = False
     new_object: bool = False

@@ -69,6 +69,7 @@ class ScreenMemory(EventBody):
     kept_dhashes: tuple[str, ...] = ()
     kept_objects: tuple[dict[str, Count], ...] = ()
     kept_embeddings: tuple[str, ...] = ()
+    kept_brightness: tuple[Unit | None, ...] = ()
     keep_rate: KeepRateState | None = None
     segment: RingSegment | None = None
     sharpness: UsualSharpness | None = None

@@ -42,14 +42,16 @@ class KeepRule(EventBody):
 class ErrorPredictor(EventBody):
     """A logistic model of the chance that the serving model errs in a frame, from its score parts.
 
-    Chance = 1 / (1 + exp(-(intercept + sum of weight x part))). A part that a frame has not counts as its mean, so
-    `means` has what the fit saw. `fitted_on` and `hard` say on how many audit frames, and how many hard ones they come
-    to, and `fitted_until` when the last one was labelled.
+    Chance = 1 / (1 + exp(-(intercept + that of the frame's condition + sum of weight x part))). A part that a frame has
+    not counts as its mean, so `means` has what the fit saw; a condition that is not in `conditions` adds nothing.
+    `fitted_on` and `hard` say on how many audit frames, and how many hard ones they come to, and `fitted_until` when
+    the last one was labelled.
     """
 
     intercept: float
     weights: dict[str, float]
     means: dict[str, float] = Field(default_factory=dict)
+    conditions: dict[Condition, float] = Field(default_factory=dict)
     fitted_on: Count = 0
     hard: Count = 0
     fitted_until: Moment | None = None
@@ -72,7 +74,8 @@ class ScreenPolicy(EventBody):
     A frame is blurred below `min_laplacian_variance`, or below `blur_ratio` of its camera's usual sharpness (0: never);
     badly exposed outside `brightness`; and a near duplicate at `duplicate_distance` bits or fewer from a frame kept
     before on the same camera (negative: never). With a `duplicate_step` its scene has to be that near as well, as a
-    multiple of what usually lies between two pictures of its slice; at half of that it is one whatever its bits. One
+    multiple of what usually lies between two pictures of its slice; at half of that it is one whatever its bits. With a
+    `duplicate_light` it is none either where its brightness differs by more than that from the last kept frame's. One
     that shows another object is none. Where no model saw anything it is dropped
     if its scene is at least `no_target_cosine` like one of the `empty_scenes`, which the audit has shown to be empty
     (0: never). `class_weights` say how much a class counts, 1 where they do not. A `predictor` takes the place of the
@@ -95,6 +98,7 @@ class ScreenPolicy(EventBody):
     controlled: bool = False
     blur_ratio: Unit = 0
     duplicate_step: Unit = 0
+    duplicate_light: Unit = 0
     no_target_cosine: Unit = 0
     empty_scenes: EmptyScenes | None = None
     class_weights: dict[Name, Annotated[float, Field(ge=0, le=2)]] = Field(default_factory=dict)

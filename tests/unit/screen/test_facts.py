@@ -159,6 +159,15 @@ def test_a_step_is_a_multiple_of_what_usually_lies_between_two_pictures(embeddin
     assert facts.nearest_step == pytest.approx(step, abs=0.02 if step and step < 1 else 0.5)
 
 
+def test_light_is_compared_with_the_last_kept_frame_of_the_camera() -> None:
+    memory = experienced()
+    assert known(memory, CAR).light_change is None, "nobody looked at the light of the kept one"
+    for brightness in (0.5, 0.46):
+        memory = memory.keep(WHERE.camera_key, KeptFrame(f"{0:016x}", brightness=brightness))
+    assert known(memory, CAR).light_change == pytest.approx(0.04)
+    assert known(Memory(), CAR).light_change is None
+
+
 def test_without_a_kept_frame_or_a_usual_stride_there_is_no_step() -> None:
     assert known(Memory(), Judged((), (), ROAD)).nearest_step is None
     memory = experienced()._replace(strides=immutables.Map())

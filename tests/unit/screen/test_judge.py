@@ -38,7 +38,7 @@ def rates(seed: int, later: ScreenPolicy) -> list[float]:
 
 def test_the_keep_rate_makes_no_step_where_a_learned_score_takes_over() -> None:
     dice = Random(99)
-    sample = [score.chance(facts(number, dice).parts, LEARNED) for number in range(300)]
+    sample = [score.chance(facts(number, dice).parts, Condition.CLEAR, LEARNED) for number in range(300)]
     later = BOTH.model_copy(update={"threshold": start_threshold(sample, POLICY)})
     over_seeds = [mean(stretch) for stretch in zip(*(rates(seed, later) for seed in range(5)), strict=True)]
     assert all(rate == pytest.approx(0.1, abs=0.03) for rate in over_seeds), over_seeds

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadloop_schemas.fields import LabelBox
+from roadloop_schemas.fields import Condition, LabelBox
 from roadloop_schemas.policies import EmptyScenes, ErrorPredictor, ScreenPolicy
 from screen import score
 from screen.embedding import as_text, from_text, pack, unpack
@@ -30,13 +30,14 @@ from screen.predictor import fit, is_better, ranking
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HALF_NOISE = {"disagreement": 1.0, "low_top_score": 1.0}
 CONTROLLED = ScreenPolicy(version=3, threshold=0.5, controlled=True, weights=HALF_NOISE)
+ROAD = Condition.CLEAR
 CAR = LabelBox(x1=0.1, y1=0.1, x2=0.3, y2=0.3, class_name="car")
 
 
 def lesson(number: int, parts: dict[str, float], *, hard: bool, embedding: str = "", eye: str = "second/1") -> Lesson:
     """Return a frame in which a car was missed, or that is empty, labelled `number` minutes after noon."""
     at = NOON + timedelta(minutes=number)
-    return Lesson(Audited(f"f-{number}", at, parts, (), embedding, eye), (CAR,) if hard else (), at)
+    return Lesson(Audited(f"f-{number}", at, ROAD, parts, (), embedding, eye), (CAR,) if hard else (), at)
 
 
 def audit(frames: int, seed: int = 1, *, informed: bool = True, prevalence: float = 0.2) -> list[Lesson]:
@@ -51,18 +52,32 @@ def audit(frames: int, seed: int = 1, *, informed: bool = True, prevalence: floa
 
 def test_a_fit_weighs_the_part_that_tells() -> None:
     lessons = audit(500)
-    found = fit([one.frame.parts for one in lessons], [float(bool(one.labels)) for one in lessons])
+    hard = [float(bool(one.labels)) for one in lessons]
+    found = fit([one.frame.parts for one in lessons], [ROAD] * len(lessons), hard)
     assert (found.fitted_on, found.hard) == (500, sum(bool(one.labels) for one in lessons))
     assert found.weights["disagreement"] > 2
     assert abs(found.weights["low_top_score"]) < 1
-    chances = [score.chance(one.frame.parts, found) for one in lessons]
+    chances = [score.chance(one.frame.parts, ROAD, found) for one in lessons]
     assert np.mean(chances) == pytest.approx(found.hard / 500, abs=0.01), "chances are calibrated on what they fit"
+
+
+def test_a_fit_tells_conditions_from_the_most_frequent_one() -> None:
+    dice = Random(3)
+    conditions = [dice.choices((ROAD, Condition.NIGHT, Condition.RAIN), (8, 1, 1))[0] for _ in range(600)]
+    hard = [float(dice.random() < (0.8 if condition is Condition.NIGHT else 0.1)) for condition in conditions]
+    found = fit([{"a": dice.random()} for _ in hard], conditions, hard)
+    assert found.conditions.keys() == {Condition.NIGHT, Condition.RAIN}
+    assert found.conditions[Condition.NIGHT] > 2
+    assert abs(found.conditions[Condition.RAIN]) < 1
+    chances = {one: score.chance({"a": 0.5}, one, found) for one in (ROAD, Condition.NIGHT, Condition.TUNNEL)}
+    assert chances[Condition.NIGHT] == pytest.approx(0.8, abs=0.1)
+    assert chances[ROAD] == chances[Condition.TUNNEL] == pytest.approx(0.1, abs=0.05), "nothing is known of tunnels"
 
 
 def test_a_fit_is_that_of_scikit_learn() -> None:
     """Reference: LogisticRegression(C=0.3) of scikit-learn 1.9.1 on the standardised table."""
     table = [(0.0, 1.0), (0.25, 0.5), (0.5, 0.75), (0.75, 0.0), (1.0, 0.25), (0.9, 0.9)]
-    found = fit([{"a": a, "b": b} for a, b in table], [False, False, True, False, True, True])
+    found = fit([{"a": a, "b": b} for a, b in table], [ROAD] * 6, [False, False, True, False, True, True])
     assert found.weights == pytest.approx({"a": 1.228419, "b": 0.511982}, abs=1e-5)
     assert found.intercept == pytest.approx(-0.985364, abs=1e-5)
 
@@ -70,8 +85,8 @@ def test_a_fit_is_that_of_scikit_learn() -> None:
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.booleans()), min_size=1, max_size=30))
 def test_any_frames_can_be_fitted(rows: list[tuple[float, bool, bool]]) -> None:
     parts = [{"a": a, **({"b": 0.5} if has_b else {})} for a, has_b, _ in rows]
-    found = fit(parts, [hard for *_, hard in rows])
-    assert all(0 <= score.chance(one, found) <= 1 for one in (*parts, {}))
+    found = fit(parts, [ROAD] * len(parts), [hard for *_, hard in rows])
+    assert all(0 <= score.chance(one, ROAD, found) <= 1 for one in (*parts, {}))
     assert found.weights.get("b", 0) == 0, "a part that never varies says nothing"
 
 
@@ -95,7 +110,7 @@ def test_ranking_by_degrees_compares_only_what_differs() -> None:
 
 
 def test_a_frame_with_fewer_errors_than_a_hard_one_is_hard_in_part() -> None:
-    two = Lesson(Audited("f-1", NOON, {"a": 1}, (), "", ""), (CAR, CAR.model_copy(update={"x1": 0.25})), NOON)
+    two = Lesson(Audited("f-1", NOON, ROAD, {"a": 1}, (), "", ""), (CAR, CAR.model_copy(update={"x1": 0.25})), NOON)
     assert [two.hardness(CONTROLLED.model_copy(update={"hard_errors": n})) for n in (1, 2, 4)] == [1.0, 1.0, 0.5]
 
 
@@ -117,7 +132,7 @@ def test_a_predictor_ships_that_orders_fresh_frames_better_and_never_twice() -> 
     assert policy.predictor.fitted_on == 300, "the newest 100 frames judge it"
     assert policy.predictor.fitted_until == lessons[299].at
     assert propose(lessons, policy) is None
-    kept = [score.combine(one.frame.parts, policy) >= policy.threshold for one in lessons]
+    kept = [score.combine(one.frame.parts, ROAD, policy) >= policy.threshold for one in lessons]
     left = (policy.keep_budget - policy.audit_share) / (1 - policy.audit_share)
     assert np.mean(kept) == pytest.approx(left, abs=0.01)
 
@@ -205,4 +220,4 @@ def test_learned_is_what_the_policy_asks_for() -> None:
 
 
 def test_a_predictor_without_parts_is_its_intercept() -> None:
-    assert score.chance({}, ErrorPredictor(intercept=0, weights={})) == 0.5
+    assert score.chance({}, ROAD, ErrorPredictor(intercept=0, weights={})) == 0.5

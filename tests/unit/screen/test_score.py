@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.detections import Box, iou, match, served
 from screen.score import combine, crowd, disagreement, entropy, low_top_score, objects, uncertainty
@@ -156,7 +157,7 @@ def test_crowd(scores: list[float], value: float) -> None:
     ],
 )
 def test_combined(found: dict[str, float], weights: dict[str, float], score: float) -> None:
-    assert combine(found, POLICY.model_copy(update={"weights": weights})) == pytest.approx(score)
+    assert combine(found, Condition.CLEAR, POLICY.model_copy(update={"weights": weights})) == pytest.approx(score)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_combined(found: dict[str, float], weights: dict[str, float], score: flo
 def test_a_predictor_takes_the_place_of_the_weights(found: dict[str, float], score: float) -> None:
     predictor = ErrorPredictor(intercept=-1, weights={"a": 2, "b": 1}, means={"b": 0.5})
     policy = POLICY.model_copy(update={"weights": {"a": 1}, "predictor": predictor})
-    assert combine(found, policy) == pytest.approx(score, abs=1e-6)
+    assert combine(found, Condition.CLEAR, policy) == pytest.approx(score, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.embedding import pack
+from screen.keep_rate import SEGMENTS
 from screen.memory import KEPT_PER_CAMERA, Counters, KeptFrame, Memory
 from screen.memory_entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
 from screen.scenery import FIXED_AFTER, direction
@@ -151,6 +152,7 @@ def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_r
         for event in remember(3, before, memory):
             newest[event.key] = event
         assert rebuild(written(list(newest.values()))) == memory
+    assert SEGMENTS < SEGMENT_PLACES, "a place is only written anew once its segment was forgotten"
     rate = memory.rates["acme/*@1"]
     assert rate.segments[-1].number > SEGMENT_PLACES, "places were written anew"
     assert rate.threshold is not None
@@ -213,7 +215,8 @@ def test_scenes_and_strides_are_rebuilt() -> None:
         memory = memory.look("acme", "acme/rain/front", "second.acme/1", picture)
         memory = memory.pass_by("acme/car-1/front", "acme/rain/front", picture, number / 10)
         if number % 10 == 0:
-            memory = memory.keep("acme/car-1/front", KeptFrame(dhash(number), (("car", number),), picture))
+            kept = KeptFrame(dhash(number), (("car", number),), picture, number / 120 if number > 30 else None)
+            memory = memory.keep("acme/car-1/front", kept)
         log += remember(3, before, memory)
     newest = {event.key: event for event in log}
     assert rebuild(written(list(newest.values()))) == memory

@@ -30,6 +30,7 @@ LOT, SALT = 0.5, b"a salt of 16 or more"
 
 
 NEAR, FAR, SCENES = {"nearest_bits": 4}, {"nearest_bits": 9}, {"duplicate_step": 0.6}
+LIGHT = {"duplicate_light": 0.002}
 
 
 def facts(score: float, **known: Any) -> Facts:
@@ -138,6 +139,11 @@ def test_a_picture_far_less_sharp_than_its_camera_usually_is_is_blurred() -> Non
         pytest.param(FAR | {"nearest_step": 0.3}, SCENES, R.NEAR_DUPLICATE, id="the-scene-alone-is-very-near"),
         pytest.param(FAR | {"nearest_step": 0.31}, SCENES, R.SCORE, id="the-scene-alone-is-not-near-enough"),
         pytest.param(NEAR | {"new_object": True}, {}, R.SCORE, id="a-fixed-scene-with-a-new-object-survives"),
+        pytest.param(NEAR | {"light_change": 0.002}, LIGHT, R.NEAR_DUPLICATE, id="in-the-same-light"),
+        pytest.param(NEAR | {"light_change": 0.0021}, LIGHT, R.SCORE, id="in-another-light-it-is-none"),
+        pytest.param(FAR | {"light_change": 0.0}, LIGHT, R.SCORE, id="the-same-light-alone-makes-none"),
+        pytest.param(NEAR, LIGHT, R.NEAR_DUPLICATE, id="where-the-light-of-the-kept-one-is-not-known"),
+        pytest.param(NEAR | {"light_change": 0.9}, {}, R.NEAR_DUPLICATE, id="where-the-policy-asks-for-no-light"),
         pytest.param(
             {"nothing_there": True, "like_empty": 0.6}, {"no_target_cosine": 0.6}, R.NO_TARGET, id="like-an-empty-one"
         ),

@@ -98,6 +98,7 @@ def _measures(facts: Facts, ruling: Ruling) -> FrameMeasures:
         nearest_bits=facts.nearest_bits,
         nearest_step=facts.nearest_step,
         nearest_cosine=facts.nearest_cosine,
+        light_change=facts.light_change,
         like_empty=facts.like_empty,
         nothing_there=facts.nothing_there,
         new_object=facts.new_object,

@@ -48,7 +48,8 @@ class Facts(NamedTuple):
 
     `lot` is uniform in [0, 1). `parts` are those of the score, none where `unjudged`. `nearest_bits` (of 64) and
     `nearest_step` are to the nearest kept frame of its camera, `nearest_cosine` is to the nearest kept scene of its
-    slice; None where that is not known. A step is a multiple of what usually lies between two pictures of the slice.
+    slice, `light_change` is from the last kept frame of its camera; None where that is not known. A step is a multiple
+    of what usually lies between two pictures of the slice.
     It and what follows from it are tuples: history makes a million of them anew, and those take a sixth of the time.
     """
 
@@ -61,6 +62,7 @@ class Facts(NamedTuple):
     nearest_bits: int | None = None
     nearest_step: float | None = None
     nearest_cosine: float | None = None
+    light_change: float | None = None
     new_object: bool = False
     nothing_there: bool = False
     like_empty: float | None = None
@@ -94,6 +96,7 @@ def facts_of(
         nearest_bits=None if nearest is None else nearest[0],
         nearest_step=scene.nearest_step,
         nearest_cosine=cosine,
+        light_change=memory.light_change(where.camera_key, frame.brightness),
         new_object=nearest is not None and shows_more(found.boxes, nearest[1]),
         nothing_there=nothing_there,
         like_empty=like_empty(memory, where, policy, scene) if nothing_there else None,

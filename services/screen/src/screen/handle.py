@@ -123,7 +123,8 @@ def _screen(
     memory = memory.look(where.tenant, where.slice_key, where.eye, embedding)
     memory = memory.pass_by(where.camera_key, where.slice_key, embedding, scene.step)
     if ruling.verdict is Verdict.KEPT:
-        memory = memory.keep(where.camera_key, KeptFrame(frame.dhash, objects_in(boxes, PERHAPS_THERE), embedding))
+        shown = objects_in(boxes, PERHAPS_THERE)
+        memory = memory.keep(where.camera_key, KeptFrame(frame.dhash, shown, embedding, frame.brightness))
         memory = memory.hang(where.slice_key, where.eye, scene.direction)
     return memory, describe(
         seen.unit,

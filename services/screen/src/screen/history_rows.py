@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         pa.field("versions", pa.list_(pa.int64())),
         pa.field("shadow_version", pa.int64()),
         pa.field("shadow_parts", pa.map_(pa.string(), pa.float64())),
+        pa.field("light_change", pa.float64()),
     ]
 )
 COPIED = (
@@ -117,6 +118,7 @@ def facts_of_row(row: Mapping[str, Any]) -> Facts | None:
         nearest_bits=row["nearest_bits"],
         nearest_step=row["nearest_step"],
         nearest_cosine=row["nearest_cosine"],
+        light_change=row["light_change"],
         new_object=row["new_object"],
         nothing_there=row["nothing_there"],
         like_empty=row["like_empty"],

@@ -1,6 +1,6 @@
 """Keep the share of a slice that its budget allows: the threshold is a quantile of the slice's last scores. Pure.
 
-The threshold is the (1 - q) quantile of the last 1,000 scores of frames that the score decides on; q is the share of
+The threshold is the (1 - q) quantile of the last 1,500 scores of frames that the score decides on; q is the share of
 these that the budget leaves after the audit. What was kept too little or too much is a debt that moves q a little, so
 that the day's total comes out; a rate that is far off raises an alarm, and all but the newest scores are forgotten.
 Holding a short window's rate tighter than this would cost the best frames: they come in clusters.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-RING = 1_000
+RING = 1_500
 SEGMENT = 50
 SEGMENTS = RING // SEGMENT + 1  # the newest is being filled
 EVERY = 25
@@ -58,7 +58,7 @@ class KeepRate(NamedTuple):
 
     @property
     def scores(self) -> list[float]:
-        """Return the last 1,000 scores, oldest first."""
+        """Return the last 1,500 scores, oldest first."""
         return list(chain.from_iterable(segment.scores for segment in self.segments))[-RING:]
 
     @property

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from roadloop_schemas.fields import LabelBox
+from roadloop_schemas.fields import Condition, LabelBox
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import EmptyScenes, ScreenPolicy
 from screen import score
@@ -32,6 +32,7 @@ class Audited:
 
     frame_id: str
     received_at: datetime
+    condition: Condition
     parts: Mapping[str, float]
     boxes: tuple[Box, ...]
     embedding: str
@@ -56,7 +57,8 @@ def audited(verdict: FrameScreened) -> Audited:
     seen = (found for found in verdict.detections if found.score >= SERVED_FROM)
     boxes = tuple(Box(d.x1, d.y1, d.x2, d.y2, d.score, d.class_name) for d in seen)
     eye = eye_of(verdict.models) if verdict.models else ""
-    return Audited(verdict.frame_id, verdict.received_at, verdict.score_parts, boxes, verdict.embedding, eye)
+    said = (verdict.frame_id, verdict.received_at, verdict.condition, verdict.score_parts)
+    return Audited(*said, boxes, verdict.embedding, eye)
 
 
 def learned(lessons: Sequence[Lesson], policy: ScreenPolicy) -> ScreenPolicy | None:
@@ -98,12 +100,13 @@ def propose(lessons: Sequence[Lesson], policy: ScreenPolicy) -> ScreenPolicy | N
     old = len(ordered) - fresh
     if not fresh or not LEAST_HARD <= sum(hard[:old]) < old or len(set(hard[old:])) == 1:
         return None
-    parts = [lesson.frame.parts for lesson in ordered]
-    found = fit(parts[:old], hard[:old]).model_copy(update={"fitted_until": ordered[old - 1].at})
+    parts, conditions = [one.frame.parts for one in ordered], [one.frame.condition for one in ordered]
+    found = fit(parts[:old], conditions[:old], hard[:old]).model_copy(update={"fitted_until": ordered[old - 1].at})
     if policy.predictor and policy.predictor.fitted_until and policy.predictor.fitted_until >= ordered[old - 1].at:
         return None
-    ours = [score.chance(one, found) for one in parts]
-    theirs = [score.combine(one, policy) for one in parts[old:]]
+    frames = list(zip(parts, conditions, strict=True))
+    ours = [score.chance(*frame, found) for frame in frames]
+    theirs = [score.combine(*frame, policy) for frame in frames[old:]]
     if not is_better(ours[old:], theirs, hard[old:]):
         return None
     return policy.model_copy(update={"predictor": found, "threshold": start_threshold(ours, policy)})

@@ -47,12 +47,14 @@ class Counters(NamedTuple):
 class KeptFrame:
     """A kept frame of a camera: its 64-bit difference hash in hex, its embedding, and what it may show.
 
-    `objects` is how many of each class, `embedding` is packed.
+    `objects` is how many of each class, `embedding` is packed, `brightness` 0..1; None of a frame from before it was
+    looked at.
     """
 
     dhash: str
     objects: tuple[tuple[str, int], ...] = ()
     embedding: bytes = b""
+    brightness: float | None = None
 
 
 class Echo(NamedTuple):
@@ -202,6 +204,12 @@ class Memory(NamedTuple):
         """Return the memory after a frame was kept."""
         newest = (*self.kept.get(camera_key, ()), frame)[-KEPT_PER_CAMERA:]
         return self._replace(kept=self.kept.set(camera_key, newest))
+
+    def light_change(self, camera_key: str, brightness: float) -> float | None:
+        """Return by how much a picture's brightness differs from that of its camera's last kept frame, 0..1."""
+        kept = self.kept.get(camera_key)
+        before = kept[-1].brightness if kept else None
+        return None if before is None else round(abs(brightness - before), 6)
 
     def nearest_kept(self, camera_key: str, dhash: str) -> tuple[int, KeptFrame] | None:
         """Return a camera's most similar kept frame with its Hamming distance in bits of 64; of equals the newest."""

@@ -13,7 +13,7 @@ from roadloop_schemas.frames import SliceCounters
 from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, SceneryState, ScreenMemory, UsualSharpness
 from screen.embedding import as_text, from_text, pack, unpack
 from screen.gallery import NOTHING_KEPT, SHELF, SHELVES, Gallery, Shelf
-from screen.keep_rate import NOTHING_KNOWN, SEGMENTS, KeepRate, Segment
+from screen.keep_rate import NOTHING_KNOWN, KeepRate, Segment
 from screen.memory import Counters, Echo, KeptFrame, Memory
 from screen.scenery import Scenery
 from screen.sharpness import Sharpness
@@ -21,7 +21,7 @@ from screen.sharpness import Sharpness
 V = TypeVar("V")
 TOPIC = "screen.memory.v1"
 SCENE_PLACES = (SHELVES + 1) * SHELF  # as many as are looked at, with the shelf that is being filled
-SEGMENT_PLACES = 2 * SEGMENTS  # a place is written anew long after its segment was forgotten
+SEGMENT_PLACES = 42  # more than there are segments; another number would leave old ones where nobody overwrites them
 
 
 def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
@@ -35,6 +35,7 @@ def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
             kept_dhashes=tuple(frame.dhash for frame in kept),
             kept_objects=tuple(dict(frame.objects) for frame in kept),
             kept_embeddings=tuple(as_text(frame.embedding) for frame in kept),
+            kept_brightness=tuple(frame.brightness for frame in kept),
         )
         yield _entry(partition, f"camera:{key}", body, kept[-1].dhash)
     for key, usual in _changed(old.sharpness, new.sharpness):
@@ -157,8 +158,11 @@ def _kept(entry: ScreenMemory) -> tuple[KeptFrame, ...]:
     """Return a camera's kept frames; in entries from before scenes were looked at they have their hashes alone."""
     objects = entry.kept_objects or ({},) * len(entry.kept_dhashes)
     embeddings = entry.kept_embeddings or ("",) * len(entry.kept_dhashes)
-    found = zip(entry.kept_dhashes, objects, embeddings, strict=True)
-    return tuple(KeptFrame(dhash, tuple(sorted(counted.items())), from_text(text)) for dhash, counted, text in found)
+    brightness = entry.kept_brightness or (None,) * len(entry.kept_dhashes)
+    found = zip(entry.kept_dhashes, objects, embeddings, brightness, strict=True)
+    return tuple(
+        KeptFrame(bits, tuple(sorted(seen.items())), from_text(text), light) for bits, seen, text, light in found
+    )
 
 
 def _scenery(state: SceneryState) -> Scenery:

@@ -4,11 +4,13 @@ Logistic regression with an L2 penalty on standardised parts, by Newton's method
 Elements of Statistical Learning, 2nd edition, section 4.4.1).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor
 
 PENALTY = 1 / 0.3  # of half the squared weights, against the summed log-loss
@@ -20,14 +22,18 @@ Parts = Mapping[str, float]
 Numbers = NDArray[np.float64]
 
 
-def fit(parts: Sequence[Parts], hard: Sequence[float]) -> ErrorPredictor:
-    """Return the predictor of frames that are each 0..1 hard.
+def fit(parts: Sequence[Parts], conditions: Sequence[Condition], hard: Sequence[float]) -> ErrorPredictor:
+    """Return the predictor of frames that are each 0..1 hard, by their parts and the condition they were taken in.
 
-    A part that a frame has not counts as its mean over those that have it.
+    A part that a frame has not counts as its mean over those that have it. The most frequent condition is what the
+    others are told from.
     """
     names = sorted({name for found in parts for name in found})
     means = {name: float(np.mean([found[name] for found in parts if name in found])) for name in names}
-    table = np.array([[found.get(name, means[name]) for name in names] for found in parts]).reshape(len(parts), -1)
+    _, *others = (condition for condition, _ in Counter(conditions).most_common())
+    of_condition = np.array([[condition is other for other in others] for condition in conditions], float)
+    of_parts = np.array([[found.get(name, means[name]) for name in names] for found in parts])
+    table = np.column_stack([of_parts.reshape(len(parts), -1), of_condition.reshape(len(parts), -1)])
     spread = table.std(0)
     spread[spread < LEAST_DEVIATION] = np.inf  # a part that does not vary says nothing
     standard = (table - table.mean(0)) / spread
@@ -35,8 +41,9 @@ def fit(parts: Sequence[Parts], hard: Sequence[float]) -> ErrorPredictor:
     weights = theta[1:] / spread
     return ErrorPredictor(
         intercept=round(float(theta[0] - weights @ table.mean(0)), 6),
-        weights={name: round(float(weight), 6) for name, weight in zip(names, weights, strict=True)},
+        weights={name: round(float(weight), 6) for name, weight in zip(names, weights[: len(names)], strict=True)},
         means={name: round(mean, 6) for name, mean in means.items()},
+        conditions={one: round(float(weight), 6) for one, weight in zip(others, weights[len(names) :], strict=True)},
         fitted_on=len(parts),
         hard=round(sum(hard)),
     )

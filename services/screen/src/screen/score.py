@@ -5,6 +5,7 @@ from hashlib import blake2b
 from math import exp, log2
 from types import MappingProxyType
 
+from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.detections import Box, match, served
 
@@ -65,13 +66,13 @@ def crowd(boxes: Sequence[Box]) -> float:
     return unsettled / (unsettled + 3)
 
 
-def combine(found: Mapping[str, float], policy: ScreenPolicy) -> float:
+def combine(found: Mapping[str, float], condition: Condition, policy: ScreenPolicy) -> float:
     """Return a frame's score, 0..1: the chance of an error where the policy has a predictor, else the weighted mean.
 
     Where the policy gives no weights, those of `FIXED_WEIGHTS` count.
     """
     if policy.predictor is not None:
-        return round(chance(found, policy.predictor), 6)
+        return round(chance(found, condition, policy.predictor), 6)
     weights = policy.weights or FIXED_WEIGHTS
     total = weighed = 0.0
     for name, value in found.items():
@@ -86,12 +87,19 @@ def scale_of(policy: ScreenPolicy) -> str:
     made_of = (policy.weights, policy.class_weights, policy.predictor)
     if not any(made_of):
         return ""
-    weighed_by = policy.weights if policy.predictor is None else (policy.predictor.intercept, policy.predictor.weights)
+    weighed_by = policy.weights if policy.predictor is None else _weights_of(policy.predictor)
     return blake2b(repr((weighed_by, policy.class_weights)).encode(), digest_size=6).hexdigest()
 
 
-def chance(found: Mapping[str, float], predictor: ErrorPredictor) -> float:
+def _weights_of(predictor: ErrorPredictor) -> tuple[object, ...]:
+    """Return what makes a predictor's scores; one without conditions, from before there were any, is as it was."""
+    conditions = {condition.value: weight for condition, weight in predictor.conditions.items()}
+    return (predictor.intercept, predictor.weights, *((conditions,) if conditions else ()))
+
+
+def chance(found: Mapping[str, float], condition: Condition, predictor: ErrorPredictor) -> float:
     """Return the chance that the serving model errs in a frame, 0..1; a part that is not there counts as its mean."""
     parts = ((weight, found.get(name, predictor.means.get(name, 0.0))) for name, weight in predictor.weights.items())
     logit = predictor.intercept + sum(weight * part for weight, part in parts)
+    logit += predictor.conditions.get(condition, 0.0)
     return 1 / (1 + exp(-min(500.0, max(-500.0, logit))))

@@ -63,7 +63,7 @@ def rule(facts: Facts, policy: ScreenPolicy, standing: Standing) -> Ruling:
     """
     if facts.unjudged is not None:
         return Ruling(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
-    total = round(score.combine(facts.parts, policy) / (1 + policy.spread * standing.echo), 6)
+    total = round(score.combine(facts.parts, facts.where.condition, policy) / (1 + policy.spread * standing.echo), 6)
     ranked = rank(total, facts.frame_id) if policy.controlled else total
     why = _useless(facts, policy, standing) or _worth(ranked, standing)
     audit = facts.lot < policy.audit_share
@@ -101,6 +101,8 @@ def _useless(facts: Facts, policy: ScreenPolicy, standing: Standing) -> VerdictR
 
 def _is_duplicate(facts: Facts, policy: ScreenPolicy) -> bool:
     if facts.new_object or facts.nearest_bits is None:
+        return False
+    if policy.duplicate_light and (facts.light_change or 0) > policy.duplicate_light:
         return False
     has_near_bits = facts.nearest_bits <= policy.duplicate_distance
     if facts.nearest_step is None or not policy.duplicate_step:
