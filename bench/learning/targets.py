@@ -7,13 +7,13 @@ from learning.figures import Interval
 
 # What was seen on the tuning seeds; README.md has the numbers.
 WHY = {
-    "duplicates": "Where a network is blind, its embeddings of two moments differ by little more than noise: a rule "
-    "that leaves fewer copies drops frames against the sun and at night that are none.",
-    "events": "Most events are three or more mistakes at once in a clear drive, often one frame alone; the learned "
-    "score spends the budget on every frame of a night drive, in which nine of ten are hard.",
+    "duplicates": "Where a network is blind, its embeddings of two moments differ by little more than noise; light "
+    "tells them apart, but the audit keeps copies too, as it must.",
+    "events": "Six in ten events are in clear drives, most of them one frame alone, and the parts of the score say "
+    "little there: fitted with hindsight to 40,000 labelled frames they find 68 % of them in 6 % of the frames.",
     "keep": "A slice of fewer than 200 scores follows its tenant's threshold, whatever that keeps of it.",
     "silent": "What neither model sees shows in the picture as a whole alone.",
-    "slice": "Against the sun a frame is hardly told from the last kept one, and most are dropped as duplicates.",
+    "slice": "Against the sun both models are blind: only the condition tells that a frame is hard.",
     "useless": "A picture blurred at night or against the sun is nearly as sharp as the others, by noise and glow; "
     "and the audit keeps useless frames too, as it must.",
 }

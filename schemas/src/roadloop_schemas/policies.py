@@ -81,9 +81,9 @@ class ScreenPolicy(EventBody):
     (0: never). `class_weights` say how much a class counts, 1 where they do not. A `predictor` takes the place of the
     weights; it is fitted on audit frames, which are hard from `hard_errors` errors of the serving model, and in part
     from fewer. `spread` is how much less a frame counts while others of its drive were just kept, 0 for not at all: a
-    drive has many pictures of one mistake; it is for a predictor's chances. Where a `slice_range` is given, slices'
-    budgets move within it to where scores are high. Where it is `shared`, all slices have one threshold, which keeps
-    `keep_budget` of all frames, but no slice keeps less or more of its frames than the `slice_range`.
+    drive has many pictures of one mistake; only a predictor's chances are spread. Where a `slice_range` is given,
+    slices' budgets move within it to where scores are high. Where it is `shared`, all slices have one threshold, which
+    keeps `keep_budget` of all frames, but no slice keeps less or more of its frames than the `slice_range`.
     """
 
     version: Count

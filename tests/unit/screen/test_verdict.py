@@ -1,12 +1,13 @@
 """The order of the rules: what can be judged, audit by lot, exposure, blur, near duplicates, score."""
 
+from math import log
 from typing import Any
 
 import pytest
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict, VerdictReason
-from roadloop_schemas.policies import ScreenPolicy
+from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.facts import Facts, Unjudged
 from screen.keep_rate import rank
 from screen.sharpness import Sharpness
@@ -214,5 +215,8 @@ def test_a_smaller_share_audits_a_part_of_what_a_larger_one_does() -> None:
     ],
 )
 def test_a_frame_counts_less_while_others_of_its_drive_were_just_kept(spread: float, echo: float, total: float) -> None:
-    ruling = rule(facts(0.6), POLICY.model_copy(update={"spread": spread}), Standing(0.5, echo=echo))
+    policy = POLICY.model_copy(update={"spread": spread, "predictor": ErrorPredictor(intercept=log(1.5), weights={})})
+    ruling = rule(facts(0.6), policy, Standing(0.5, echo=echo))
     assert (ruling.score, ruling.echo) == (total, echo)
+    unlearned = rule(facts(0.6), policy.model_copy(update={"predictor": None}), Standing(0.5, echo=echo))
+    assert unlearned.score == 0.6, "fixed weights make no chances: there is nothing to spread"

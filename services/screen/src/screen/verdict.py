@@ -63,7 +63,8 @@ def rule(facts: Facts, policy: ScreenPolicy, standing: Standing) -> Ruling:
     """
     if facts.unjudged is not None:
         return Ruling(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
-    total = round(score.combine(facts.parts, facts.where.condition, policy) / (1 + policy.spread * standing.echo), 6)
+    spread = policy.spread if policy.predictor else 0.0  # the fixed weights' scores are no chances: it would drown them
+    total = round(score.combine(facts.parts, facts.where.condition, policy) / (1 + spread * standing.echo), 6)
     ranked = rank(total, facts.frame_id) if policy.controlled else total
     why = _useless(facts, policy, standing) or _worth(ranked, standing)
     audit = facts.lot < policy.audit_share
