@@ -50,7 +50,7 @@ class Facts(NamedTuple):
     `nearest_step` are to the nearest kept frame of its camera, `nearest_cosine` is to the nearest kept scene of its
     slice, `light_change` is from the last kept frame of its camera; None where that is not known. A step is a multiple
     of what usually lies between two pictures of the slice.
-    It and what follows from it are tuples: history makes a million of them anew, and those take a sixth of the time.
+    It and what follows from it are tuples: history makes a million of them anew, and those take a third of the time.
     """
 
     frame_id: str

@@ -32,7 +32,7 @@ LOT = 1e-7
 class Segment(NamedTuple):
     """Up to 50 scores in the order they came; `received` frames of the slice came meanwhile, scored or not.
 
-    It and the keep rate are made anew for every frame, by their fields: `_replace` takes three times as long.
+    It and the keep rate are made anew for every frame, by their fields: `_replace` takes two to three times as long.
     """
 
     number: int
