@@ -5,7 +5,7 @@ that differs from arm to arm; the rest is asked of the product once per stream.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from learning.product import SALT, TENANT, Day
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
-from screen import gallery
 from screen.candidate import serving_pair
-from screen.detections import Box
-from screen.facts import PERHAPS_THERE, Facts, Judged, facts_of, objects_in, shows_more
-from screen.gallery import NOTHING_KEPT
+from screen.facts import Facts, Judged, beside, facts_of, picture_of
 from screen.handle import Seen, decide
+from screen.likeness import Picture, likeness
 from screen.memory import NOTHING_SCENIC, KeptFrame, Memory
 from screen.scene import Scene, scene_of
 from screen.scenery import Scenery, step
@@ -39,9 +37,7 @@ class Known:
     facts: Facts
     scene: Scene
     usual: Sharpness
-    dhash: str
-    boxes: tuple[Box, ...]
-    embedding: bytes
+    picture: Picture
     spread: Scenery  # of its slice, when it came
     stride: float
 
@@ -63,11 +59,14 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
                 eye_of(serving_pair(unit.serving)),
             )
             scene = scene_of(memory, where, look.embedding)
-            facts = facts_of(memory, frame, where, unit.frames, at, policy=nothing, scene=scene, lot=1.0)
+            picture = picture_of(frame, look, look.embedding)
+            facts = facts_of(
+                memory, frame, where, unit.frames, at, policy=nothing, picture=picture, scene=scene, lot=1.0
+            )
             usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
             spread = memory.scenery.get(where.slice_key, NOTHING_SCENIC)
             stride = memory.strides.get(where.slice_key, 0.0)
-            known.append(Known(facts, scene, usual, frame.dhash, look.boxes, look.embedding, spread, stride))
+            known.append(Known(facts, scene, usual, picture, spread, stride))
             body = unit.unit.body.model_copy(update={"frames": (frame,)})
             memory, _ = decide(
                 memory, Seen(unit.unit._replace(body=body), unit.serving, (look,)), {TENANT: nothing}, salt=SALT
@@ -104,25 +103,17 @@ def above(known: Sequence[Known], scores: Scores, threshold: float, policy: Scre
 def _after_kept(memory: Memory, known: Known) -> Facts:
     """Return a frame's facts with what they owe to the frames kept before it."""
     where = known.facts.where
-    nearest = memory.nearest_kept(where.camera_key, known.dhash)
-    kept = memory.galleries.get(where.slice_key, NOTHING_KEPT)
-    cosine = None if known.scene.direction is None else gallery.nearest(kept, where.eye, known.scene.direction)
     others = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
-    apart = step(known.spread, where.eye, known.embedding, others)
-    return known.facts._replace(
-        nearest_bits=None if nearest is None else nearest[0],
-        nearest_step=None if apart is None or not known.stride else round(apart / known.stride, 4),
-        nearest_cosine=cosine,
-        light_change=memory.light_change(where.camera_key, known.facts.brightness),
-        new_object=nearest is not None and shows_more(known.boxes, nearest[1]),
-    )
+    apart = step(known.spread, where.eye, known.picture.embedding, others)
+    nearest_step = None if apart is None or not known.stride else round(apart / known.stride, 4)
+    scene = replace(known.scene, nearest_step=nearest_step)
+    return beside(known.facts, likeness(memory, where, known.picture, scene))
 
 
 def _keep(memory: Memory, known: Known) -> Memory:
-    where = known.facts.where
-    shown = objects_in(known.boxes, PERHAPS_THERE)
-    memory = memory.keep(where.camera_key, KeptFrame(known.dhash, shown, known.embedding, known.facts.brightness))
-    return memory.hang(where.slice_key, where.eye, known.scene.direction)
+    where, picture = known.facts.where, known.picture
+    frame = KeptFrame(picture.dhash, picture.perhaps, picture.embedding, picture.brightness)
+    return memory.keep(where.camera_key, frame).hang(where.slice_key, where.eye, known.scene.direction)
 
 
 def best_fixed_threshold(

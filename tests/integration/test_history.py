@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 import asyncpg
+import numpy as np
 import pyarrow as pa
 import pytest
 import typer
@@ -33,6 +34,7 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen import history, history_table, history_upkeep, policy_topic
 from screen.commands import register
 from screen.detections import Box
+from screen.embedding import pack
 from screen.facts import Judged
 from screen.handle import Seen, decide
 from screen.history_rows import DECIDED_FROM, SCHEMA, facts_of_row, row_of
@@ -44,7 +46,9 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 NOW = datetime.now(UTC)  # a snapshot's own clock is the machine's
-POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True, audit_share=0.05)
+POLICY = ScreenPolicy(
+    version=1, threshold=0.5, controlled=True, audit_share=0.05, duplicate_distance=4, duplicate_step=0.6
+)
 
 
 @pytest.fixture
@@ -71,12 +75,18 @@ def verdicts(tenant: str, frames: int, *, first: int = 0, memory: Memory | None 
     memory, told = memory or Memory(), list[Event]()
     for start in range(first, first + frames, 20):
         numbers = range(start, start + 20)
-        looks = tuple(Judged((Box(0.1, 0.1, 0.2, 0.2, Random(n).random(), "car"),), ()) for n in numbers)
+        looks = tuple(looked_at(n) for n in numbers)
         seen = Seen(unit(*(frame(n, n * 2**40) for n in numbers), tenant=tenant), PAIR, looks)
         memory, outcome = decide(memory, seen, {tenant: POLICY}, salt=b"a salt of 16 or more")
         assert isinstance(outcome, Emit)
         told += outcome.events
     return memory, told
+
+
+def looked_at(number: int) -> Judged:
+    dice = Random(number)
+    box = Box(0.1, 0.1, 0.2, 0.2, dice.random(), "car")
+    return Judged((box,), (), pack(np.array([dice.gauss(0, 1) for _ in range(6)])))
 
 
 async def write(stack: Stack, events: list[Event]) -> None:
@@ -207,6 +217,13 @@ async def test_todays_verdicts_come_out_of_history_again_and_others_under_anothe
     less = await asyncio.to_thread(CliRunner(env=reach).invoke, app, [*ask, "--json", "--keep", "0.05"])
     slices = json.loads(less.stdout)["slices"]["rain/front"]
     assert slices["kept_then"] < slices["kept_now"]
+    exactly = await asyncio.to_thread(CliRunner(env=reach).invoke, app, [*ask, "--exact", "--json"])
+    assert exactly.exit_code == 0, exactly.output
+    answer = json.loads(exactly.stdout)
+    assert (answer["judged"], answer["differing"], answer["approximate"], answer["exact"]) == (1_200, 0, 0, True)
+    less = await asyncio.to_thread(CliRunner(env=reach).invoke, app, [*ask, "--exact", "--json", "--keep", "0.05"])
+    answer = json.loads(less.stdout)
+    assert (answer["approximate"], answer["differing"] > 0) == (0, True)
     nobody = await asyncio.to_thread(CliRunner(env=reach).invoke, app, ["what-if", "--tenant", "nobody"])
     assert nobody.exit_code == 1
     assert "history has no verdict of tenant nobody" in nobody.output
@@ -261,7 +278,7 @@ async def test_a_table_from_before_a_column_takes_it_and_its_old_rows_are_read(
         row_of(ConsumerRecord("t", 5, offset, 0, 0, one.key, one.value, 0, 0, 0, one.headers))
         for offset, one in enumerate(events)
     ]
-    newer = {"versions", "shadow_version", "shadow_parts"}
+    newer = {"versions", "shadow_version", "shadow_parts", "light_change", "dhash", "surely", "perhaps", "embedding"}
     before = pa.schema([field for field in SCHEMA if field.name not in newer])
     with monkeypatch.context() as patch:
         patch.setattr(history_table, "SCHEMA", before)

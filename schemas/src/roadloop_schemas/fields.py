@@ -1,6 +1,7 @@
 """The small types events are made of, with their limits."""
 
 import re
+from base64 import b64decode
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Self
@@ -24,12 +25,22 @@ def _as_utc(moment: datetime) -> datetime:
         raise ValueError("must lie in the years 1 to 9999, in UTC") from error
 
 
+def _is_embedding(text: str) -> str:
+    """Return a text that is base64 of float16; raise ValueError for any other: screening would fail on its frames."""
+    if len(b64decode(text, validate=True)) % 2:
+        raise ValueError("an embedding is base64 of float16, so of an even number of bytes")
+    return text
+
+
 Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 Tenant = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Uri = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s?#]{1,900}$")]
+EMBEDDING_TEXT = 16_384
+EMBEDDING_DIMENSIONS = EMBEDDING_TEXT * 3 // 4 // 2  # 6,144
+Embedding = Annotated[str, AfterValidator(_is_embedding)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 

@@ -4,7 +4,19 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from roadloop_schemas.fields import Condition, Count, Detection, EventBody, Id, Moment, Name, ObjectRef, Unit
+from roadloop_schemas.fields import (
+    EMBEDDING_TEXT,
+    Condition,
+    Count,
+    Detection,
+    Embedding,
+    EventBody,
+    Id,
+    Moment,
+    Name,
+    ObjectRef,
+    Unit,
+)
 
 
 class IngestedFrame(EventBody):
@@ -106,7 +118,9 @@ class FrameMeasures(EventBody):
     anything in it or in its neighbours. `new_object`: it shows one more object than that nearest kept frame. `matched`
     are the rules that would keep it, within their quotas or not. `echo` is how many frames of its camera's drive
     were kept a short while ago, each faded by its age. `versions` of the model have thresholds that count: first the
-    one that scored the frame, then those that stand in while it has none.
+    one that scored the frame, then those that stand in while it has none. By `dhash`, brightness, the verdict's
+    `embedding` and the objects of each class that are `surely` in it (from a score of 0.5) or `perhaps` (0.2), later
+    frames are compared with this one.
     """
 
     lot: Unit
@@ -122,6 +136,9 @@ class FrameMeasures(EventBody):
     echo: float = Field(default=0.0, ge=0)
     matched: tuple[Name, ...] = ()
     versions: tuple[Count, ...] = ()
+    dhash: str | None = Field(default=None, pattern=r"^[0-9a-f]{16}$")
+    surely: dict[str, Count] = Field(default_factory=dict)
+    perhaps: dict[str, Count] = Field(default_factory=dict)
 
 
 class ShadowVerdict(EventBody):
@@ -140,9 +157,9 @@ class FrameScreened(EventBody):
     `score` and `threshold` are 0..1. `slice` is condition/camera. `budget` is absent where the policy gives the
     threshold. `inclusion_probability` is the chance that this frame's draw would have kept it whatever its score; 1
     where the score or one of the named `rules` kept it. `replayed` says that its unit had been a dead letter before.
-    `embedding` is base64 of float16, for frames of the audit. `score_scale` names what made the score: those of another
-    one cannot be compared. Detections from `prelabel_from` on are what annotators are to see: the release of the
-    version that judged says so.
+    `embedding` is base64 of float16, by which frames are compared. `score_scale` names what made the score: those of
+    another one cannot be compared. Detections from `prelabel_from` on are what annotators are to see: the release of
+    the version that judged says so.
     """
 
     frame_id: Id
@@ -173,7 +190,7 @@ class FrameScreened(EventBody):
     replayed: bool = False
     budget: BudgetState | None = None
     measures: FrameMeasures | None = None
-    embedding: str = Field(default="", max_length=16_384)
+    embedding: Embedding = Field(default="", max_length=EMBEDDING_TEXT)
     detections: tuple[Detection, ...] = ()
     prelabel_from: Unit | None = None
     shadow: ShadowVerdict | None = None

@@ -1,21 +1,10 @@
 """Policies: what screening is asked to do for a tenant."""
 
-from base64 import b64decode
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from roadloop_schemas.fields import Condition, Count, EventBody, Moment, Name, Unit
-
-
-def _is_embedding(text: str) -> str:
-    """Return a text that is base64 of float16; raise ValueError for any other: screening would fail on its frames."""
-    if len(b64decode(text, validate=True)) % 2:
-        raise ValueError("an embedding is base64 of float16, so of an even number of bytes")
-    return text
-
-
-Embedding = Annotated[str, AfterValidator(_is_embedding)]
+from roadloop_schemas.fields import Condition, Count, Embedding, EventBody, Moment, Name, Unit
 
 
 class KeepRule(EventBody):

@@ -9,7 +9,8 @@ from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import EmptyScenes, KeepRule, ScreenPolicy
 from screen.detections import Box
 from screen.embedding import as_text, pack
-from screen.facts import Facts, Judged, Unjudged, facts_of, objects_in, shows_more
+from screen.facts import Facts, Judged, Unjudged, facts_of, picture_of
+from screen.likeness import SURELY_THERE, objects_in, shows_more
 from screen.memory import KeptFrame, Memory
 from screen.scene import scene_of
 from screen.where import Where
@@ -36,8 +37,9 @@ def experienced() -> Memory:
 
 def known(memory: Memory, *found: Judged | Unjudged, at: int = 0, policy: ScreenPolicy = POLICY) -> Facts:
     one = found[at]
-    scene = scene_of(memory, WHERE, one.embedding if isinstance(one, Judged) else b"")
-    return facts_of(memory, FRAME, WHERE, found, at, policy=policy, scene=scene, lot=0.25)
+    picture = picture_of(FRAME, one, one.embedding if isinstance(one, Judged) else b"")
+    scene = scene_of(memory, WHERE, picture.embedding)
+    return facts_of(memory, FRAME, WHERE, found, at, policy=policy, picture=picture, scene=scene, lot=0.25)
 
 
 def test_of_an_unjudged_frame_only_what_was_measured_is_known() -> None:
@@ -82,7 +84,7 @@ def test_a_scene_is_compared_with_the_kept_ones_of_its_slice(embedding: bytes, c
 )
 def test_a_fixed_scene_with_one_object_more(boxes: list[tuple[str, float]], more: bool) -> None:
     found = [Box(0.1, 0.1, 0.2, 0.2, score, name) for name, score in boxes]
-    assert shows_more(found, KeptFrame("0" * 16, (("car", 1),))) is more
+    assert shows_more(objects_in(found, SURELY_THERE), KeptFrame("0" * 16, (("car", 1),))) is more
 
 
 def test_objects_are_counted_by_class_from_a_score_on() -> None:

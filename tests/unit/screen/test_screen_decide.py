@@ -317,16 +317,17 @@ def test_a_young_slice_says_that_its_threshold_is_not_its_own() -> None:
     assert own[200] == 200
 
 
-def test_an_audited_frame_tells_its_embedding_and_every_frame_what_it_was_decided_from() -> None:
+def test_every_frame_tells_what_it_was_decided_from_and_what_others_are_compared_with() -> None:
     policy = KEEP_ALL.model_copy(update={"audit_share": 0.5})
     seen = Seen(unit(*(frame(number) for number in range(64))), PAIR, (Judged(UNSURE.boxes, (), b"1st2"),) * 64)
     told = verdicts(decide(Memory(), seen, {"acme": policy})[1])
-    assert {verdict.embedding for verdict in told if verdict.audit} == {as_text(b"1st2")}
-    assert {verdict.embedding for verdict in told if not verdict.audit} == {""}
-    for verdict in told:
+    assert {verdict.embedding for verdict in told} == {as_text(b"1st2")}
+    for number, verdict in enumerate(told):
         assert verdict.measures
         assert (verdict.measures.lot < 0.5) is verdict.audit
         assert (verdict.measures.brightness, verdict.measures.laplacian_variance) == (0.5, 100)
+        assert verdict.measures.dhash == frame(number).dhash
+        assert (verdict.measures.surely, verdict.measures.perhaps) == ({"car": 1}, {"car": 1})
 
 
 def test_kept_scenes_outlast_a_release_where_the_second_model_looks_at_them() -> None:

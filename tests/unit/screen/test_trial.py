@@ -293,6 +293,13 @@ ANSWERS = [
         "mean over the picture",
         id="a feature map as embedding",
     ),
+    pytest.param(
+        says({"output0": GOOD, "feat": np.zeros(6_145)}),
+        {"tensors": {"embedding": "feat"}},
+        "the embedding has 6145 numbers, and 6144 are taken",
+        "mean over the picture",
+        id="an embedding that no verdict can carry",
+    ),
 ]
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 from aiokafka import ConsumerRecord
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadloop_runtime.outcome import Emit
@@ -23,7 +24,7 @@ from screen.facts import Judged, Unjudged
 from screen.handle import Seen, decide
 from screen.history_rows import SCHEMA, facts_of_row, row_of
 from screen.memory import Memory
-from screen.what_if import UnknownPolicy, changed_policy, what_if
+from screen.what_if import Change, UnknownPolicy, changed_policy, what_if
 from screen.what_if_told import TITLES, answer_as_json, remarks, rows_of
 from tests.unit.screen.test_candidate import SHADOW, SHARED
 from tests.unit.screen.units import NOW, PAIR, frame, unit
@@ -75,7 +76,9 @@ def on_its_way(looks: Seen, at: float, dice: Random) -> Seen:
     return replace(looks, serving=PAIR.model_copy(update={"version": version, "previous_version": previous}))
 
 
-def records(frames: int, seed: int = 1, *, rolled: bool = True) -> Iterator[ConsumerRecord]:
+def records(
+    frames: int, seed: int = 1, *, rolled: bool = True, change: Change = lambda policy: policy
+) -> Iterator[ConsumerRecord]:
     """Screen a drawn stream by two policies, one after the other, and return its verdicts as they are read.
 
     Meanwhile, where it is `rolled` out, a version of the model looks, judges some units, serves, and is rolled back.
@@ -83,7 +86,7 @@ def records(frames: int, seed: int = 1, *, rolled: bool = True) -> Iterator[Cons
     dice, memory, events = Random(seed), Memory(), list[Event]()
     for start in range(0, frames, 8):
         some = [seen(number, dice) for number in range(start, start + 8)]
-        policy = FIRST if start < frames / 2 else SECOND
+        policy = change(FIRST if start < frames / 2 else SECOND)
         looks = Seen(unit(*(one for one, _ in some)), PAIR, tuple(found for _, found in some))
         looks = on_its_way(looks, start / frames, dice) if rolled else looks
         memory, outcome = decide(memory, looks, {"acme": policy}, salt=SALT)
@@ -93,15 +96,15 @@ def records(frames: int, seed: int = 1, *, rolled: bool = True) -> Iterator[Cons
         yield ConsumerRecord("t", 5, offset, 0, 0, event.key, event.value, 0, 0, 0, event.headers)
 
 
-def rows(frames: int = 2_400, seed: int = 1, *, rolled: bool = True) -> list[Mapping[str, Any]]:
-    found = (row_of(record) for record in records(frames, seed, rolled=rolled))
+def rows(frames: int = 2_400, seed: int = 1, **given: Any) -> list[Mapping[str, Any]]:
+    found = (row_of(record) for record in records(frames, seed, **given))
     return [row | {"received_at": round(row["received_at"].timestamp() * 1e6)} for row in found]
 
 
 ROWS = rows()
 
 
-def ask(change: Any = lambda policy: policy, **given: Any) -> Any:
+def ask(change: Change = lambda policy: policy, **given: Any) -> Any:
     asked = {"tenant": "acme", "since": NOW, "labels": {}} | given
     return what_if(given.pop("rows", ROWS), POLICIES, change, **{k: v for k, v in asked.items() if k != "rows"})
 
@@ -137,6 +140,7 @@ def test_half_the_budget_keeps_half_as_many_and_says_what_is_approximate() -> No
     assert 0 < answer.approximate < answer.judged
     assert answer.lost
     assert answer.first_differing
+    assert "(--exact compares pictures anew)" in remarks(answer)
 
 
 def test_a_quota_gives_one_slice_more() -> None:
@@ -144,6 +148,35 @@ def test_a_quota_gives_one_slice_more() -> None:
     before, after = ask(rows=calm), ask(lambda policy: changed_policy(policy, quotas={"night": "3x"}), rows=calm)
     assert after.slices["night/front"].kept_then > 1.3 * before.slices["night/front"].kept_now
     assert after.gained
+
+
+def test_pictures_compared_anew_give_todays_verdicts_bit_for_bit() -> None:
+    answer = ask(exact=True)
+    assert (answer.judged, answer.differing, answer.approximate) == (2_400, 0, 0)
+    likenesses = {"nearest_bits", "nearest_step", "nearest_cosine", "light_change", "new_object"}
+    assert all(any(row[name] for row in ROWS) for name in likenesses), "there is something to compare"
+    forgotten = [{**row, **dict.fromkeys(likenesses)} for row in ROWS]
+    assert ask(rows=forgotten, exact=True).differing == 0, "nothing of that is taken from the record"
+    assert ask(rows=forgotten).differing > 100
+
+
+@given(st.integers(0, 1_000), st.sampled_from((0.02, 0.05, 0.2, 0.5)), st.sampled_from(("0.5x", "3x", "0")))
+@settings(max_examples=4)
+def test_an_exact_answer_is_what_a_worker_would_have_decided(seed: int, keep: float, night: str) -> None:
+    change = partial(changed_policy, keep=keep, quotas={"night": night})
+    then = rows(640, seed, change=change)
+    decided = ("verdict", "reasons", "threshold")
+    now = [row | {name: other[name] for name in decided} for row, other in zip(rows(640, seed), then, strict=True)]
+    assert ask(change, rows=now, exact=True).differing == 0
+    assert ask(change, rows=now).differing > 0, "recorded likenesses are those to what was kept then"
+
+
+def test_what_is_older_than_what_pictures_are_compared_by_is_judged_as_recorded() -> None:
+    older = {"dhash": None, "surely": None, "perhaps": None, "embedding": None}
+    answer = ask(rows=[{**row, **older} for row in ROWS[:300]], exact=True)
+    assert (answer.judged, answer.approximate, answer.differing) == (300, 300, 0)
+    assert "300 of 300 are approximate" in remarks(answer)
+    assert "from before verdicts carried what pictures are compared by" in remarks(answer)
 
 
 def test_only_what_came_since_counts_and_only_of_the_tenant() -> None:

@@ -22,6 +22,7 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box
 from screen.embedding import as_text
 from screen.facts import Facts
+from screen.likeness import Picture
 from screen.limits import Limits
 from screen.memory import Counters
 from screen.verdict import Ruling
@@ -42,16 +43,16 @@ def describe(
     budget: BudgetState | None,
     counters: Counters,
     boxes: tuple[Box, ...],
-    embedding: bytes,
+    picture: Picture,
     shadow: ShadowVerdict | None,
     prelabels: PrelabelPolicy,
 ) -> Event:
-    """Return the event that tells a ruling; a kept frame's boxes travel with it, and an audited one's embedding."""
+    """Return the event that tells a ruling; a kept frame's boxes travel with it."""
     said = _frame(unit, frame) | _ruling(ruling, policy, limits, budget)
-    said |= {"models": models, "counters": counters._asdict(), "measures": _measures(facts, ruling), "shadow": shadow}
+    said |= {"models": models, "counters": counters._asdict(), "shadow": shadow}
+    said |= {"measures": _measures(facts, ruling, picture), "embedding": as_text(picture.embedding)}
     if ruling.verdict is Verdict.KEPT:
         said |= {"detections": _shown(boxes), "prelabel_from": prelabels.min_score}
-        said["embedding"] = as_text(embedding) if ruling.audit else ""
     return _event(unit, frame, FrameScreened.model_validate(said))
 
 
@@ -90,7 +91,7 @@ def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits, budget: Budget
     }
 
 
-def _measures(facts: Facts, ruling: Ruling) -> FrameMeasures:
+def _measures(facts: Facts, ruling: Ruling, picture: Picture) -> FrameMeasures:
     return FrameMeasures(
         lot=facts.lot,
         brightness=facts.brightness,
@@ -105,6 +106,9 @@ def _measures(facts: Facts, ruling: Ruling) -> FrameMeasures:
         echo=ruling.echo,
         matched=facts.matched,
         versions=facts.where.versions,
+        dhash=picture.dhash,
+        surely=dict(picture.surely),
+        perhaps=dict(picture.perhaps),
     )
 
 

@@ -1,6 +1,5 @@
 """What is known of a frame before anything is decided: from what the models saw, and what is remembered. Pure."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -8,16 +7,15 @@ from typing import NamedTuple
 
 from roadloop_schemas.frames import IngestedFrame, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
-from screen import gallery, score
+from screen import score
 from screen.detections import Box
-from screen.gallery import NOTHING_KEPT
-from screen.memory import KeptFrame, Memory
+from screen.likeness import PERHAPS_THERE, SURELY_THERE, Likeness, Picture, likeness, objects_in
+from screen.memory import Memory
 from screen.rules import matching
 from screen.scene import Scene, like_empty
 from screen.temporal import REACH, inconsistency
 from screen.where import Where
 
-SURELY_THERE, PERHAPS_THERE = 0.5, 0.2
 CANDIDATE = 0.05
 NO_PARTS: Mapping[str, float] = MappingProxyType({})
 
@@ -41,6 +39,13 @@ class Unjudged:
 
     reason: VerdictReason
     detail: str
+
+
+def picture_of(frame: IngestedFrame, found: Judged | Unjudged, embedding: bytes) -> Picture:
+    """Return what a frame's picture is compared by."""
+    boxes = found.boxes if isinstance(found, Judged) else ()
+    surely, perhaps = objects_in(boxes, SURELY_THERE), objects_in(boxes, PERHAPS_THERE)
+    return Picture(frame.dhash, frame.brightness, embedding, surely, perhaps)
 
 
 class Facts(NamedTuple):
@@ -78,6 +83,7 @@ def facts_of(
     at: int,
     *,
     policy: ScreenPolicy,
+    picture: Picture,
     scene: Scene,
     lot: float,
 ) -> Facts:
@@ -86,22 +92,15 @@ def facts_of(
     measured = (frame.frame_id, where, lot, frame.brightness, frame.laplacian_variance)
     if isinstance(found, Unjudged):
         return Facts(*measured, unjudged=found)
-    nearest = memory.nearest_kept(where.camera_key, frame.dhash)
-    kept = memory.galleries.get(where.slice_key, NOTHING_KEPT)
+    like = likeness(memory, where, picture, scene)
     nothing_there = _nothing_there(neighbours, at)
-    cosine = None if scene.direction is None else gallery.nearest(kept, where.eye, scene.direction)
     return Facts(
         *measured,
-        parts=parts_of(found, neighbours, at, policy=policy, scene=scene, cosine=cosine),
-        nearest_bits=None if nearest is None else nearest[0],
-        nearest_step=scene.nearest_step,
-        nearest_cosine=cosine,
-        light_change=memory.light_change(where.camera_key, frame.brightness),
-        new_object=nearest is not None and shows_more(found.boxes, nearest[1]),
+        parts=parts_of(found, neighbours, at, policy=policy, scene=scene, cosine=like.nearest_cosine),
         nothing_there=nothing_there,
         like_empty=like_empty(memory, where, policy, scene) if nothing_there else None,
         matched=matching(policy.rules, frame, found.all_boxes),
-    )
+    )._replace(**like._asdict())
 
 
 def parts_of(
@@ -125,20 +124,18 @@ def parts_of(
         parts["disagreement"] = score.disagreement(found.boxes, found.second, policy.class_weights)
     if scene.unusual is not None:
         parts["unusual"] = scene.unusual
-    if cosine is not None:
-        parts["novelty"] = min(1.0, 1 - cosine)
-    return {name: round(value, 6) for name, value in parts.items()}
+    return with_novelty({name: round(value, 6) for name, value in parts.items()}, cosine)
 
 
-def objects_in(boxes: Sequence[Box], at_least: float) -> tuple[tuple[str, int], ...]:
-    """Return how many objects of each class there are, from a score on."""
-    return tuple(sorted(Counter(box.class_name for box in boxes if box.score >= at_least).items()))
+def with_novelty(parts: Mapping[str, float], cosine: float | None) -> dict[str, float]:
+    """Return the parts of a score with that of the nearest kept scene; none where nothing can be compared."""
+    others = {name: value for name, value in parts.items() if name != "novelty"}
+    return others if cosine is None else others | {"novelty": round(min(1.0, 1 - cosine), 6)}
 
 
-def shows_more(boxes: Sequence[Box], kept: KeptFrame) -> bool:
-    """Say whether a picture surely shows an object more than a kept one perhaps did: a fixed scene can change."""
-    before = dict(kept.objects)
-    return any(count > before.get(name, 0) for name, count in objects_in(boxes, SURELY_THERE))
+def beside(facts: Facts, like: Likeness) -> Facts:
+    """Return the facts of a frame beside other kept pictures than those it was compared with."""
+    return facts._replace(**like._asdict(), parts=with_novelty(facts.parts, like.nearest_cosine))
 
 
 def _nothing_there(neighbours: Sequence[Judged | Unjudged], at: int) -> bool:

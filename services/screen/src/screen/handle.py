@@ -12,11 +12,12 @@ from roadloop_schemas.models import ModelServing, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
 from screen.candidate import Judges, candidate_pair, drawn, judges, serving_pair
 from screen.describe import describe
-from screen.facts import PERHAPS_THERE, Facts, Judged, Unjudged, facts_of, objects_in, parts_of
+from screen.facts import Facts, Judged, Unjudged, facts_of, parts_of, picture_of
 from screen.judge import judge, judge_as_shadow
+from screen.likeness import remembered
 from screen.limits import budget_state
 from screen.look import NOT_TRIED, Eyes, Looks, unanswered
-from screen.memory import KeptFrame, Memory
+from screen.memory import Memory
 from screen.reasons import UnitReason
 from screen.scene import Scene, scene_of
 from screen.verdict import draw
@@ -113,19 +114,14 @@ def _screen(
     tenant = seen.unit.envelope.tenant
     where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, who.eye, who.versions)
     embedding = found.embedding if isinstance(found, Judged) and eye_of(who.models) == who.eye else b""
-    boxes = found.boxes if isinstance(found, Judged) else ()
+    picture = picture_of(frame, found, embedding)
     scene = scene_of(memory, where, embedding)
     lot = draw(frame.frame_id, salt)
-    facts = facts_of(memory, frame, where, seen.frames, at, policy=policy, scene=scene, lot=lot)
+    facts = facts_of(memory, frame, where, seen.frames, at, policy=policy, picture=picture, scene=scene, lot=lot)
     memory, shadow = _shadow(memory, seen, who, at, facts, policy=policy, scene=scene)
     budget = budget_state(memory, where, policy)
     memory, ruling, limits = judge(memory, facts, policy)
-    memory = memory.look(where.tenant, where.slice_key, where.eye, embedding)
-    memory = memory.pass_by(where.camera_key, where.slice_key, embedding, scene.step)
-    if ruling.verdict is Verdict.KEPT:
-        shown = objects_in(boxes, PERHAPS_THERE)
-        memory = memory.keep(where.camera_key, KeptFrame(frame.dhash, shown, embedding, frame.brightness))
-        memory = memory.hang(where.slice_key, where.eye, scene.direction)
+    memory = remembered(memory, where, picture, scene, kept=ruling.verdict is Verdict.KEPT)
     return memory, describe(
         seen.unit,
         frame,
@@ -136,8 +132,8 @@ def _screen(
         limits=limits,
         budget=budget,
         counters=memory.slices[where.slice_key],
-        boxes=boxes,
-        embedding=embedding,
+        boxes=found.boxes if isinstance(found, Judged) else (),
+        picture=picture,
         shadow=shadow,
         prelabels=who.prelabels,
     )

@@ -1,6 +1,7 @@
 """A verdict as a row of history, and back to the facts it was decided from. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -8,12 +9,15 @@ import pyarrow as pa
 
 from roadloop_runtime.records import Record
 from roadloop_schemas.fields import Condition
-from roadloop_schemas.frames import FrameMeasures, FrameScreened, VerdictReason
+from roadloop_schemas.frames import FrameMeasures, FrameScreened, ModelPair, VerdictReason
+from screen.embedding import from_text
 from screen.errors import SERVED_FROM
 from screen.facts import Facts, Unjudged
-from screen.where import Where
+from screen.likeness import Picture
+from screen.where import Where, eye_of
 
 IDS = ("frame_id", "unit_id", "upload_id", "vehicle", "drive")
+OBJECTS = ("surely", "perhaps")
 TEXTS = pa.list_(pa.string())
 CLAIM = pa.struct([(name, pa.float64()) for name in ("x1", "y1", "x2", "y2", "score")] + [("class_name", pa.string())])
 SCHEMA = pa.schema(
@@ -51,6 +55,9 @@ SCHEMA = pa.schema(
         pa.field("shadow_version", pa.int64()),
         pa.field("shadow_parts", pa.map_(pa.string(), pa.float64())),
         pa.field("light_change", pa.float64()),
+        pa.field("dhash", pa.string()),
+        *(pa.field(name, pa.map_(pa.string(), pa.int64())) for name in OBJECTS),
+        pa.field("embedding", pa.binary()),
     ]
 )
 COPIED = (
@@ -59,13 +66,16 @@ COPIED = (
     *("inclusion_probability", "replayed"),
 )
 BEFORE_VERSIONS = (0,)  # rows from before each version had keep rates of its own: they all shared one
-MEASURED = tuple(FrameMeasures.model_fields)
+COMPARED_BY = ("dhash", *OBJECTS)
+MEASURED = tuple(name for name in FrameMeasures.model_fields if name not in COMPARED_BY)
 # what `facts_of_row` needs, and a policy
 DECIDED_FROM = (
     *("tenant", "frame_id", "vehicle", "drive", "slice", "reasons", "detail", "score", "score_parts", "policy_version"),
     *MEASURED,
     *("shadow_version", "shadow_parts"),
 )
+PAIR = ("model", "model_version", "second_model", "second_version")
+PICTURED = (*COMPARED_BY, "embedding", *PAIR)  # what `picture_of_row` and `seen_by` need beside these
 
 
 def row_of(record: Record) -> dict[str, Any]:
@@ -94,7 +104,9 @@ def row_of(record: Record) -> dict[str, Any]:
         "second_version": pair and pair.second_version,
         "budget": said.budget and said.budget.budget,
         "debt": said.budget and said.budget.debt,
-        **{name: said.measures and getattr(said.measures, name) for name in MEASURED},
+        **{name: said.measures and getattr(said.measures, name) for name in (*MEASURED, "dhash")},
+        **{name: said.measures and list(getattr(said.measures, name).items()) for name in OBJECTS},
+        "embedding": from_text(said.embedding),
         "shadow_version": said.shadow and said.shadow.version,
         "shadow_parts": said.shadow and list(said.shadow.score_parts.items()),
         "claims": [found.model_dump() for found in said.detections if found.score >= SERVED_FROM],
@@ -125,6 +137,23 @@ def facts_of_row(row: Mapping[str, Any]) -> Facts | None:
         matched=tuple(row["matched"]),
         unjudged=unjudged,
     )
+
+
+def picture_of_row(row: Mapping[str, Any]) -> Picture:
+    """Return what a row's picture is compared by; a row from before verdicts carried that has no `dhash`."""
+    surely, perhaps = (tuple(row[name]) for name in OBJECTS)
+    return Picture(row["dhash"], row["brightness"], row["embedding"] or b"", surely, perhaps)
+
+
+def seen_by(row: Mapping[str, Any], facts: Facts) -> Facts:
+    """Return a row's facts with the network whose embeddings its picture is compared by: it made the row's own."""
+    eye = eye_of(ModelPair(**{field: row[name] for field, name in zip(ModelPair.model_fields, PAIR, strict=True)}))
+    return facts._replace(where=_looked_at(facts.where, eye))
+
+
+@lru_cache(maxsize=1_000)
+def _looked_at(where: Where, eye: str) -> Where:
+    return replace(where, eye=eye)
 
 
 @lru_cache(maxsize=1_000)

@@ -5,11 +5,13 @@ from typing import Any
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter
 from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
 from roadloop_runtime.outcome import Transient
+from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
 from screen.detections import Box, Look
 from screen.embedding import pack
 from screen.look import MAX_PICTURE_BYTES, RefusedByModel
@@ -20,6 +22,7 @@ DEADLINE_S = 10.0  # the server gives up what has waited for 2 s: to be later th
 OUTAGES = ("Exceeds maximum queue size", "Request timeout expired", "is not healthy")
 LIVE, BACKFILL = 1, 2  # priorities of `serving/config.json`
 FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
+TOO_LARGE = "export its mean over the picture, or leave it out of the card's tensors"
 Classes = Callable[[str, int], tuple[str, ...]]
 
 
@@ -46,6 +49,15 @@ def kind_of(failure: RefusedByModel | Transient) -> str:
     return "busy" if failure.busy else "transient"
 
 
+def packed(embedding: NDArray[np.float32]) -> bytes:
+    """Return an embedding [D] as it is kept; raises RefusedByModel where no verdict could carry it."""
+    if embedding.size > EMBEDDING_DIMENSIONS:
+        raise RefusedByModel(
+            f"the model's embedding has {embedding.size} numbers, and {EMBEDDING_DIMENSIONS} are taken: {TOO_LARGE}"
+        )
+    return pack(embedding)
+
+
 class Triton:
     """One long-lived client. `classes` names a model version's classes by index."""
 
@@ -67,7 +79,7 @@ class Triton:
             for x1, y1, x2, y2, score, index in answer.as_numpy("DETECTIONS").reshape(-1, 6).tolist()
             if int(index) < len(names)
         )
-        return Look(boxes, pack(answer.as_numpy("EMBEDDING").reshape(-1)))
+        return Look(boxes, packed(answer.as_numpy("EMBEDDING").reshape(-1)))
 
     async def _infer(self, model: str, version: int, picture: bytes, priority: int) -> Any:
         image = InferInput("IMAGE", [1, len(picture)], "UINT8")

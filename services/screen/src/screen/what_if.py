@@ -2,6 +2,7 @@
 
 Parts of the score and likenesses are those recorded. Where another policy keeps other frames, later ones would have
 been compared with other kept ones: from there on novelty and duplicates are approximate; the answer says for how many.
+Asked for an exact answer, every picture is compared anew, with those that would have been kept; that takes longer.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,10 +15,14 @@ from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box
 from screen.errors import errors
+from screen.facts import Facts, beside, with_novelty
 from screen.handle import DEFAULT_POLICY
-from screen.history_rows import facts_of_row
+from screen.history_rows import facts_of_row, picture_of_row, seen_by
 from screen.judge import judge, judge_as_shadow
+from screen.likeness import likeness, remembered
+from screen.limits import Limits
 from screen.memory import Memory
+from screen.scene import scene_of
 from screen.verdict import Ruling
 
 SECONDS_PER_FRAME, SECONDS_PER_OBJECT = 4.0, 3.0
@@ -66,7 +71,8 @@ class Answer:
 
     `differing` verdicts are not those of the record in verdict, reasons or threshold: without a change of policy there
     are none. `approximate` ones were judged after the first frame that was kept differently; `left_out` are from before
-    verdicts carried what they were decided from.
+    verdicts carried what they were decided from. Of an exact answer those are approximate that are from before verdicts
+    carried what pictures are compared by; later ones were not compared with them.
     """
 
     slices: dict[str, SliceAnswer] = field(default_factory=dict)
@@ -77,6 +83,7 @@ class Answer:
     differing: int = 0
     approximate: int = 0
     first_differing: str = ""
+    exact: bool = False
 
     def add(self, other: "Answer") -> None:
         """Add another partition's answer to this one."""
@@ -97,6 +104,7 @@ def what_if(
     since: datetime,
     labels: Labels,
     hard_from: int = 1,
+    exact: bool = False,
 ) -> Answer:
     """Judge one partition's history of a tenant anew, each frame by a change of the policy that it was judged by.
 
@@ -104,7 +112,7 @@ def what_if(
     counted. `labels` are those of the audit; from `hard_from` errors of the model a frame is hard. Raises
     UnknownPolicy.
     """
-    answer, memory, changed = Answer(), Memory(), dict[int, ScreenPolicy]()
+    answer, memory, changed = Answer(exact=exact), Memory(), dict[int, ScreenPolicy]()
     since_us = (since - EPOCH) // timedelta(microseconds=1)
     for row in rows:
         facts = facts_of_row(row) if row["tenant"] == tenant else None
@@ -114,14 +122,40 @@ def what_if(
         version = row["policy_version"]
         if version not in changed:
             changed[version] = change(policy_of(policies, tenant, version))
-        if row["shadow_parts"]:
-            memory, _ = judge_as_shadow(
-                memory, facts, row["shadow_version"], dict(row["shadow_parts"]), changed[version]
-            )
-        memory, ruling, limits = judge(memory, facts, changed[version])
+        is_compared = exact and row["dhash"] is not None
+        judge_row = _by_its_picture if is_compared else _as_recorded
+        memory, ruling, limits = judge_row(memory, row, facts, changed[version])
         if row["received_at"] >= since_us:
+            answer.approximate += not is_compared and (exact or bool(answer.gained or answer.lost))
             _count(answer, row, ruling, limits.threshold, _errors(row, labels) >= hard_from)
     return answer
+
+
+def _as_recorded(
+    memory: Memory, row: Mapping[str, Any], facts: Facts, policy: ScreenPolicy
+) -> tuple[Memory, Ruling, Limits]:
+    """Judge a frame by how like it was to those that were kept."""
+    if row["shadow_parts"]:
+        memory, _ = judge_as_shadow(memory, facts, row["shadow_version"], dict(row["shadow_parts"]), policy)
+    return judge(memory, facts, policy)
+
+
+def _by_its_picture(
+    memory: Memory, row: Mapping[str, Any], facts: Facts, policy: ScreenPolicy
+) -> tuple[Memory, Ruling, Limits]:
+    """Judge a frame by how like it is to those that would have been kept, and remember it for those after it."""
+    picture, facts = picture_of_row(row), seen_by(row, facts)
+    if facts.unjudged is not None:
+        return judge(memory, facts, policy)
+    where, scene = facts.where, scene_of(memory, facts.where, picture.embedding)
+    facts = beside(facts, likeness(memory, where, picture, scene))
+    if row["shadow_parts"]:
+        parts = dict(row["shadow_parts"])
+        # whose eye is another looks without the picture as a whole: then no part is of it
+        parts = with_novelty(parts, facts.nearest_cosine if "unusual" in parts else None)
+        memory, _ = judge_as_shadow(memory, facts, row["shadow_version"], parts, policy)
+    memory, ruling, limits = judge(memory, facts, policy)
+    return remembered(memory, where, picture, scene, kept=ruling.verdict is Verdict.KEPT), ruling, limits
 
 
 def policy_of(policies: Policies, tenant: str, version: int) -> ScreenPolicy:
@@ -154,7 +188,6 @@ def _count(answer: Answer, row: Mapping[str, Any], ruling: Ruling, threshold: fl
     found.found_now += is_hard and tuple(row["reasons"]) != AUDIT_ALONE
     found.found_then += is_hard and ruling.reasons != AUDIT_ALONE
     answer.judged += 1
-    answer.approximate += bool(answer.gained or answer.lost)
     if kept_now != kept_then and len(examples := answer.gained if kept_then else answer.lost) < EXAMPLES:
         examples.append(row["frame_id"])
     if (row["verdict"], row["reasons"], row["threshold"]) != (ruling.verdict, list(ruling.reasons), threshold):

@@ -23,7 +23,7 @@ from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_error
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
-from screen.history_rows import DECIDED_FROM
+from screen.history_rows import DECIDED_FROM, PICTURED
 from screen.history_table import NAMESPACE, History, Place
 from screen.what_if import Answer, Change, Labels, Policies, UnknownPolicy, changed_policy, what_if
 from screen.what_if_told import TITLES, answer_as_json, remarks, rows_of
@@ -46,6 +46,7 @@ def command(
     keep: Annotated[float | None, typer.Option(min=0, max=1, help="Another keep budget.")] = None,
     quota: Annotated[list[str] | None, typer.Option(help="Of a condition or slice: night=2x, rain/front=0.2.")] = None,
     hard_errors: Annotated[int, typer.Option(min=1, help="From so many errors on an audited frame is hard.")] = 1,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare pictures anew, with those it would keep.")] = False,
     processes: Annotated[int, typer.Option(min=1)] = 2,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +58,7 @@ def command(
     with one_line_errors(kafka):
         try:
             change(ScreenPolicy(version=0, threshold=0))  # says what is wrong with a quota before anything is read
-            question = Question(place, tenant, datetime.now(UTC) - read_since(since), change, hard_errors)
+            question = Question(place, tenant, datetime.now(UTC) - read_since(since), change, hard_errors, exact)
             answer = ask(kafka, question, processes)
         except (ValueError, UnknownPolicy) as error:
             raise Refused(str(error)) from error
@@ -88,6 +89,7 @@ class Question:
     since: datetime
     change: Change
     hard_from: int
+    exact: bool = False
     namespace: str = NAMESPACE
 
 
@@ -115,7 +117,7 @@ def ask(kafka: str, question: Question, processes: int) -> Answer:
     labels = asyncio.run(read_labels(kafka, question.tenant))
     history = History(question.place, question.namespace)
     partitions, policies = history.partitions(), history.policies()
-    whole = Answer()
+    whole = Answer(exact=question.exact)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
@@ -131,7 +133,8 @@ def ask(kafka: str, question: Question, processes: int) -> Answer:
 
 def ask_partition(question: Question, policies: Policies, labels: Labels, partition: int) -> Answer:
     """Judge one partition's history anew."""
-    rows = History(question.place, question.namespace).rows(partition, (*DECIDED_FROM, *COUNTED))
+    columns = (*DECIDED_FROM, *COUNTED, *(PICTURED if question.exact else ()))
+    rows = History(question.place, question.namespace).rows(partition, columns)
     return what_if(
         rows,
         policies,
@@ -140,6 +143,7 @@ def ask_partition(question: Question, policies: Policies, labels: Labels, partit
         since=question.since,
         labels=labels,
         hard_from=question.hard_from,
+        exact=question.exact,
     )
 
 

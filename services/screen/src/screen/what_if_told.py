@@ -7,6 +7,8 @@ from screen.what_if import Answer, SliceAnswer
 
 TITLES = ("slice", "frames", "kept", "would be kept", "label seconds", "hard frames of the audit missed")
 
+OLDER = ", for they are from before verdicts carried what pictures are compared by; later ones do not know of them"
+
 
 def rows_of(answer: Answer) -> list[tuple[str, ...]]:
     """Return a row per slice, and one for all of them, under `TITLES`."""
@@ -28,6 +30,7 @@ def remarks(answer: Answer) -> str:
     if answer.approximate:
         lines.append(
             f"{answer.approximate} of {answer.judged} are approximate: judged with recorded novelty and duplicates"
+            + (OLDER if answer.exact else " (--exact compares pictures anew)")
         )
     lines.append(
         f"{answer.differing} of {answer.judged} verdicts differ from the recorded ones"

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
 from screen.serving.answer import Floats, corners
 from screen.serving.card import BoxFormat, BoxUnit, Card
 from screen.trial.finding import Finding
@@ -105,4 +106,9 @@ def _check_embedding(seen: Sequence[Seen]) -> Iterator[Finding]:
         shape = ["batch", *seen[0].found.embedding.shape]
         yield Finding(
             f"the embedding is {shape}, not [batch, D]", "export its mean over the picture, or leave it out of tensors"
+        )
+    elif (size := max(one.found.embedding.size for one in seen)) > EMBEDDING_DIMENSIONS:
+        yield Finding(
+            f"the embedding has {size} numbers, and {EMBEDDING_DIMENSIONS} are taken: no frame could be judged",
+            "export its mean over the picture, or leave it out of tensors",
         )
