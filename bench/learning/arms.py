@@ -14,12 +14,13 @@ from learning.product import SALT, TENANT, Day
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
 from screen.candidate import serving_pair
+from screen.embedding import unpack
 from screen.facts import Facts, Judged, beside, facts_of, picture_of
 from screen.handle import Seen, decide
 from screen.likeness import Picture, likeness
 from screen.memory import NOTHING_SCENIC, KeptFrame, Memory
 from screen.scene import Scene, scene_of
-from screen.scenery import Scenery, step
+from screen.scenery import Scenery, steps, usual_of
 from screen.sharpness import NOTHING_USUAL, Sharpness
 from screen.verdict import Standing, rule
 from screen.where import Where, eye_of
@@ -104,7 +105,9 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
     """Return a frame's facts with what they owe to the frames kept before it."""
     where = known.facts.where
     others = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
-    apart = step(known.spread, where.eye, known.picture.embedding, others)
+    vector = unpack(known.picture.embedding)
+    usual = usual_of(known.spread, where.eye, len(vector))
+    apart = None if usual is None else min(steps(usual, vector, others), default=None)
     nearest_step = None if apart is None or not known.stride else round(apart / known.stride, 4)
     scene = replace(known.scene, nearest_step=nearest_step)
     return beside(known.facts, likeness(memory, where, known.picture, scene))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from screen import gallery, scenery
 from screen.embedding import LARGEST, as_text, from_text, pack, unpack
 from screen.gallery import NOTHING_KEPT, PLACES, SHELF, SHELVES, Gallery
-from screen.scenery import KNOWN_AFTER, NOTHING_USUAL, Scenery, direction, unusualness, whitened
+from screen.scenery import KNOWN_AFTER, NOTHING_USUAL, Scenery, direction, unusualness, usual_of, whitened
 
 EYE = "second.acme/1"
 
@@ -50,8 +50,9 @@ def test_what_is_usual_is_learnt_and_taken_away() -> None:
     mean, variance = known.mean_and_variance
     assert mean == pytest.approx(10 * np.arange(8), abs=1)
     assert np.sqrt(variance) == pytest.approx(np.arange(8) + 1, rel=0.2)
-    z = whitened(known, EYE, pack(10 * np.arange(8) + np.arange(8) + 1))
-    assert z is not None
+    known_now = usual_of(known, EYE, 8)
+    assert known_now is not None
+    z = whitened(known_now, unpack(pack(10 * np.arange(8) + np.arange(8) + 1)))
     assert z == pytest.approx(np.ones(8), abs=0.3)
     assert unusualness(z) == pytest.approx(0.5, abs=0.07)
 
@@ -66,7 +67,7 @@ def test_what_is_usual_is_learnt_and_taken_away() -> None:
     ],
 )
 def test_what_cannot_be_compared_is_not(known: Scenery, eye: str, dimensions: int) -> None:
-    assert whitened(known, eye, pack(np.ones(dimensions))) is None
+    assert usual_of(known, eye, dimensions) is None
 
 
 def test_another_network_begins_anew() -> None:

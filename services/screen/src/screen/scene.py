@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from roadloop_schemas.policies import ScreenPolicy
-from screen.embedding import Vector, from_text
+from screen.embedding import Vector, from_text, unpack
 from screen.memory import NOTHING_SCENIC, Memory
-from screen.scenery import direction, step, unusualness, whitened
+from screen.scenery import Usual, direction, steps, unusualness, usual_of, whitened
 from screen.where import Where
 
 
@@ -27,18 +29,28 @@ def scene_of(memory: Memory, where: Where, embedding: bytes) -> Scene:
     """Return how a picture differs from what those of its tenant, and of its slice, usually look like."""
     if not embedding:
         return Scene()
-    of_tenant, of_slice = (memory.scenery.get(key, NOTHING_SCENIC) for key in (where.tenant, where.slice_key))
-    z = whitened(of_tenant, where.eye, embedding)
-    own = whitened(of_slice, where.eye, embedding)
-    last = memory.latest.get(where.camera_key)
-    kept = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
-    nearest, stride = step(of_slice, where.eye, embedding, kept), memory.strides.get(where.slice_key)
+    vector = unpack(embedding)
+    of_tenant, of_slice = (_usual(memory, key, where.eye, len(vector)) for key in (where.tenant, where.slice_key))
+    unusual = None if of_tenant is None else unusualness(whitened(of_tenant, vector))
+    if of_slice is None:
+        return Scene(unusual)
+    last = memory.latest.get(where.camera_key, b"")
+    kept = [
+        frame.embedding for frame in memory.kept.get(where.camera_key, ()) if len(frame.embedding) == len(embedding)
+    ]
+    comparable = [last, *kept] if len(last) == len(embedding) else kept
+    found, stride = steps(of_slice, vector, comparable), memory.strides.get(where.slice_key)
+    nearest = min(found[len(comparable) - len(kept) :], default=None)
     return Scene(
-        None if z is None else unusualness(z),
-        None if own is None else direction(own),
-        None if last is None else step(of_slice, where.eye, embedding, [last]),
+        unusual,
+        direction(whitened(of_slice, vector)),
+        found[0] if len(comparable) > len(kept) else None,
         None if nearest is None or not stride else round(nearest / stride, 4),
     )
+
+
+def _usual(memory: Memory, key: str, eye: str, dimensions: int) -> Usual | None:
+    return usual_of(memory.scenery.get(key, NOTHING_SCENIC), eye, dimensions)
 
 
 def like_empty(memory: Memory, where: Where, policy: ScreenPolicy, scene: Scene) -> float | None:
@@ -46,6 +58,10 @@ def like_empty(memory: Memory, where: Where, policy: ScreenPolicy, scene: Scene)
     known = policy.empty_scenes
     if scene.direction is None or known is None or known.eye != where.eye:
         return None
-    empties = (scene_of(memory, where, from_text(text)).direction for text in known.scenes)
-    cosines = [float(empty @ scene.direction) for empty in empties if empty is not None]
-    return round(min(1.0, max(-1.0, *cosines)), 4) if cosines else None
+    usual = _usual(memory, where.slice_key, where.eye, len(scene.direction))
+    vectors = (unpack(from_text(text)) for text in known.scenes)
+    empties = [vector for vector in vectors if len(vector) == len(scene.direction)]
+    if usual is None or not empties:
+        return None
+    best = max(float(direction(z) @ scene.direction) for z in whitened(usual, np.stack(empties)))
+    return round(min(1.0, max(-1.0, best)), 4)

@@ -1,6 +1,8 @@
 """How much would this frame teach? Transparent parts, each 0..1, and what they come to together. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from math import exp, log2
 from types import MappingProxyType
@@ -84,6 +86,25 @@ def combine(found: Mapping[str, float], condition: Condition, policy: ScreenPoli
 
 def scale_of(policy: ScreenPolicy) -> str:
     """Name what a policy makes scores of: those of another scale cannot be compared. "" for the fixed weights."""
+    return _scale_of(_Same(policy))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same:
+    """A policy that equals itself alone: to compare what it holds takes as long as to name its scale anew."""
+
+    policy: ScreenPolicy
+
+    def __hash__(self) -> int:
+        return id(self.policy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.policy is other.policy
+
+
+@lru_cache(maxsize=1_000)
+def _scale_of(same: _Same) -> str:
+    policy = same.policy
     made_of = (policy.weights, policy.class_weights, policy.predictor)
     if not any(made_of):
         return ""
