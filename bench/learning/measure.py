@@ -36,7 +36,7 @@ POLICY = ScreenPolicy(
     duplicate_light=0.0005,
     spread=0.5,
     shared=True,
-    slice_range=(0.02, 0.7),
+    slice_range=(0.03, 0.7),
     hard_errors=Meaning().hard_errors,
 )
 COLUMNS = ("hard_recall", "silent_recall", "event_recall", "worst_slice", "duplicates", "useless", "keep_rate")

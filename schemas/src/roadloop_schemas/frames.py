@@ -116,11 +116,11 @@ class FrameMeasures(EventBody):
     `light_change` is by how much its brightness differs from that of its camera's last kept frame.
     `like_empty` is its likeness to scenes that the audit has shown to be empty; `nothing_there` says that no model saw
     anything in it or in its neighbours. `new_object`: it shows one more object than that nearest kept frame. `matched`
-    are the rules that would keep it, within their quotas or not. `echo` is how many frames of its camera's drive
-    were kept a short while ago, each faded by its age. `versions` of the model have thresholds that count: first the
-    one that scored the frame, then those that stand in while it has none. By `dhash`, brightness, the verdict's
-    `embedding` and the objects of each class that are `surely` in it (from a score of 0.5) or `perhaps` (0.2), later
-    frames are compared with this one.
+    are the rules that would keep it, within their quotas or not. `echo` is how many hard frames of its camera's drive
+    were kept a short while ago, by their chances, each faded by its age. `versions` of the model have thresholds that
+    count: first the one that scored the frame, then those that stand in while it has none. By `dhash`, brightness, the
+    verdict's `embedding` and the objects of each class that are `surely` in it (from a score of 0.5) or `perhaps`
+    (0.2), later frames are compared with this one.
     """
 
     lot: Unit

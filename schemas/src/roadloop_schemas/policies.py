@@ -69,8 +69,8 @@ class ScreenPolicy(EventBody):
     if its scene is at least `no_target_cosine` like one of the `empty_scenes`, which the audit has shown to be empty
     (0: never). `class_weights` say how much a class counts, 1 where they do not. A `predictor` takes the place of the
     weights; it is fitted on audit frames, which are hard from `hard_errors` errors of the serving model, and in part
-    from fewer. `spread` is how much less a frame counts while others of its drive were just kept, 0 for not at all: a
-    drive has many pictures of one mistake; only a predictor's chances are spread. Where a `slice_range` is given,
+    from fewer. `spread` is how much less a frame counts while hard ones of its drive were just kept, 0 for not at all:
+    a drive has many pictures of one mistake; only a predictor's chances are spread. Where a `slice_range` is given,
     slices' budgets move within it to where scores are high. Where it is `shared`, all slices have one threshold, which
     keeps `keep_budget` of all frames, but no slice keeps less or more of its frames than the `slice_range`.
     """

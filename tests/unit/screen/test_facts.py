@@ -54,6 +54,7 @@ def test_without_memory_and_second_model_there_are_the_parts_of_one_model() -> N
         "low_top_score": 0.2,
         "crowd": 0.0,
         "objects": 0.166667,
+        "overlap": 0.0,
         "inconsistency": 0.0,
     }
     assert (facts.nearest_bits, facts.nearest_cosine, facts.new_object, facts.like_empty) == (None, None, False, None)

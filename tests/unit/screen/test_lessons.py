@@ -25,7 +25,7 @@ from screen.lessons import (
     propose,
     start_threshold,
 )
-from screen.predictor import fit, is_better, ranking
+from screen.predictor import EXPECTED, fit, is_better, ranking
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HALF_NOISE = {"disagreement": 1.0, "low_top_score": 1.0}
@@ -75,11 +75,25 @@ def test_a_fit_tells_conditions_from_the_most_frequent_one() -> None:
 
 
 def test_a_fit_is_that_of_scikit_learn() -> None:
-    """Reference: LogisticRegression(C=0.3) of scikit-learn 1.9.1 on the standardised table."""
+    """Reference: LogisticRegression(C=1/30) of scikit-learn 1.9.1 on the standardised table."""
     table = [(0.0, 1.0), (0.25, 0.5), (0.5, 0.75), (0.75, 0.0), (1.0, 0.25), (0.9, 0.9)]
     found = fit([{"a": a, "b": b} for a, b in table], [ROAD] * 6, [False, False, True, False, True, True])
-    assert found.weights == pytest.approx({"a": 1.228419, "b": 0.511982}, abs=1e-5)
-    assert found.intercept == pytest.approx(-0.985364, abs=1e-5)
+    assert found.weights == pytest.approx({"a": 0.177078, "b": 0.054312}, abs=1e-5)
+    assert found.intercept == pytest.approx(-0.131121, abs=1e-5)
+
+
+def test_a_few_frames_leave_what_is_expected_and_many_tell_otherwise() -> None:
+    dice = Random(5)
+
+    def fitted(frames: int) -> ErrorPredictor:
+        parts = [{"uncertainty": dice.random(), "novelty": dice.random()} for _ in range(frames)]
+        return fit(parts, [ROAD] * frames, [float(dice.random() < 0.1 + 0.8 * one["novelty"]) for one in parts])
+
+    few, many = fitted(10), fitted(20_000)
+    assert few.weights["uncertainty"] == pytest.approx(EXPECTED["uncertainty"], rel=0.2)
+    assert abs(few.weights["novelty"]) < 1
+    assert many.weights["novelty"] > 3
+    assert abs(many.weights["uncertainty"]) < 0.5
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.booleans()), min_size=1, max_size=30))

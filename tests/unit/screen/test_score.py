@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.detections import Box, iou, match, served
-from screen.score import combine, crowd, disagreement, entropy, low_top_score, objects, uncertainty
+from screen.score import combine, crowd, disagreement, entropy, low_top_score, objects, overlap, uncertainty
 
 POLICY = ScreenPolicy(version=1, threshold=0.5)
 
@@ -141,6 +141,22 @@ def test_a_class_counts_by_its_weight(weights: dict[str, float], uncertain: floa
 )
 def test_crowd(scores: list[float], value: float) -> None:
     assert crowd([box(score) for score in scores]) == value
+
+
+@pytest.mark.parametrize(
+    ("others", "value"),
+    [
+        pytest.param([], 0.0, id="alone"),
+        pytest.param([(0.3, 0.3, 0.5, 0.5, 0.3)], 0.0, id="apart"),
+        pytest.param([(0.1, 0.0, 0.3, 0.2, 0.3)], 1 / 3, id="one-stands-before-it"),
+        pytest.param([(0.1, 0.0, 0.3, 0.2, 0.1)], 0.0, id="what-is-hardly-seen-does-not-count"),
+        pytest.param([(0.01, 0.0, 0.21, 0.2, 0.3)], 0.0, id="the-same-thing-once-more"),
+        pytest.param([(0.17, 0.0, 0.37, 0.2, 0.3)], 0.0, id="they-only-touch"),
+        pytest.param([(0.1, 0.0, 0.3, 0.2, 0.3), (0.0, 0.1, 0.2, 0.3, 0.3)], 0.6, id="all-three-pairs"),
+    ],
+)
+def test_things_that_hide_each_other(others: list[tuple[float, ...]], value: float) -> None:
+    assert overlap([Box(0, 0, 0.2, 0.2, 0.9, "car"), *(Box(*one, "bus") for one in others)]) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_verdict_tells_all_it_takes_to_decide_again() -> None:
     (said,) = verdicts(outcome)
     assert said.models == ModelPair(name="detector.acme", version=3, second_name="second.acme", second_version=1)
     assert (said.policy_version, said.threshold, said.slice) == (4, 0.0, "rain/front")
-    of_one = {"uncertainty", "low_top_score", "crowd", "objects", "inconsistency"}
+    of_one = {"uncertainty", "low_top_score", "crowd", "objects", "overlap", "inconsistency"}
     assert said.score_parts.keys() == of_one | {"disagreement"}
     assert said.counters.model_dump() == memory.slices["acme/rain/front"]._asdict()
     shown = Detection(x1=0, y1=0.1, x2=0.4, y2=1, class_name="car", score=0.9)

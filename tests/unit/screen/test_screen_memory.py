@@ -195,15 +195,15 @@ def test_kept_scenes_are_rebuilt_from_compacted_entries_through_full_walls_and_o
 
 
 def test_what_was_kept_of_a_drive_fades_and_ends_with_it() -> None:
-    def heard(memory: Memory, kept: bool) -> Memory:
-        return memory._replace(echoes=memory.resounding("acme/car-1/front", "d-1", kept))
+    def heard(memory: Memory, chance: float) -> Memory:
+        return memory._replace(echoes=memory.resounding("acme/car-1/front", "d-1", chance))
 
-    memory = heard(Memory(), True)
-    assert memory.echo("acme/car-1/front", "d-1") == 1.0
+    memory = heard(Memory(), 0.5)
+    assert memory.echo("acme/car-1/front", "d-1") == 0.5
     for _ in range(6):
-        memory = heard(memory, False)
-    assert memory.echo("acme/car-1/front", "d-1") == pytest.approx(0.3679, abs=1e-4)
-    assert heard(memory, True).echo("acme/car-1/front", "d-1") > 1.3
+        memory = heard(memory, 0.0)
+    assert memory.echo("acme/car-1/front", "d-1") == pytest.approx(0.5 * 0.3679, abs=1e-4)
+    assert heard(memory, 0.9).echo("acme/car-1/front", "d-1") > 1.05
     assert memory.echo("acme/car-1/front", "d-2") == 0.0
     assert memory.echo("acme/car-2/front", "d-1") == 0.0
 

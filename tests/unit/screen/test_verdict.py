@@ -98,7 +98,7 @@ def test_the_order_of_the_rules(
     parts = {"low_top_score": score}
     by_score = bool({R.SCORE, R.BELOW_THRESHOLD} & set(reasons)) or (reasons == (R.AUDIT,) and not changes)
     audit, ranked = policy is ALL_AUDITED, score if by_score else None
-    assert ruling == Ruling(verdict, reasons, score, parts, audit=audit, ranked=ranked)
+    assert ruling == Ruling(verdict, reasons, score, parts, audit=audit, ranked=ranked, chance=score)
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,11 @@ def test_a_smaller_share_audits_a_part_of_what_a_larger_one_does() -> None:
         pytest.param(1.0, 2.0, 0.2, id="and-count-for-more"),
     ],
 )
-def test_a_frame_counts_less_while_others_of_its_drive_were_just_kept(spread: float, echo: float, total: float) -> None:
+def test_a_frame_counts_less_while_hard_ones_of_its_drive_were_just_kept(
+    spread: float, echo: float, total: float
+) -> None:
     policy = POLICY.model_copy(update={"spread": spread, "predictor": ErrorPredictor(intercept=log(1.5), weights={})})
     ruling = rule(facts(0.6), policy, Standing(0.5, echo=echo))
-    assert (ruling.score, ruling.echo) == (total, echo)
+    assert (ruling.score, ruling.echo, ruling.chance) == (total, echo, 0.6)
     unlearned = rule(facts(0.6), policy.model_copy(update={"predictor": None}), Standing(0.5, echo=echo))
     assert unlearned.score == 0.6, "fixed weights make no chances: there is nothing to spread"

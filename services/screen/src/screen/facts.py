@@ -118,6 +118,7 @@ def parts_of(
         "low_top_score": score.low_top_score(found.boxes),
         "crowd": score.crowd(found.boxes),
         "objects": score.objects(found.boxes),
+        "overlap": score.overlap(found.boxes),
         "inconsistency": inconsistency([n.boxes if isinstance(n, Judged) else () for n in neighbours], at),
     }
     if found.second is not None:

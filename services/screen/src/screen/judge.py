@@ -24,7 +24,7 @@ def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, R
     memory = memory._replace(
         slices=memory.tallied(where.slice_key, ruling.verdict),
         sharpness=memory.usual_after(where.camera_key, facts.laplacian_variance, policy.blur_ratio),
-        echoes=memory.resounding(where.camera_key, where.drive, kept),
+        echoes=memory.resounding(where.camera_key, where.drive, ruling.chance if kept else 0.0),
         allowances=memory.allowed(where.tenant, policy.rules, ruling.rules),
         rates=memory.controlled(_counts_for(where, policy), ruling.ranked, kept, policy=policy, scale=limits.scale),
     )

@@ -58,7 +58,7 @@ class KeptFrame:
 
 
 class Echo(NamedTuple):
-    """How many frames of a camera's drive were kept a short while ago: each counts 1, and fades."""
+    """How many hard frames of a camera's drive were kept a short while ago: each counts its chance, and fades."""
 
     drive: str = ""
     value: float = 0.0
@@ -183,13 +183,13 @@ class Memory(NamedTuple):
         stride = frugal.moved(self.strides.get(slice_key, 0.0), step)
         return memory._replace(strides=self.strides.set(slice_key, stride))
 
-    def resounding(self, camera_key: str, drive: str, kept: bool) -> immutables.Map[str, Echo]:
-        """Return the echoes after one more frame of a camera's drive."""
-        value = round(self.echo(camera_key, drive) * FADES + kept, 6)
+    def resounding(self, camera_key: str, drive: str, chance: float) -> immutables.Map[str, Echo]:
+        """Return the echoes after one more frame of a camera's drive: the chance that it is hard, 0 where it went."""
+        value = round(self.echo(camera_key, drive) * FADES + chance, 6)
         return self.echoes.set(camera_key, Echo(drive, value))
 
     def echo(self, camera_key: str, drive: str) -> float:
-        """Return how many frames of a camera's drive were kept a short while ago, each faded by its age."""
+        """Return how many hard frames of a camera's drive were kept a short while ago, each faded by its age."""
         known = self.echoes.get(camera_key)
         return known.value if known is not None and known.drive == drive else 0.0
 

@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import combinations
 from math import exp, log2
 from types import MappingProxyType
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
-from screen.detections import Box, match, served
+from screen.detections import Box, iou, match, served
 
-CONFIDENT = 0.35
+CONFIDENT, PERHAPS = 0.35, 0.2
+OVERLAPPING = 0.1
 FIXED_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"uncertainty": 1.0, "disagreement": 1.0, "crowd": 1.0, "unusual": 1.0}
 )
@@ -66,6 +68,16 @@ def crowd(boxes: Sequence[Box]) -> float:
     """Return how many boxes are neither clearly something nor clearly nothing, 0.15 to 0.6; squashed by n / (n + 3)."""
     unsettled = sum(0.15 <= box.score <= 0.6 for box in boxes)
     return unsettled / (unsettled + 3)
+
+
+def overlap(boxes: Sequence[Box]) -> float:
+    """Return how many pairs of things overlap, squashed by n / (n + 2): what stands before another thing hides it.
+
+    Things are what a model perhaps sees, from a score of 0.2 on; a pair overlaps by at least a tenth of its union.
+    """
+    things = served(boxes, PERHAPS)
+    pairs = sum(iou(one, other) >= OVERLAPPING for one, other in combinations(things, 2))
+    return pairs / (pairs + 2)
 
 
 def combine(found: Mapping[str, float], condition: Condition, policy: ScreenPolicy) -> float:

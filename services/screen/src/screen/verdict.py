@@ -18,8 +18,9 @@ BY_SCORE = (VerdictReason.SCORE, VerdictReason.BELOW_THRESHOLD)
 class Ruling(NamedTuple):
     """The verdict on one frame with all that led to it. `score` is None where the frame was not judged.
 
-    `ranked` is what was compared with the threshold; None where the score had nothing to decide. `echo` is
-    how many frames of its camera's drive were kept a short while ago.
+    `chance` is what its parts alone come to, before it was held against the `echo` of frames of its camera's drive that
+    were kept a short while ago. `ranked` is what was compared with the threshold; None where the score had nothing to
+    decide.
     """
 
     verdict: Verdict
@@ -30,6 +31,7 @@ class Ruling(NamedTuple):
     ranked: float | None = None
     rules: tuple[str, ...] = ()
     echo: float = 0.0
+    chance: float = 0.0
     detail: str = ""
 
 
@@ -45,7 +47,8 @@ def draw(frame_id: str, salt: bytes) -> float:
 class Standing(NamedTuple):
     """What a frame meets: its slice's threshold, 0..1, its camera's usual sharpness, and the rules that may keep it.
 
-    `echo` is how many frames of its camera's drive were kept a short while ago, each faded by its age.
+    `echo` is how many hard frames of its camera's drive were kept a short while ago, by their chances, each faded by
+    its age.
     """
 
     threshold: float
@@ -64,13 +67,14 @@ def rule(facts: Facts, policy: ScreenPolicy, standing: Standing) -> Ruling:
     if facts.unjudged is not None:
         return Ruling(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
     spread = policy.spread if policy.predictor else 0.0  # the fixed weights' scores are no chances: it would drown them
-    total = round(score.combine(facts.parts, facts.where.condition, policy) / (1 + spread * standing.echo), 6)
+    chance = score.combine(facts.parts, facts.where.condition, policy)
+    total = round(chance / (1 + spread * standing.echo), 6)
     ranked = rank(total, facts.frame_id) if policy.controlled else total
     why = _useless(facts, policy, standing) or _worth(ranked, standing)
     audit = facts.lot < policy.audit_share
     by_score = ranked if why in BY_SCORE else None
     by_rule = standing.rules if why is VerdictReason.RULE else ()
-    return Ruling(*_with_audit(why, audit), total, facts.parts, audit, by_score, by_rule, standing.echo)
+    return Ruling(*_with_audit(why, audit), total, facts.parts, audit, by_score, by_rule, standing.echo, chance)
 
 
 def _worth(ranked: float, standing: Standing) -> VerdictReason:

@@ -22,6 +22,7 @@ PARTS = {
     "disagreement": "models disagree",
     "objects": "many objects",
     "crowd": "many unsettled boxes",
+    "overlap": "things that hide each other",
     "inconsistency": "does not fit the pictures around it",
     "unusual": "unlike what is usual",
     "novelty": "unlike what was kept",
