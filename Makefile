@@ -58,7 +58,7 @@ lock: ## Resolve the four lock files anew (needs uv)
 check: setup ## Format, lint, types, layers and unit tests (under a minute when warm)
 	ruff format --check -q .
 	ruff check -q .
-	mypy schemas/src services/*/src deploy/local/src deploy/audit/src tests/world/src tests/simulation tests/chaos
+	mypy schemas/src services/*/src deploy/local/src deploy/audit/src tests/world/src tests/simulation tests/chaos bench
 	lint-imports --no-cache
 	pytest -q tests/unit tests/contract
 	pytest -q --collect-only tests/integration tests/e2e tests/simulation tests/chaos >/dev/null # a broken import is seen here, not minutes later

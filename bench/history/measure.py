@@ -53,7 +53,17 @@ POLICY = ScreenPolicy(
 )
 LIMIT_S, FRAMES = 30.0, 1_000_000
 PROCESSES = 2
-PARTS = ("uncertainty", "disagreement", "crowd", "unusual", "novelty", "low_top_score", "objects", "inconsistency")
+PARTS = (
+    "uncertainty",
+    "disagreement",
+    "crowd",
+    "unusual",
+    "novelty",
+    "low_top_score",
+    "objects",
+    "overlap",
+    "inconsistency",
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,11 @@ def _fill_and_ask(stack: Stack, frames: int, report: Report) -> Asked:
         history.append(rows, offsets)
     report(f"{frames} frames are in history")
     question = Question(
-        place, TENANT, NOW - timedelta(days=1), partial(changed_policy, quotas={}), 1, history.namespace
+        place=place,
+        tenant=TENANT,
+        since=NOW - timedelta(days=1),
+        change=partial(changed_policy, quotas={}),
+        namespace=history.namespace,
     )
     most = _MostMemory()
     with most:

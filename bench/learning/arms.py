@@ -15,12 +15,12 @@ from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
 from screen.candidate import serving_pair
 from screen.embedding import unpack
-from screen.facts import Facts, Judged, beside, facts_of, picture_of
+from screen.facts import Facts, Judged, beside, facts_of
 from screen.handle import Seen, decide
-from screen.likeness import Picture, likeness
+from screen.likeness import Picture, likeness, picture_of
 from screen.memory import NOTHING_SCENIC, KeptFrame, Memory
 from screen.scene import Scene, scene_of
-from screen.scenery import Scenery, steps, usual_of
+from screen.scenery import Scenery, step, usual_of
 from screen.sharpness import NOTHING_USUAL, Sharpness
 from screen.verdict import Standing, rule
 from screen.where import Where, eye_of
@@ -60,7 +60,7 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
                 eye_of(serving_pair(unit.serving)),
             )
             scene = scene_of(memory, where, look.embedding)
-            picture = picture_of(frame, look, look.embedding)
+            picture = picture_of(frame, look.boxes, look.embedding)
             facts = facts_of(
                 memory, frame, where, unit.frames, at, policy=nothing, picture=picture, scene=scene, lot=1.0
             )
@@ -107,7 +107,7 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
     others = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
     vector = unpack(known.picture.embedding)
     usual = usual_of(known.spread, where.eye, len(vector))
-    apart = None if usual is None else min(steps(usual, vector, others), default=None)
+    apart = None if usual is None else step(usual, vector, others)
     nearest_step = None if apart is None or not known.stride else round(apart / known.stride, 4)
     scene = replace(known.scene, nearest_step=nearest_step)
     return beside(known.facts, likeness(memory, where, known.picture, scene))

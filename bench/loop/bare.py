@@ -108,7 +108,7 @@ async def copy(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, settle:
 
 async def main() -> None:
     """Copy until the last record is committed."""
-    job = take_job()
+    job = take_job(Job)
     meter = Meter(job)
     consumer = consumer_of(job)
     await consumer.start()

@@ -32,7 +32,7 @@ class Job:
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
-def take_job(kind: type[AnyJob] = Job) -> AnyJob:
+def take_job(kind: type[AnyJob]) -> AnyJob:
     """Read the job from the command line and move to its core."""
     job = kind(**json.loads(sys.argv[1]))
     os.sched_setaffinity(0, {job.core})

@@ -72,7 +72,7 @@ async def main() -> None:
     """Copy until told to stop by the agent; the stop writes what is still buffered."""
     done = asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="roadloop-bench-faust-") as folder:
-        app = make_app(take_job(), folder, done)
+        app = make_app(take_job(Job), folder, done)
         await app.start()
         await done.wait()
         await app.stop()

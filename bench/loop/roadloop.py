@@ -54,7 +54,7 @@ async def rebuild(_partition: int) -> None:
 
 async def main(stopping: asyncio.Event) -> None:
     """Copy until the last record is settled."""
-    job = take_job()
+    job = take_job(Job)
     me = identity("bench-0")
     kafka = Kafka(job.bootstrap, me.client_id)
     claim, member = Claim(kafka, job.target, me, f"{job.target}.members"), kafka.member(job.target, me.member)

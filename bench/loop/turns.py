@@ -94,7 +94,8 @@ def _run(job: Job, program: Program) -> Run:
         text = json.dumps(asdict(job) | {"report": answer.name})
         command = [program.python, "-m", program.module, text]
         subprocess.run(command, cwd=REPOSITORY, env=environment(), check=True, timeout=PROGRAM_TIMEOUT_S)
-        return json.loads(Path(answer.name).read_text())
+        run: Run = json.loads(Path(answer.name).read_text())
+        return run
 
 
 def environment() -> dict[str, str]:
@@ -132,7 +133,7 @@ def _figures(runs: Sequence[Run]) -> dict[str, float]:
 def ratio(runs: Sequence[Run], above: str, below: str, figure: str) -> float:
     """Return the median of the rounds' ratios."""
     of = {(run["program"], run["round"]): run[figure] for run in runs}
-    return median(of[above, turn] / of[below, turn] for name, turn in of if name == above)
+    return float(median(of[above, turn] / of[below, turn] for name, turn in of if name == above))
 
 
 def _line(run: Run) -> str:

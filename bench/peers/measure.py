@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from itertools import starmap
 from typing import Any
 
-from loop import topics, turns
+from loop import turns
+from loop.client import PARTITIONS
 from loop.turns import REPOSITORY, SOURCE, Broker, Program, Report
 from peers.faults import suffer
 from peers.supervised import supervise
@@ -46,7 +47,7 @@ WITH_WAIT = (
     Peer(Program("aiokafka_transactions", "peers.bare", "transactions"), 64),
     Peer(Program("faust_in_order", "peers.faust_agent"), 1),
     Peer(Program("faust_concurrent", "peers.faust_agent"), 64),
-    Peer(Program("faststream_each", "peers.fast", "each", python=PEERS_PYTHON), topics.PARTITIONS),
+    Peer(Program("faststream_each", "peers.fast", "each", python=PEERS_PYTHON), PARTITIONS),
     Peer(Program("faststream_batch", "peers.fast", "batch", python=PEERS_PYTHON), 64),
     Peer(Program("quix_at_least_once", "peers.quix", "at-least-once", python=PEERS_PYTHON), 1),
     Peer(Program("quix_exactly_once", "peers.quix", "exactly-once", python=PEERS_PYTHON), 1),
@@ -97,7 +98,7 @@ async def _calm(peer: Peer, broker: Broker, report: Report) -> float:
         if not await running.begins():
             raise RuntimeError(f"{peer.program.name} took no record: see its log")
         await asyncio.sleep(CALM_S)
-        copied = [await read_partition(broker.bootstrap, Partition(target, p)) for p in range(topics.PARTITIONS)]
+        copied = [await read_partition(broker.bootstrap, Partition(target, p)) for p in range(PARTITIONS)]
     report(f"calm {peer.program.name:26} {sum(map(len, copied)) / CALM_S:9,.0f} records/s")
     return sum(map(len, copied)) / CALM_S
 

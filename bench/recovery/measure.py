@@ -217,7 +217,7 @@ def _noise() -> bytes:
     return content.getvalue()
 
 
-async def _watch(arena: Arena, for_s: float) -> tuple[float, int, int]:
+async def _watch(arena: Arena, for_s: float) -> tuple[float, float, float]:
     """Return a worker's most memory in MiB over a while, and the MiB that Kafka and S3 sent to the services."""
     sent = {name: proxy.sent_bytes for name, proxy in arena.proxies.items()}
     most, until = 0.0, time.monotonic() + for_s
@@ -225,7 +225,8 @@ async def _watch(arena: Arena, for_s: float) -> tuple[float, int, int]:
         pid = await asyncio.to_thread(local.pid_of, arena.stack.data, "screen")
         most = max(most, psutil.Process(pid).memory_info().rss / 2**20)
         await asyncio.sleep(1)
-    return most, *((arena.proxies[name].sent_bytes - sent[name]) / 2**20 for name in ("kafka", "s3"))
+    from_kafka, from_s3 = ((arena.proxies[name].sent_bytes - sent[name]) / 2**20 for name in ("kafka", "s3"))
+    return most, from_kafka, from_s3
 
 
 async def _dead_letters(load: Load) -> int:

@@ -45,4 +45,4 @@ async def _screen(place: Place, batch: str, workers: int) -> float:
 def ratio(runs: list[dict[str, Any]]) -> float:
     """Return the median of the rounds' ratios of two workers to one."""
     of = {(run["workers"], run["round"]): run["frames_per_s"] for run in runs}
-    return median(of[2, turn] / of[1, turn] for _, turn in of)
+    return float(median(of[2, turn] / of[1, turn] for _, turn in of))

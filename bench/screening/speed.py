@@ -82,7 +82,7 @@ async def _bare(place: Place, in_flight: int) -> Run:
     said, _ = await process.communicate()
     if process.returncode != 0:
         raise RuntimeError(f"the bare client ended with {process.returncode}")
-    found = json.loads(said)
+    found: Run = json.loads(said)
     used = {name: share / found["frames_per_s"] * 1000 for name, share in busy.items()}
     return found | {"cpu_ms_per_frame": used, "batch": _mean_batch(before, await models.batches(place.stack))}
 
@@ -126,7 +126,7 @@ async def _screen(place: Place, batch: str, frames: int) -> Run:
     }
 
 
-def _mean_batch(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> float:
+def _mean_batch(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> float:
     """Return the mean of the batches that were executed meanwhile, of all models."""
     done = [(after[name][0] - count, after[name][1] - executed) for name, (count, executed) in before.items()]
     return sum(count for count, _ in done) / max(1, sum(executed for _, executed in done))
@@ -146,7 +146,7 @@ def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
 
 def triton_busy(run: Run) -> float:
     """Return how much of a core the model server used: below 0.95 a bare client on one core has not saturated it."""
-    return run["cpu_ms_per_frame"]["triton"] * run["frames_per_s"] / 1000
+    return float(run["cpu_ms_per_frame"]["triton"] * run["frames_per_s"] / 1000)
 
 
 def ratios(runs: Sequence[Run]) -> list[float]:

@@ -5,9 +5,12 @@ It runs inside Triton. Its boxes follow from the picture's bytes, so that scores
 
 import json
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb
+from numpy.typing import NDArray
 
 CLASSES = 7
 BOXES = 6
@@ -16,18 +19,18 @@ BOXES = 6
 class TritonPythonModel:
     """What Triton's python backend calls."""
 
-    def initialize(self, args):
+    def initialize(self, args: Mapping[str, str]) -> None:
         """Read how long an answer takes."""
         parameters = json.loads(args["model_config"])["parameters"]
         self.pause_s = float(parameters["pause_ms"]["string_value"]) / 1000
         self.version = np.array([[int(args["model_version"])]], np.int32)
 
-    def execute(self, requests):
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer a batch after the pause."""
         time.sleep(self.pause_s)
         return [self._answer(pb.get_input_tensor_by_name(request, "IMAGE").as_numpy()) for request in requests]
 
-    def _answer(self, picture):
+    def _answer(self, picture: NDArray[np.uint8]) -> Any:
         """Make boxes from some bytes of the picture's middle."""
         middle = picture.shape[1] // 2
         bytes_ = picture[0, middle : middle + 8 * BOXES].astype(np.float32).reshape(BOXES, 8) / 255

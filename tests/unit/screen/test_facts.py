@@ -7,10 +7,10 @@ import pytest
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import EmptyScenes, KeepRule, ScreenPolicy
-from screen.detections import Box
+from screen.detections import SURELY_THERE, Box
 from screen.embedding import as_text, pack
-from screen.facts import Facts, Judged, Unjudged, facts_of, picture_of
-from screen.likeness import SURELY_THERE, objects_in, shows_more
+from screen.facts import Facts, Judged, Unjudged, facts_of
+from screen.likeness import objects_in, picture_of, shows_more
 from screen.memory import KeptFrame, Memory
 from screen.scene import scene_of
 from screen.where import Where
@@ -37,7 +37,7 @@ def experienced() -> Memory:
 
 def known(memory: Memory, *found: Judged | Unjudged, at: int = 0, policy: ScreenPolicy = POLICY) -> Facts:
     one = found[at]
-    picture = picture_of(FRAME, one, one.embedding if isinstance(one, Judged) else b"")
+    picture = picture_of(FRAME, *((one.boxes, one.embedding) if isinstance(one, Judged) else ((), b"")))
     scene = scene_of(memory, WHERE, picture.embedding)
     return facts_of(memory, FRAME, WHERE, found, at, policy=policy, picture=picture, scene=scene, lot=0.25)
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+SURELY_THERE, PERHAPS_THERE = 0.5, 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -25,7 +27,7 @@ class Look:
 
 
 def iou(one: Box, other: Box) -> float:
-    """Return intersection over union, 0..1; without `min` and `max`, for it is asked hundreds of times a frame."""
+    """Return intersection over union, 0..1; without `min` and `max`, for it is asked some fifty times a frame."""
     width = (one.x2 if one.x2 < other.x2 else other.x2) - (one.x1 if one.x1 > other.x1 else other.x1)
     if width <= 0:
         return 0.0

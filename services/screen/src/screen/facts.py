@@ -9,7 +9,7 @@ from roadloop_schemas.frames import IngestedFrame, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
 from screen import score
 from screen.detections import Box
-from screen.likeness import PERHAPS_THERE, SURELY_THERE, Likeness, Picture, likeness, objects_in
+from screen.likeness import Likeness, Picture, likeness
 from screen.memory import Memory
 from screen.rules import matching
 from screen.scene import Scene, like_empty
@@ -39,13 +39,6 @@ class Unjudged:
 
     reason: VerdictReason
     detail: str
-
-
-def picture_of(frame: IngestedFrame, found: Judged | Unjudged, embedding: bytes) -> Picture:
-    """Return what a frame's picture is compared by."""
-    boxes = found.boxes if isinstance(found, Judged) else ()
-    surely, perhaps = objects_in(boxes, SURELY_THERE), objects_in(boxes, PERHAPS_THERE)
-    return Picture(frame.dhash, frame.brightness, embedding, surely, perhaps)
 
 
 class Facts(NamedTuple):
@@ -96,11 +89,12 @@ def facts_of(
     nothing_there = _nothing_there(neighbours, at)
     return Facts(
         *measured,
-        parts=parts_of(found, neighbours, at, policy=policy, scene=scene, cosine=like.nearest_cosine),
+        parts_of(found, neighbours, at, policy=policy, scene=scene, cosine=like.nearest_cosine),
+        *like,
         nothing_there=nothing_there,
         like_empty=like_empty(memory, where, policy, scene) if nothing_there else None,
         matched=matching(policy.rules, frame, found.all_boxes),
-    )._replace(**like._asdict())
+    )
 
 
 def parts_of(

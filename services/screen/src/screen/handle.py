@@ -12,9 +12,9 @@ from roadloop_schemas.models import ModelServing, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
 from screen.candidate import Judges, candidate_pair, drawn, judges, serving_pair
 from screen.describe import describe
-from screen.facts import Facts, Judged, Unjudged, facts_of, parts_of, picture_of
+from screen.facts import Facts, Judged, Unjudged, facts_of, parts_of
 from screen.judge import judge, judge_as_shadow
-from screen.likeness import remembered
+from screen.likeness import picture_of, remembered
 from screen.limits import budget_state
 from screen.look import NOT_TRIED, Eyes, Looks, unanswered
 from screen.memory import Memory
@@ -114,7 +114,8 @@ def _screen(
     tenant = seen.unit.envelope.tenant
     where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, who.eye, who.versions)
     embedding = found.embedding if isinstance(found, Judged) and eye_of(who.models) == who.eye else b""
-    picture = picture_of(frame, found, embedding)
+    boxes = found.boxes if isinstance(found, Judged) else ()
+    picture = picture_of(frame, boxes, embedding)
     scene = scene_of(memory, where, embedding)
     lot = draw(frame.frame_id, salt)
     facts = facts_of(memory, frame, where, seen.frames, at, policy=policy, picture=picture, scene=scene, lot=lot)
@@ -132,7 +133,7 @@ def _screen(
         limits=limits,
         budget=budget,
         counters=memory.slices[where.slice_key],
-        boxes=found.boxes if isinstance(found, Judged) else (),
+        boxes=boxes,
         picture=picture,
         shadow=shadow,
         prelabels=who.prelabels,

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from roadloop_schemas.frames import IngestedFrame
 from screen import gallery
-from screen.detections import Box
+from screen.detections import PERHAPS_THERE, SURELY_THERE, Box
 from screen.gallery import NOTHING_KEPT
 from screen.memory import KeptFrame, Memory
 from screen.scene import Scene
 from screen.where import Where
 
-SURELY_THERE, PERHAPS_THERE = 0.5, 0.2
 Objects = tuple[tuple[str, int], ...]  # how many of each class, by name
 
 
@@ -29,13 +29,19 @@ class Picture(NamedTuple):
 
 
 class Likeness(NamedTuple):
-    """How like a picture is kept ones; the fields are those of `Facts`."""
+    """How like a picture is to kept ones; the fields are those of `Facts`, in their order."""
 
     nearest_bits: int | None = None
     nearest_step: float | None = None
     nearest_cosine: float | None = None
     light_change: float | None = None
     new_object: bool = False
+
+
+def picture_of(frame: IngestedFrame, boxes: Sequence[Box], embedding: bytes) -> Picture:
+    """Return what a frame's picture is compared by; `boxes` are the serving model's."""
+    surely, perhaps = objects_in(boxes, SURELY_THERE), objects_in(boxes, PERHAPS_THERE)
+    return Picture(frame.dhash, frame.brightness, embedding, surely, perhaps)
 
 
 def objects_in(boxes: Sequence[Box], at_least: float) -> Objects:

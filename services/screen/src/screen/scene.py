@@ -7,7 +7,7 @@ import numpy as np
 from roadloop_schemas.policies import ScreenPolicy
 from screen.embedding import Vector, from_text, unpack
 from screen.memory import NOTHING_SCENIC, Memory
-from screen.scenery import Usual, direction, steps, unusualness, usual_of, whitened
+from screen.scenery import Usual, direction, step, unusualness, usual_of, whitened
 from screen.where import Where
 
 
@@ -34,17 +34,12 @@ def scene_of(memory: Memory, where: Where, embedding: bytes) -> Scene:
     unusual = None if of_tenant is None else unusualness(whitened(of_tenant, vector))
     if of_slice is None:
         return Scene(unusual)
-    last = memory.latest.get(where.camera_key, b"")
-    kept = [
-        frame.embedding for frame in memory.kept.get(where.camera_key, ()) if len(frame.embedding) == len(embedding)
-    ]
-    comparable = [last, *kept] if len(last) == len(embedding) else kept
-    found, stride = steps(of_slice, vector, comparable), memory.strides.get(where.slice_key)
-    nearest = min(found[len(comparable) - len(kept) :], default=None)
+    kept = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
+    nearest, stride = step(of_slice, vector, kept), memory.strides.get(where.slice_key)
     return Scene(
         unusual,
         direction(whitened(of_slice, vector)),
-        found[0] if len(comparable) > len(kept) else None,
+        step(of_slice, vector, [memory.latest.get(where.camera_key, b"")]),
         None if nearest is None or not stride else round(nearest / stride, 4),
     )
 

@@ -90,16 +90,17 @@ def whitened(usual: Usual, vector: Vector) -> Vector:
     return z
 
 
-def steps(usual: Usual, vector: Vector, others: Sequence[bytes]) -> list[float]:
-    """Return how far a picture is from each of others: the root mean square difference of their z-scores.
+def step(usual: Usual, vector: Vector, others: Sequence[bytes]) -> float | None:
+    """Return how far a picture is from the nearest of others: the root mean square difference of their z-scores.
 
-    Those are packed, and of its length.
+    The others are packed; None where none of them can be compared.
     """
-    if not others:
-        return []
-    apart = (unpack(b"".join(others)).reshape(len(others), -1) - vector) / usual.deviation
+    fitting = [other for other in others if len(other) == 2 * len(vector)]
+    if not fitting:
+        return None
+    apart = (unpack(b"".join(fitting)).reshape(len(fitting), -1) - vector) / usual.deviation
     mean_squares = np.add.reduce(apart * apart, axis=1) / np.float32(len(vector))
-    return [round(step, 6) for step in np.sqrt(mean_squares).tolist()]
+    return round(float(np.sqrt(mean_squares.min())), 6)
 
 
 def unusualness(z: Vector) -> float:

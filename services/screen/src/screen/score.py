@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
-from screen.detections import Box, iou, match, served
+from screen.detections import PERHAPS_THERE, Box, iou, match, served
 
-CONFIDENT, PERHAPS = 0.35, 0.2
+CONFIDENT = 0.35
 OVERLAPPING = 0.1
 FIXED_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"uncertainty": 1.0, "disagreement": 1.0, "crowd": 1.0, "unusual": 1.0}
@@ -75,7 +75,7 @@ def overlap(boxes: Sequence[Box]) -> float:
 
     Things are what a model perhaps sees, from a score of 0.2 on; a pair overlaps by at least a tenth of its union.
     """
-    things = served(boxes, PERHAPS)
+    things = served(boxes, PERHAPS_THERE)
     pairs = sum(iou(one, other) >= OVERLAPPING for one, other in combinations(things, 2))
     return pairs / (pairs + 2)
 

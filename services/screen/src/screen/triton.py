@@ -22,7 +22,6 @@ DEADLINE_S = 10.0  # the server gives up what has waited for 2 s: to be later th
 OUTAGES = ("Exceeds maximum queue size", "Request timeout expired", "is not healthy")
 LIVE, BACKFILL = 1, 2  # priorities of `serving/config.json`
 FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
-TOO_LARGE = "export its mean over the picture, or leave it out of the card's tensors"
 Classes = Callable[[str, int], tuple[str, ...]]
 
 
@@ -53,7 +52,8 @@ def packed(embedding: NDArray[np.float32]) -> bytes:
     """Return an embedding [D] as it is kept; raises RefusedByModel where no verdict could carry it."""
     if embedding.size > EMBEDDING_DIMENSIONS:
         raise RefusedByModel(
-            f"the model's embedding has {embedding.size} numbers, and {EMBEDDING_DIMENSIONS} are taken: {TOO_LARGE}"
+            f"the model's embedding has {embedding.size} numbers, and {EMBEDDING_DIMENSIONS} are taken: "
+            "export its mean over the picture, or leave it out of the card's tensors"
         )
     return pack(embedding)
 

@@ -58,7 +58,14 @@ def command(
     with one_line_errors(kafka):
         try:
             change(ScreenPolicy(version=0, threshold=0))  # says what is wrong with a quota before anything is read
-            question = Question(place, tenant, datetime.now(UTC) - read_since(since), change, hard_errors, exact)
+            question = Question(
+                place=place,
+                tenant=tenant,
+                since=datetime.now(UTC) - read_since(since),
+                change=change,
+                hard_from=hard_errors,
+                exact=exact,
+            )
             answer = ask(kafka, question, processes)
         except (ValueError, UnknownPolicy) as error:
             raise Refused(str(error)) from error
@@ -80,7 +87,7 @@ def show(answer: Answer) -> None:
     typer.echo(remarks(answer))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """What is asked of history; it travels to other processes."""
 
@@ -88,7 +95,7 @@ class Question:
     tenant: str
     since: datetime
     change: Change
-    hard_from: int
+    hard_from: int = 1
     exact: bool = False
     namespace: str = NAMESPACE
 

@@ -15,6 +15,7 @@ from screen.trial.seen import Seen
 SIGMOID_OF_ONE = 0.7311  # a sigmoid of a probability lies between 0.5 and this
 FORMATS: tuple[BoxFormat, ...] = ("xyxy", "cxcywh")
 UNITS: tuple[BoxUnit, ...] = ("pixel", "share")
+SMALLER_EMBEDDING = "export its mean over the picture, or leave it out of tensors"
 MARGIN = 0.1  # of the canvas: how far a box at the edge may reach out
 
 
@@ -104,11 +105,9 @@ def _check_found(seen: Sequence[Seen], drawn: bool) -> Iterator[Finding]:
 def _check_embedding(seen: Sequence[Seen]) -> Iterator[Finding]:
     if any(one.found.embedding.ndim != 1 for one in seen):
         shape = ["batch", *seen[0].found.embedding.shape]
-        yield Finding(
-            f"the embedding is {shape}, not [batch, D]", "export its mean over the picture, or leave it out of tensors"
-        )
+        yield Finding(f"the embedding is {shape}, not [batch, D]", SMALLER_EMBEDDING)
     elif (size := max(one.found.embedding.size for one in seen)) > EMBEDDING_DIMENSIONS:
         yield Finding(
             f"the embedding has {size} numbers, and {EMBEDDING_DIMENSIONS} are taken: no frame could be judged",
-            "export its mean over the picture, or leave it out of tensors",
+            SMALLER_EMBEDDING,
         )
