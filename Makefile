@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup lock demo test check simulate mutations chaos bench up down clean
+.PHONY: help setup lock demo test check gpu simulate mutations chaos bench up down clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,14 +39,20 @@ $(VENV)/.installed: requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	$(call make_venv,.venvs/triton,$<)
 	@touch $@
 
+.venvs/triton-gpu/.installed: deploy/local/triton/requirements-gpu.lock
+	@mkdir -p .venvs
+	$(call make_venv,.venvs/triton-gpu,$<)
+	@touch $@
+
 .venvs/trainer/.installed: services/trainer-trigger/trainer/requirements.lock
 	@mkdir -p .venvs
 	$(call make_venv,.venvs/trainer,$<)
 	@touch $@
 
-lock: ## Resolve the four lock files anew (needs uv)
+lock: ## Resolve the five lock files anew (needs uv)
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header pyproject.toml --group dev $(addprefix --no-emit-package ,$(shell sed -n 's/^name = "\(roadloop-.*\)"/\1/p' $(addsuffix /pyproject.toml,$(MEMBERS)))) -o requirements.lock
 	cd deploy/local/triton && uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.lock
+	cd deploy/local/triton && uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements-gpu.in -o requirements-gpu.lock
 	cd bench/peers && uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.lock
 	cd services/trainer-trigger/trainer && uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header requirements.in -o requirements.lock
 
@@ -61,12 +67,16 @@ check: setup ## Format, lint, types, layers and unit tests (under a minute when 
 	mypy schemas/src services/*/src deploy/local/src deploy/audit/src tests/world/src tests/simulation tests/chaos bench
 	lint-imports --no-cache
 	pytest -q tests/unit tests/contract
-	pytest -q --collect-only tests/integration tests/e2e tests/simulation tests/chaos >/dev/null # a broken import is seen here, not minutes later
+	pytest -q --collect-only tests/integration tests/e2e tests/simulation tests/chaos tests/gpu >/dev/null # a broken import is seen here, not minutes later
 
 test: setup ## Everything that needs no accelerator, on real servers it starts itself
 	$(MAKE) -s check
 	pytest -q tests/simulation
 	pytest -q tests/integration tests/e2e tests/chaos
+
+gpu: setup .venvs/triton-gpu/.installed ## What needs an NVIDIA GPU: detectors on it, tested and measured. `make up` uses it then, too
+	pytest -q tests/gpu
+	PYTHONPATH=. python -u bench/run.py cuda
 
 simulate: setup ## Run the loop on a simulated broker: SEEDS=10000 seeds of faults, on all cores
 	python -m tests.simulation seeds $(SEEDS) --first $(FIRST)
@@ -80,7 +90,7 @@ mutations: setup ## Plant every known defect in the loop, and see each caught by
 demo: setup ## The whole loop on rendered drives, with pictures in build/demo/index.html
 	python -m roadloop_world.demo $(DEMO)
 
-bench: setup .venvs/peers/.installed ## Measure; ONLY=calm, history, learning, loop, memory, peers, recovery or screen picks one. Writes build/bench/*.json
+bench: setup .venvs/peers/.installed ## Measure; ONLY=calm, cuda, history, learning, loop, memory, peers, recovery or screen picks one. Writes build/bench/*.json
 	PYTHONPATH=. python bench/run.py $(ONLY)
 
 up: setup ## Start the local stack and the services

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from calm import measure as calm
+from cuda import measure as cuda
 from history import measure as history
 from learning import measure as learning
 from loop import measure as loop
@@ -15,9 +16,11 @@ from peers import measure as peers
 from recovery import measure as recovery
 from screening import measure as screening
 
+NEEDS_GPU = {"cuda"}
 BUILD = Path(__file__).resolve().parents[1] / "build" / "bench"
 MEASUREMENTS = {
     "calm": calm,
+    "cuda": cuda,
     "history": history,
     "learning": learning,
     "loop": loop,
@@ -29,10 +32,10 @@ MEASUREMENTS = {
 
 
 def main(arguments: list[str]) -> None:
-    """Run what is asked for, or everything; write a JSON file each."""
+    """Run what is asked for, or all that needs no GPU; write a JSON file each."""
     parser = argparse.ArgumentParser(description="Measure, and write build/bench/NAME.json.")
     parser.add_argument(
-        "only", nargs="*", choices=[[], *MEASUREMENTS], help="what to measure; everything where left out"
+        "only", nargs="*", choices=[[], *MEASUREMENTS], help="what to measure; left out: all that needs no GPU"
     )
     parser.add_argument("--records", type=int, default=198_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -43,7 +46,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--frames", type=int, default=200_000, help="screen: frames over which memory has to be flat")
     chosen = parser.parse_args(arguments)
     BUILD.mkdir(parents=True, exist_ok=True)
-    for name in chosen.only or MEASUREMENTS:
+    for name in chosen.only or sorted(MEASUREMENTS.keys() - NEEDS_GPU):
         module = MEASUREMENTS[name]
         result = module.measure(chosen, partial(print, flush=True))
         (BUILD / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")

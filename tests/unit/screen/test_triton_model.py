@@ -209,7 +209,7 @@ def test_the_shipped_detectors_open_and_answer(folder: str) -> None:
     assert found.embedding.ndim == 1
 
 
-CUDA = ("CUDAExecutionProvider", {"device_id": "1"})
+CUDA = ("CUDAExecutionProvider", {"device_id": "1", "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
 CPU = "CPUExecutionProvider"
 
 

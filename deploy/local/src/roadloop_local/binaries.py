@@ -38,11 +38,17 @@ def find_binaries(environment: Mapping[str, str] = os.environ) -> Binaries:
         java=find_java(environment.get("ROADLOOP_JAVA")),
         postgres=find_postgres(),
         weed=python.with_name("weed"),
-        triton_venv=REPOSITORY / ".venvs" / "triton",
+        triton_venv=find_triton(),
         trainer_python=REPOSITORY / ".venvs" / "trainer" / "bin" / "python",
         trainer=REPOSITORY / "services" / "trainer-trigger" / "trainer",
         cache=Path(environment.get("ROADLOOP_CACHE") or platformdirs.user_cache_path("roadloop")),
     )
+
+
+def find_triton() -> Path:
+    """Return Triton's environment: the one with CUDA's libraries where `make gpu` has put it."""
+    with_cuda = REPOSITORY / ".venvs" / "triton-gpu"
+    return with_cuda if (with_cuda / ".installed").exists() else REPOSITORY / ".venvs" / "triton"
 
 
 def find_java(named: str | None) -> Path:

@@ -70,7 +70,7 @@ def decode(encoded: bytes, size: tuple[int, int]) -> Picture:
         picture = None
     if picture is None:
         raise BadPicture("the picture is damaged")
-    rgb: Picture = picture[:, :, ::-1]
+    rgb: Picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # a view turned round would cost each resize twice its time
     return rgb
 
 
@@ -108,7 +108,10 @@ def _scaled(pixels: NDArray[np.float32], card: Card) -> NDArray[np.float32]:
     shift = np.array(card.mean, np.float64) / np.array(card.std, np.float64)
     if (factor == 1).all() and (shift == 0).all():
         return pixels
-    return pixels * factor.astype(np.float32) - shift.astype(np.float32)
+    width = pixels.shape[1]  # along rows, for three numbers at a time is slow
+    rows = pixels.reshape(len(pixels), -1)
+    rows = rows * np.tile(factor.astype(np.float32), width) - np.tile(shift.astype(np.float32), width)
+    return rows.reshape(pixels.shape)
 
 
 def undo(boxes: NDArray[np.float32], fit: Fit) -> NDArray[np.float32]:

@@ -1,0 +1,96 @@
+"""Detectors on a GPU: loaded as the rollout loads them, they find what they find on the CPU."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from roadloop_local.addresses import Stack
+from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.models import DetectorCard, ModelReleased
+from screen import repository
+from screen.detections import Look, match
+from screen.repository import Instances
+from screen.trial.drawn import drawn_pictures
+from screen.triton import Triton
+
+DETECTORS = Path(__file__).parents[2] / "services" / "trainer-trigger" / "detectors"
+CARDS = {
+    name: DetectorCard.model_validate_json((DETECTORS / name / "detector.json").read_text())
+    for name in ("nanodet-g-coco", "v1", "second")
+}
+CLEAR = 0.3
+BATCHES = (1, 2, 3, 4)  # all that `serving/config.json` lets the server make
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+async def triton(model_server: Stack) -> AsyncIterator[Triton]:
+    client = Triton(model_server.triton_grpc, lambda model, _version: CARDS[model.split(".")[1]].classes)
+    yield client
+    await client.close()
+
+
+async def serve(stack: Stack, triton: Triton, detector: str, instances: Instances) -> str:
+    """Bring a detector into the server, and return the model's name there."""
+    model = f"detector.{detector}.t{uuid4().hex[:12]}"
+    release = ModelReleased(
+        release_id=f"r-{model}",
+        model=model,
+        version=1,
+        weights=ObjectRef(uri="s3://models/t/model.onnx", sha256="0" * 64, size_bytes=1),
+        card=CARDS[detector],
+        released_at=datetime(2026, 3, 2, tzinfo=UTC),
+    )
+    repository.publish(stack.model_repository, release, (DETECTORS / detector / "model.onnx").read_bytes())
+    await triton.load(model, json.dumps(repository.config(model, [1], 1, instances)))
+    return model
+
+
+def where(stack: Stack, model: str) -> list[str]:
+    """Return where the server's log says that each instance of a model runs."""
+    said = f"{model} version 1 runs on "
+    log = stack.layout.log("triton").read_text(errors="replace")
+    return [line.split(said)[1].split('"')[0].strip() for line in log.splitlines() if said in line]
+
+
+async def looks(triton: Triton, model: str) -> list[Look]:
+    """Return what a model sees in the drawn pictures, asked for in batches of every size."""
+    found = []
+    for size in BATCHES:
+        for _, encoded in drawn_pictures():
+            found += await asyncio.gather(*(triton.detect(model, 1, encoded) for _ in range(size)))
+    return found
+
+
+def assert_alike(one: Look, other: Look) -> None:
+    """Compare looks as far as boxes are clear: a GPU adds up in another order, so one on the verge may go."""
+    for box in (box for box in one.boxes if box.score > CLEAR):
+        _, same = match([box], other.boxes, at_least=0.99)[0]
+        assert same is not None, f"nothing there is like {box}"
+        assert (same.class_name, same.score) == (box.class_name, pytest.approx(box.score, abs=0.001))
+
+
+async def test_the_rollouts_default_is_the_gpu(model_server: Stack, triton: Triton) -> None:
+    model = await serve(model_server, triton, "v1", Instances())
+    assert where(model_server, model) == ["CUDAExecutionProvider"] * Instances().count
+
+
+async def test_the_cpu_can_be_asked_for(model_server: Stack, triton: Triton) -> None:
+    model = await serve(model_server, triton, "v1", Instances(1, "cpu"))
+    assert where(model_server, model) == ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize("detector", CARDS)
+async def test_a_gpu_finds_what_the_cpu_finds(model_server: Stack, triton: Triton, detector: str) -> None:
+    on_gpu = await looks(triton, await serve(model_server, triton, detector, Instances(2, "gpu")))
+    on_cpu = await looks(triton, await serve(model_server, triton, detector, Instances(2, "cpu")))
+    assert any(look.boxes for look in on_cpu), "a comparison of nothing proves nothing"
+    for one, other in zip(on_gpu, on_cpu, strict=True):
+        assert_alike(one, other)
+        assert_alike(other, one)
