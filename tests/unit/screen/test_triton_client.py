@@ -2,13 +2,32 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from screen.embedding import unpack
+from screen.embedding import pack, unpack
 from screen.look import RefusedByModel
-from screen.triton import packed
+from screen.triton import ANSWERS, inference, packed
 
 
 def test_an_embedding_that_no_verdict_can_carry_is_refused_with_what_to_do() -> None:
     assert len(unpack(packed(np.ones(6_144, np.float32)))) == 6_144
     with pytest.raises(RefusedByModel, match="6145 numbers, and 6144 are taken: export its mean over the picture"):
         packed(np.ones(6_145, np.float32))
+
+
+def test_a_request_carries_the_picture_as_it_is_and_asks_for_what_is_read() -> None:
+    asked = inference("detector.acme", 3, b"a picture", priority=2)
+    assert (asked.model_name, asked.model_version) == ("detector.acme", "3")
+    assert list(asked.raw_input_contents) == [b"a picture"]
+    assert [(one.name, one.datatype, list(one.shape)) for one in asked.inputs] == [("IMAGE", "UINT8", [1, 9])]
+    assert [one.name for one in asked.outputs] == list(ANSWERS)
+    assert asked.parameters["priority"].uint64_param == 2
+
+
+@given(st.lists(st.floats(width=32), max_size=8))
+def test_whatever_a_network_says_can_be_kept_and_compared(said: list[float]) -> None:
+    kept = unpack(pack(np.array(said, np.float32)))
+    assert np.isfinite(kept).all()
+    usual = np.nan_to_num(np.array(said, np.float64), nan=0.0, posinf=65_504, neginf=-65_504)
+    np.testing.assert_array_equal(kept, np.clip(usual, -65_504, 65_504).astype(np.float16).astype(np.float32))

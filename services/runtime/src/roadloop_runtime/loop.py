@@ -52,6 +52,7 @@ class Loop:
         self._kept: dict[Partition, Kept] = {}
         self._clock = asyncio.get_running_loop().time
         self.turned_at = self._clock()
+        self._looked_at = self.turned_at
         self.joined = False
         self._leaving = False
         metrics.LANES.watch(self)
@@ -92,11 +93,12 @@ class Loop:
         for partition, records in found.items():
             if entry := self._lanes.get(Partition(*partition)):
                 entry[0].feed(records)
-        if not found:
-            await self._look_behind_markers()
         self.turned_at = self._clock()
+        if not found and self.turned_at - self._looked_at >= POLL_S:
+            await self._look_behind_markers()
 
     async def _look_behind_markers(self) -> None:
+        self._looked_at = self._clock()
         for partition, (lane, _) in list(self._lanes.items()):
             if lane.open and lane.in_flight == 0:
                 lane.see_position(await self._kafka.position(partition))

@@ -12,7 +12,7 @@ from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.loop import Loop
-from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.objects import ObjectStore, connected, open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.pending import Limits
 from roadloop_runtime.process import Identity, identity
@@ -68,6 +68,12 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
     """Run until told to stop."""
     await admin.check_topics_of(settings.kafka_bootstrap, TOPICS)
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    async with connected(store) as reading:
+        await screen(settings, me, stopping, reading)
+
+
+async def screen(settings: Settings, me: Identity, stopping: asyncio.Event, store: ObjectStore) -> None:
+    """Join the group and screen what comes."""
     followed = Followed(settings.kafka_bootstrap)
     triton = Triton(settings.triton_grpc, followed.classes)
     kafka = Kafka(settings.kafka_bootstrap, me.client_id)

@@ -11,6 +11,8 @@ Vector = NDArray[np.float32]  # [D]
 
 def pack(embedding: NDArray[np.floating]) -> bytes:
     """Return an embedding [D] as little-endian float16; what is no number becomes 0."""
+    if np.abs(embedding).max(initial=0) <= LARGEST:  # as all are, but for a broken network's
+        return embedding.astype("<f2").tobytes()
     finite = np.nan_to_num(np.asarray(embedding, np.float64), nan=0.0, posinf=LARGEST, neginf=-LARGEST)
     return np.clip(finite, -LARGEST, LARGEST).astype("<f2").tobytes()
 

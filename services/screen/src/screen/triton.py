@@ -7,7 +7,8 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Counter
-from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from roadloop_runtime.outcome import Transient
@@ -22,6 +23,7 @@ DEADLINE_S = 10.0  # the server gives up what has waited for 2 s: to be later th
 OUTAGES = ("Exceeds maximum queue size", "Request timeout expired", "is not healthy")
 LIVE, BACKFILL = 1, 2  # priorities of `serving/config.json`
 FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
+ANSWERS = ("DETECTIONS", "EMBEDDING")
 Classes = Callable[[str, int], tuple[str, ...]]
 
 
@@ -58,11 +60,27 @@ def packed(embedding: NDArray[np.float32]) -> bytes:
     return pack(embedding)
 
 
+def inference(model: str, version: int, picture: bytes, priority: int) -> Any:
+    """Return the request to judge a picture."""
+    request = service_pb2.ModelInferRequest(model_name=model, model_version=str(version))
+    request.inputs.add(name="IMAGE", datatype="UINT8", shape=(1, len(picture)))
+    for name in ANSWERS:
+        request.outputs.add(name=name)
+    request.parameters["priority"].uint64_param = priority
+    request.raw_input_contents.append(picture)
+    return request
+
+
 class Triton:
-    """One long-lived client. `classes` names a model version's classes by index."""
+    """One long-lived client. `classes` names a model version's classes by index.
+
+    Inference speaks the protocol itself: the client's own objects for it took a fifth of what a request costs.
+    """
 
     def __init__(self, address: str, classes: Classes) -> None:
         self._client = InferenceServerClient(address)
+        self._channel = grpc.aio.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
+        self._model_infer = service_pb2_grpc.GRPCInferenceServiceStub(self._channel).ModelInfer
         self._classes = classes
 
     async def detect(self, model: str, version: int, picture: bytes, *, backfill: bool = False) -> Look:
@@ -72,35 +90,25 @@ class Triton:
         """
         if not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise RefusedByModel(f"{len(picture)} bytes; 1 to {MAX_PICTURE_BYTES} are taken")
-        answer = await self._infer(model, version, picture, BACKFILL if backfill else LIVE)
+        detections, embedding = await self._infer(model, version, picture, BACKFILL if backfill else LIVE)
         names = self._classes(model, version)
         boxes = tuple(
             Box(x1, y1, x2, y2, score, names[int(index)])
-            for x1, y1, x2, y2, score, index in answer.as_numpy("DETECTIONS").reshape(-1, 6).tolist()
+            for x1, y1, x2, y2, score, index in detections.reshape(-1, 6).tolist()
             if int(index) < len(names)
         )
-        return Look(boxes, packed(answer.as_numpy("EMBEDDING").reshape(-1)))
+        return Look(boxes, packed(embedding))
 
-    async def _infer(self, model: str, version: int, picture: bytes, priority: int) -> Any:
-        image = InferInput("IMAGE", [1, len(picture)], "UINT8")
-        image.set_data_from_numpy(np.frombuffer(picture, np.uint8)[None])
+    async def _infer(self, model: str, version: int, picture: bytes, priority: int) -> list[NDArray[np.float32]]:
+        """Return what was asked for, flat, in the order of `ANSWERS`."""
         try:
-            answer = await self._client.infer(
-                model,
-                [image],
-                model_version=str(version),
-                outputs=[InferRequestedOutput("DETECTIONS"), InferRequestedOutput("EMBEDDING")],
-                client_timeout=DEADLINE_S,
-                priority=priority,
-            )
-        except InferenceServerException as error:
-            failure = failure_of(f"{model} v{version}", str(error.status()), str(error.message()))
+            answer = await self._model_infer(inference(model, version, picture, priority), timeout=DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            failure = failure_of(f"{model} v{version}", str(error.code()), str(error.details()))
             FAILED.labels(kind_of(failure)).inc()
             raise failure from error
-        except grpc.RpcError as error:
-            FAILED.labels("transient").inc()
-            raise Transient("triton", f"{model} v{version}: {error}") from error
-        return answer
+        found = {output.name: raw for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)}
+        return [np.frombuffer(found[name], np.float32) for name in ANSWERS]
 
     async def is_ready(self, model: str, version: int) -> bool:
         """Say whether a version answers readiness; a dead python stub still does, so ask `detect` as well."""
@@ -139,3 +147,4 @@ class Triton:
 
     async def close(self) -> None:
         await self._client.close()
+        await self._channel.close()
