@@ -74,7 +74,7 @@ ALL = (
         "C: the gap behind a marker swallows what is in flight",
         (
             Patch(LOOP, "if lane.open and lane.in_flight == 0:", "if lane.open:"),
-            Patch(LOOP, "        if not found:\n            await", "        if True:\n            await"),
+            Patch(LOOP, "        if not found and self.turned_at - self._looked_at >= POLL_S:", "        if True:"),
             Patch(
                 LANE, "if self.open and not self._waiting and not self._kinds and position", "if self.open and position"
             ),
