@@ -146,8 +146,8 @@ def told(verdict: FrameScreened) -> FrameScreened:
     return verdict.model_copy(update={"score_parts": parts, "measures": None})
 
 
-def seats(pictures: int = 4, requests: int = 4) -> Seats:
-    return Seats(asyncio.Semaphore(pictures), asyncio.Semaphore(requests))
+def seats(pictures: int = 4, asked: int = 4) -> Seats:
+    return Seats(asyncio.Semaphore(pictures), asyncio.Semaphore(asked))
 
 
 async def look(answer: bytes | Exception, seen: Look | Exception, serving: ModelServing | None) -> Seen:
@@ -211,7 +211,7 @@ async def test_both_models_are_asked_at_once_and_pictures_are_fetched_ahead_of_t
         return LOOK
 
     sent = unit(*[frame(number) for number in range(8)])
-    looking = observe(sent, serving=lambda _: PAIR, eyes=Eyes(fetch, detect, seats(pictures=5, requests=4)))
+    looking = observe(sent, serving=lambda _: PAIR, eyes=Eyes(fetch, detect, seats(pictures=5, asked=2)))
     task = asyncio.create_task(looking)
     for _ in range(20):
         await asyncio.sleep(0)

@@ -20,7 +20,7 @@ from roadloop_runtime.handler import Handler
 from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.loop import Loop
-from roadloop_runtime.objects import ObjectStore, open_store
+from roadloop_runtime.objects import ObjectStore, connected, open_store
 from roadloop_runtime.offset_table import OffsetTable
 from roadloop_runtime.outbox_table import publish_outbox
 from roadloop_runtime.postgres import Pool
@@ -99,10 +99,11 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
     """Run until told to stop."""
     await admin.check_topics_of(settings.kafka_bootstrap, TOPICS)
     dsn = settings.postgres_dsn.get_secret_value()
-    async with await postgres.open_pool(dsn, name=me.member, size=12) as pool:
+    store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    async with await postgres.open_pool(dsn, name=me.member, size=12) as pool, connected(store) as files:
         kafka = Kafka(settings.kafka_bootstrap, me.client_id)
         uploads, verdicts = Claim(kafka, GROUP, me), Claim(kafka, FATES_GROUP, me)
-        admitting = admitting_loop(settings, uploads, kafka, pool)
+        admitting = admitting_loop(settings, uploads, kafka, pool, files)
         member = kafka.member(FATES_GROUP, me.member)
         settlement = PostgresSettlement(member, OffsetTable(pool, fate_table.store))
         keeping = Loop(verdicts, fate_handlers(settings), kafka=member, settlement=settlement)
@@ -122,8 +123,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         )
 
 
-def admitting_loop(settings: Settings, claim: Claim, kafka: Kafka, pool: Pool) -> Loop:
-    store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+def admitting_loop(settings: Settings, claim: Claim, kafka: Kafka, pool: Pool, store: ObjectStore) -> Loop:
     handlers = {"uploads.completed.v1": admission(settings, pool, store)}
     member = kafka.member(GROUP, claim.me.member)
     settlement = PostgresSettlement(member, OffsetTable(pool, upload_table.store))

@@ -29,7 +29,8 @@ async def gather_bounded(
             if task.done() and (failure := task.exception()):
                 raise failure
         return tuple(task.result() for task in tasks)
-    finally:
+    except BaseException:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        raise

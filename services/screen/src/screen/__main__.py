@@ -51,7 +51,7 @@ def screening(
     settings: Settings, followed: Followed, store: ObjectStore, triton: Triton, progress: Progress
 ) -> Handler:  # type: ignore[type-arg]
     """Handle frames.ingested.v1."""
-    seats = Seats(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.requests_at_once))
+    seats = Seats(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.asked_at_once))
     eyes = Eyes(store.fetch, triton.detect, seats)
     return Handler(
         decoder(FramesIngested),

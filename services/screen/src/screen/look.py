@@ -31,13 +31,14 @@ class RefusedByModel(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """What all units share: how many pictures are held at once, and how many requests wait at the model server.
+    """What all units share: how many pictures are held at once, and of how many of them the models are asked.
 
-    More pictures than requests: the next ones are fetched while the server is busy.
+    More are held than asked of: the next ones are fetched while the server is busy. All models of a picture are asked
+    together. Were requests counted, those to the slowest would fill all seats, and the others' batches stay small.
     """
 
     pictures: asyncio.Semaphore
-    requests: asyncio.Semaphore
+    asked: asyncio.Semaphore
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class Eyes:
         except ObjectChanged as error:
             return (Unjudged(VerdictReason.OBJECT_CHANGED, str(error)),) * 2
         asked = list(dict.fromkeys((*serving, *candidate)))
-        found = await gather_bounded(partial(self._ask, picture, serving), asked, self.seats.requests)
+        async with self.seats.asked:
+            found = await gather_bounded(partial(self._ask, picture, serving), asked, asyncio.Semaphore(len(asked)))
         said_by = dict(zip(asked, found, strict=True))
         return _judged([said_by[model] for model in serving]), _judged([said_by[model] for model in candidate])
 

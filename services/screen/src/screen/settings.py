@@ -20,14 +20,14 @@ class TritonSettings(ObjectSettings):
 class Settings(TritonSettings):
     """Of the worker. `observing` units are looked at together, and `frames_at_once` of all their pictures are held.
 
-    Of these, as many wait at the model server as `requests_at_once` allow, one for each model that is asked.
+    Of these, all models are asked about `asked_at_once`; the others are fetched meanwhile.
     `audit_salt` is a secret of the fleet's, 16 to 64 bytes: it draws the frames that check the screening.
     """
 
     audit_salt: SecretStr
     observing: int = Field(default=8, ge=1, le=256)
     frames_at_once: int = Field(default=32, ge=1, le=1024)
-    requests_at_once: int = Field(default=32, ge=1, le=1024)
+    asked_at_once: int = Field(default=16, ge=1, le=1024)
     units_in_flight: int = Field(default=32, ge=1, le=4096)
 
     @field_validator("audit_salt")
