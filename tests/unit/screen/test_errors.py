@@ -30,6 +30,7 @@ def label(x: float, name: str = "car") -> LabelBox:
         pytest.param([seen(0.1, "bus")], [label(0.1)], 1, id="another-class-is-one-error"),
         pytest.param([seen(0.1), seen(0.1, "bus")], [label(0.1)], 1, id="right-and-wrong-at-one-place"),
         pytest.param([seen(0.1), seen(0.11)], [label(0.1)], 1, id="seen-twice"),
+        pytest.param([seen(0.1, "bus")] * 3, [label(0.1)], 3, id="mistaken-once-and-seen-twice-more"),
         pytest.param([seen(0.1)], [label(0.6)], 2, id="elsewhere-is-a-miss-and-a-wrong-one"),
         pytest.param([seen(0.1, width=0.101)], [label(0.1)], 0, id="half-of-it"),
         pytest.param([seen(0.1, width=0.09)], [label(0.1)], 2, id="less-than-half-of-it"),

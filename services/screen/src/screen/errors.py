@@ -12,7 +12,8 @@ SAME_PLACE = 0.5
 def errors(seen: Sequence[Box], labels: Sequence[LabelBox]) -> int:
     """Count objects that were missed, detections of nothing, and objects taken for another class; each is one error.
 
-    Detections count from a score of 0.35; the best ones choose first, a label of their own class before any other.
+    Detections count from a score of 0.35; the best ones choose first, a label of their own class before any other. A
+    label stands for one detection: a thing that is seen twice is wrong once.
     """
     missing = [Box(label.x1, label.y1, label.x2, label.y2, 1.0, label.class_name) for label in labels]
     wrong: list[Box] = []
@@ -22,14 +23,17 @@ def errors(seen: Sequence[Box], labels: Sequence[LabelBox]) -> int:
             missing.remove(label)
         else:
             wrong.append(box)
-    return sum(_is_error_of_its_own(box, missing) for box in wrong) + len(missing)
+    mistaken = list(missing)
+    return len(missing) + sum(_take(box, mistaken) is None for box in wrong)
+
+
+def _take(box: Box, labels: list[Box]) -> Box | None:
+    """Take the label at a detection's place out of the list, and return it; None where there is none."""
+    if (label := _at_its_place(box, labels)) is not None:
+        labels.remove(label)
+    return label
 
 
 def _at_its_place(box: Box, labels: Sequence[Box]) -> Box | None:
     best = max(labels, key=lambda label: iou(box, label), default=None)
     return best if best is not None and iou(box, best) >= SAME_PLACE else None
-
-
-def _is_error_of_its_own(box: Box, missing: Sequence[Box]) -> bool:
-    """Say whether a wrong detection is not merely the other side of a missed object: a mistaken class is one error."""
-    return _at_its_place(box, missing) is None
