@@ -19,16 +19,12 @@ from typing import Any
 from loop.turns import REPOSITORY, Report, environment
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
-from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.models import DetectorCard, ModelReleased
-from screen import repository
+from roadloop_world.stage import DETECTORS
 from screen.repository import Instances
-from screen.triton import Triton
 from screening import models, pictures
 from screening.bare import Job
 from screening.speed import OUTPUTS
 
-DETECTORS = Path(__file__).resolve().parents[2] / "services" / "trainer-trigger" / "detectors"
 MEASURED = ("nanodet-g-coco", "v1")
 PICTURES, SECONDS, CLIENTS, IN_FLIGHT = 40, 4.0, 4, 16
 
@@ -96,28 +92,14 @@ def _write_pictures(folder: Path, report: Report) -> None:
 
 def _run(stack: Stack, folder: Path, detector: str, instances: Instances, report: Report) -> Run:
     name = f"detector.{detector}.{instances.kind}{instances.count}"
-    load_s = asyncio.run(_load(stack, name, DETECTORS / detector, instances))
+    began = time.monotonic()
+    asyncio.run(models.load_detector(stack, name, DETECTORS / detector, instances))
+    load_s = time.monotonic() - began
     frames_per_s = _saturate(Job(stack.triton_grpc, [name], OUTPUTS, str(folder), IN_FLIGHT, SECONDS))
     run = Run(detector, instances.kind, instances.count, frames_per_s, load_s)
     asyncio.run(models.unload(stack, name))
     report(f"{detector} on {instances.count} x {instances.kind}: {frames_per_s:.0f} frames/s")
     return run
-
-
-async def _load(stack: Stack, name: str, folder: Path, instances: Instances) -> float:
-    """Load a detector, and return the seconds until it has answered once."""
-    card = DetectorCard.model_validate_json((folder / "detector.json").read_text())
-    nothing = ObjectRef(uri="s3://models/bench", sha256="0" * 64, size_bytes=1)
-    release = ModelReleased(
-        release_id=name, model=name, version=1, weights=nothing, card=card, released_at=models.SINCE
-    )
-    await asyncio.to_thread(repository.publish, stack.model_repository, release, (folder / "model.onnx").read_bytes())
-    triton = Triton(stack.triton_grpc, lambda _model, _version: card.classes)
-    began = time.monotonic()
-    await triton.load(name, json.dumps(repository.config(name, [1], 1, instances)))
-    loaded_s = time.monotonic() - began
-    await triton.close()
-    return loaded_s
 
 
 def _saturate(job: Job) -> float:

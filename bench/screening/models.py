@@ -22,6 +22,7 @@ from screen.triton import Triton
 VERSION = 1
 SINCE = datetime(2025, 1, 1, tzinfo=UTC)
 SECOND = "detector.bench.second"
+USUAL = repository.Instances()
 # Everything is on that has to be looked up or counted per frame.
 POLICY = {
     "version": 1,
@@ -35,8 +36,8 @@ POLICY = {
 
 async def bring_detectors(stack: Stack, tenant: str) -> None:
     """Load the demo's first release and its second model."""
-    await _load_detector(stack, SECOND, DETECTORS / "second")
-    card = await _load_detector(stack, f"detector.{tenant}", DETECTORS / "v1")
+    await load_detector(stack, SECOND, DETECTORS / "second")
+    card = await load_detector(stack, f"detector.{tenant}", DETECTORS / "v1")
     await _tell(stack, tenant, card, SECOND)
 
 
@@ -55,14 +56,17 @@ async def bring_stub(stack: Stack, tenant: str, *, pause_ms: float, instances: i
     await _tell(stack, tenant, card, None if pause_ms else model)
 
 
-async def _load_detector(stack: Stack, model: str, folder: Path) -> DetectorCard:
+async def load_detector(
+    stack: Stack, model: str, folder: Path, instances: repository.Instances = USUAL
+) -> DetectorCard:
+    """Bring a detector's folder into the server under a name, and return its card."""
     card = DetectorCard.model_validate_json((folder / "detector.json").read_text())
     nothing = ObjectRef(uri="s3://models/bench", sha256="0" * 64, size_bytes=1)
     release = ModelReleased(
         release_id=model, model=model, version=VERSION, weights=nothing, card=card, released_at=SINCE
     )
     await asyncio.to_thread(repository.publish, stack.model_repository, release, (folder / "model.onnx").read_bytes())
-    await _load(stack, model, repository.config(model, [VERSION], 1, repository.Instances()))
+    await _load(stack, model, repository.config(model, [VERSION], 1, instances))
     return card
 
 

@@ -1,8 +1,8 @@
 """Objects in a real S3: what comes back is what was announced, or says why not."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -44,8 +44,7 @@ async def test_what_was_put_comes_back_whatever_its_name(writer: ObjectStore, re
 
 async def test_many_are_read_at_once(writer: ObjectStore, reader: ObjectStore) -> None:
     kept = await stored(writer)
-    for _ in range(100):
-        assert await reader.fetch(kept) == CONTENT
+    assert await asyncio.gather(*(reader.fetch(kept) for _ in range(100))) == [CONTENT] * 100
 
 
 @pytest.mark.parametrize("size", [0, 1, len(CONTENT) - 1, len(CONTENT) + 1])
@@ -61,12 +60,10 @@ async def test_another_content_than_announced_is_a_change(writer: ObjectStore, r
         await reader.fetch(kept)
 
 
-@pytest.mark.parametrize("bucket", ["uploads", "no-such-bucket"])
-async def test_what_is_not_there_is_missing(writer: ObjectStore, bucket: str) -> None:
-    gone = ObjectRef(uri=f"s3://{bucket}/objects/{uuid4().hex}", sha256="0" * 64, size_bytes=1)
-    with pytest.raises((ObjectMissing, ObjectRefused)) as raised:
+async def test_what_is_not_there_is_missing(writer: ObjectStore) -> None:
+    gone = ObjectRef(uri=f"s3://uploads/objects/{uuid4().hex}", sha256="0" * 64, size_bytes=1)
+    with pytest.raises(ObjectMissing, match=f"{gone.key} is not there"):
         await writer.fetch(gone)
-    assert bucket != "uploads" or raised.type is ObjectMissing
 
 
 async def test_a_wrong_key_is_refused(stack: Stack, writer: ObjectStore) -> None:
@@ -75,11 +72,11 @@ async def test_a_wrong_key_is_refused(stack: Stack, writer: ObjectStore) -> None
         await open_store(stack.s3_endpoint, access, "another").fetch(await stored(writer))
 
 
-async def test_without_a_right_to_it_an_object_is_refused(stack: Stack, reader: ObjectStore) -> None:
+async def test_without_a_right_to_it_an_object_is_refused(stack: Stack) -> None:
     secret = await open_store(stack.s3_endpoint, *stack.s3_keys()).put("models", uuid4().hex, CONTENT, "text/plain")
-    audit = open_store(stack.s3_endpoint, *stack.s3_keys("label-router"))
+    annotating = open_store(stack.s3_endpoint, *stack.s3_keys("label-router"))
     with pytest.raises(ObjectRefused, match="AccessDenied"):
-        await audit.fetch(secret)
+        await annotating.fetch(secret)
 
 
 async def test_where_nobody_listens_it_is_worth_another_try(stack: Stack, writer: ObjectStore) -> None:
@@ -88,6 +85,6 @@ async def test_where_nobody_listens_it_is_worth_another_try(stack: Stack, writer
     away = open_store(f"http://127.0.0.1:{port}", *stack.s3_keys("screen"))
     with pytest.raises(Transient, match="ClientConnectorError"):
         await away.fetch(kept)
-    async with connected(replace(away)) as reading:
+    async with connected(away) as reading:
         with pytest.raises(Transient):
             await reading.fetch(kept)

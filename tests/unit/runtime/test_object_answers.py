@@ -70,7 +70,7 @@ async def test_a_whole_answer_is_the_object() -> None:
         pytest.param(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n" + CONTENT + b"\r\n0\r\n\r\n",
             ObjectChanged,
-            "has None",
+            "has an unknown size",
             id="of no size",
         ),
     ],

@@ -159,9 +159,8 @@ async def _get(session: aiohttp.ClientSession, signed: yarl.URL, reference: Obje
             if response.status != HTTPStatus.OK:
                 raise _refusal(reference, response.status, await response.content.read(MOST_SAID))
             if response.content_length != reference.size_bytes:
-                raise ObjectChanged(
-                    f"{reference.uri}: announced {reference.size_bytes} bytes, the object has {response.content_length}"
-                )
+                has = "an unknown size" if response.content_length is None else response.content_length
+                raise ObjectChanged(f"{reference.uri}: announced {reference.size_bytes} bytes, the object has {has}")
             return await response.read()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Transient("s3", f"{type(error).__name__}: {error}") from error
