@@ -3,22 +3,20 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from roadloop_local.addresses import Stack
-from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.models import DetectorCard, ModelReleased
+from roadloop_schemas.models import DetectorCard
+from roadloop_world.stage import DETECTORS
 from screen import repository
 from screen.detections import Look, match
 from screen.repository import Instances
 from screen.trial.drawn import drawn_pictures
 from screen.triton import Triton
+from tests import releases
 
-DETECTORS = Path(__file__).parents[2] / "services" / "trainer-trigger" / "detectors"
 CARDS = {
     name: DetectorCard.model_validate_json((DETECTORS / name / "detector.json").read_text())
     for name in ("nanodet-g-coco", "v1", "second")
@@ -39,15 +37,7 @@ async def triton(model_server: Stack) -> AsyncIterator[Triton]:
 async def serve(stack: Stack, triton: Triton, detector: str, instances: Instances) -> str:
     """Bring a detector into the server, and return the model's name there."""
     model = f"detector.{detector}.t{uuid4().hex[:12]}"
-    release = ModelReleased(
-        release_id=f"r-{model}",
-        model=model,
-        version=1,
-        weights=ObjectRef(uri="s3://models/t/model.onnx", sha256="0" * 64, size_bytes=1),
-        card=CARDS[detector],
-        released_at=datetime(2026, 3, 2, tzinfo=UTC),
-    )
-    repository.publish(stack.model_repository, release, (DETECTORS / detector / "model.onnx").read_bytes())
+    releases.publish(stack, model, CARDS[detector], (DETECTORS / detector / "model.onnx").read_bytes())
     await triton.load(model, json.dumps(repository.config(model, [1], 1, instances)))
     return model
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,14 +15,14 @@ from tritonclient.grpc.aio import InferenceServerClient
 from typer.testing import CliRunner
 
 from roadloop_local.addresses import Stack
-from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.models import DetectorCard, ModelReleased
+from roadloop_schemas.models import DetectorCard
 from screen import repository
 from screen.commands import register
 from screen.detections import Box
 from screen.repository import Instances
 from screen.serving.canvas import LAYOUT_LENGTH
 from screen.triton import NotLoadable, Triton
+from tests import releases
 from tests.unit.screen.networks import picture, says
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -44,15 +43,7 @@ async def triton(stack: Stack) -> AsyncIterator[Triton]:
 def publish(stack: Stack, card: DetectorCard) -> str:
     """Put a detector into the model repository and return its name."""
     model = f"detector.t{uuid4().hex[:12]}"
-    release = ModelReleased(
-        release_id=f"r-{model}",
-        model=model,
-        version=1,
-        weights=ObjectRef(uri="s3://models/t/model.onnx", sha256="0" * 64, size_bytes=1),
-        card=card,
-        released_at=datetime(2026, 3, 2, tzinfo=UTC),
-    )
-    repository.publish(stack.model_repository, release, YOLO.SerializeToString())
+    releases.publish(stack, model, card, YOLO.SerializeToString())
     return model
 
 
