@@ -1,7 +1,7 @@
 """Judge a million frames of history anew, and see that today's verdicts come out and memory stays flat.
 
 The frames are drawn and judged by the product's own code, so that their record is what a worker would have written;
-they lie in Iceberg on a real S3 store, with the catalogue in Postgres, as the sink writes them: 20,000 rows at a time.
+they lie in Iceberg on a real S3 store, with the catalogue in Postgres, as the sink writes and tidies them.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.facts import Facts
 from screen.history_rows import MEASURED
 from screen.history_table import History, Place
+from screen.history_upkeep import tidy
 from screen.judge import judge
 from screen.limits import Limits
 from screen.memory import Memory
@@ -121,6 +122,7 @@ def _fill_and_ask(stack: Stack, frames: int, report: Report) -> Asked:
         rows = [next(stream) for stream in streams for _ in range(size)][: frames - start]
         offsets |= {row["partition"]: row["offset"] + 1 for row in rows}
         history.append(rows, offsets)
+    tidy(history, NOW)
     report(f"{frames} frames are in history")
     question = Question(
         place=place,

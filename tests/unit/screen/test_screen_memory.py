@@ -14,7 +14,7 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.embedding import pack
-from screen.keep_rate import SEGMENTS
+from screen.keep_rate import FULL
 from screen.memory import KEPT_PER_CAMERA, Counters, KeptFrame, Memory
 from screen.memory_entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
 from screen.scenery import FIXED_AFTER, direction
@@ -152,9 +152,9 @@ def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_r
         for event in remember(3, before, memory):
             newest[event.key] = event
         assert rebuild(written(list(newest.values()))) == memory
-    assert SEGMENTS < SEGMENT_PLACES, "a place is only written anew once its segment was forgotten"
+    assert FULL + 1 < SEGMENT_PLACES, "a place is only written anew once its segment was forgotten"
     rate = memory.rates["acme/*@1"]
-    assert rate.segments[-1].number > SEGMENT_PLACES, "places were written anew"
+    assert rate.newest.number > SEGMENT_PLACES, "places were written anew"
     assert rate.threshold is not None
 
 

@@ -13,7 +13,7 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.candidate import Judges, candidate_pair, drawn, judges, serving_pair
 from screen.describe import describe
 from screen.facts import Facts, Judged, Unjudged, facts_of, parts_of
-from screen.judge import judge, judge_as_shadow
+from screen.judge import DEFAULT_POLICY, judge, judge_as_shadow
 from screen.likeness import picture_of, remembered
 from screen.limits import budget_state
 from screen.look import NOT_TRIED, Eyes, Looks, unanswered
@@ -24,7 +24,6 @@ from screen.verdict import draw
 from screen.where import Where, eye_of
 
 LATE = timedelta(hours=1)
-DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
 Policies = Mapping[str, ScreenPolicy]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -74,6 +75,10 @@ DECIDED_FROM = (
     *MEASURED,
     *("shadow_version", "shadow_parts"),
 )
+# fields of Facts, in its order
+_compared = itemgetter(
+    *("nearest_bits", "nearest_step", "nearest_cosine", "light_change", "new_object", "nothing_there", "like_empty")
+)
 PAIR = ("model", "model_version", "second_model", "second_version")
 PICTURED = (*COMPARED_BY, "embedding", *PAIR)  # what `picture_of_row` and `seen_by` need beside these
 
@@ -120,23 +125,8 @@ def facts_of_row(row: Mapping[str, Any]) -> Facts | None:
     versions = tuple(row["versions"] or BEFORE_VERSIONS)
     where = _where(row["tenant"], row["vehicle"], row["slice"], row["drive"], versions)
     unjudged = Unjudged(VerdictReason(row["reasons"][0]), row["detail"]) if row["score"] is None else None
-    return Facts(
-        row["frame_id"],
-        where,
-        row["lot"],
-        row["brightness"],
-        row["laplacian_variance"],
-        parts=dict(row["score_parts"]),
-        nearest_bits=row["nearest_bits"],
-        nearest_step=row["nearest_step"],
-        nearest_cosine=row["nearest_cosine"],
-        light_change=row["light_change"],
-        new_object=row["new_object"],
-        nothing_there=row["nothing_there"],
-        like_empty=row["like_empty"],
-        matched=tuple(row["matched"]),
-        unjudged=unjudged,
-    )
+    measured = (row["frame_id"], where, row["lot"], row["brightness"], row["laplacian_variance"])
+    return Facts._make((*measured, dict(row["score_parts"]), *_compared(row), tuple(row["matched"]), unjudged))
 
 
 def picture_of_row(row: Mapping[str, Any]) -> Picture:

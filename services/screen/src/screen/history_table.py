@@ -28,6 +28,7 @@ from screen.history_rows import SCHEMA
 
 NAMESPACE = "screen"
 OFFSETS = "roadloop.offsets"
+ROWS_AT_ONCE = 4_096
 POLICIES = pa.schema(
     [
         pa.field("tenant", pa.string(), nullable=False),
@@ -187,10 +188,7 @@ class History:
         scan = self.verdicts.scan(EqualTo(term="partition", value=partition), selected_fields=("offset", *columns))
         reader = ArrowScan(self.verdicts.metadata, self.verdicts.io, scan.projection(), scan.row_filter)
         for stretch in in_order(files):
-            table = reader.to_table([tasks[place] for place in stretch.files]).sort_by("offset")
-            names, held = table.column_names, [_values(column) for column in table.columns]
-            for values in zip(*held, strict=True):
-                yield dict(zip(names, values, strict=True))
+            yield from _rows(reader.to_table([tasks[place] for place in stretch.files]))
 
     def files(self, partition: int) -> tuple[list[FileScanTask], list[Stretch]]:
         """Return the files that hold a partition's rows, and the offsets in each."""
@@ -200,7 +198,21 @@ class History:
         return tasks, [_stretch(place, task, offset_id) for place, task in enumerate(tasks)]
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield a table's rows by their offsets, some thousand in Python at once: there they take twenty times the room."""
+    names = table.column_names
+    for batch in _in_order(table).to_batches(ROWS_AT_ONCE):
+        for values in zip(*map(_values, batch.columns), strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    """Return rows by their offsets. Those of one file are so already, and sorting them would hold them twice."""
+    offsets = table.column("offset").to_numpy()
+    return table if (offsets[1:] > offsets[:-1]).all() else table.sort_by("offset")
+
+
+def _values(column: pa.Array) -> list[Any]:
     values: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
     return values
 

@@ -12,7 +12,8 @@ from screen.memory import Memory
 from screen.rules import within_allowance
 from screen.sharpness import NOTHING_USUAL
 from screen.verdict import Ruling, Standing, rule
-from screen.where import Where, rate_key
+
+DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
 
 
 def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Ruling, Limits]:
@@ -21,14 +22,15 @@ def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, R
     memory = memory.only(where.tenant, where.versions)
     ruling, limits = _rule(memory, facts, policy)
     kept = ruling.verdict is Verdict.KEPT
-    memory = memory._replace(
-        slices=memory.tallied(where.slice_key, ruling.verdict),
-        sharpness=memory.usual_after(where.camera_key, facts.laplacian_variance, policy.blur_ratio),
-        echoes=memory.resounding(where.camera_key, where.drive, ruling.chance if kept else 0.0),
-        allowances=memory.allowed(where.tenant, policy.rules, ruling.rules),
-        rates=memory.controlled(_counts_for(where, policy), ruling.ranked, kept, policy=policy, scale=limits.scale),
+    counted = Memory(
+        memory.tallied(where.slice_key, ruling.verdict),
+        memory.usual_after(where.camera_key, facts.laplacian_variance, policy.blur_ratio),
+        memory.resounding(where.camera_key, where.drive, ruling.chance if kept else 0.0),
+        memory.allowed(where.tenant, policy.rules, ruling.rules),
+        memory.controlled(budgets(where, policy), ruling.ranked, kept, policy=policy, scale=limits.scale),
+        *memory[5:],
     )
-    return memory, ruling, limits
+    return counted, ruling, limits
 
 
 def judge_as_shadow(
@@ -42,7 +44,7 @@ def judge_as_shadow(
     where = replace(facts.where, versions=first(version, facts.where.versions))
     memory = memory.only(where.tenant, where.versions)
     ruling, limits = _rule(memory, facts._replace(where=where, parts=parts), policy)
-    rates = memory.controlled(_counts_for(where, policy), ruling.ranked, None, policy=policy, scale=limits.scale)
+    rates = memory.controlled(budgets(where, policy), ruling.ranked, None, policy=policy, scale=limits.scale)
     return memory._replace(rates=rates), ruling
 
 
@@ -53,11 +55,3 @@ def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Ruling, L
     usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
     echo = memory.echo(where.camera_key, where.drive)
     return rule(facts, policy, Standing(limits.threshold, usual, by_rule, echo)), limits
-
-
-def _counts_for(where: Where, policy: ScreenPolicy) -> dict[str, float]:
-    """Return the budgets of the controllers that see a frame: its slice's, and its tenant's as a whole."""
-    if not policy.controlled:
-        return {}
-    counting = budgets(where.slice_key, where.tenant, policy)
-    return {rate_key(name, where.versions[0]): budget for name, budget in counting.items()}

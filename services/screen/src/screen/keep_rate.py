@@ -6,9 +6,9 @@ that the day's total comes out; a rate that is far off raises an alarm, and all 
 Holding a short window's rate tighter than this would cost the best frames: they come in clusters.
 """
 
+import struct
 from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 RING = 1_500
 SEGMENT = 50
-SEGMENTS = RING // SEGMENT + 1  # the newest is being filled
+FULL = RING // SEGMENT  # beside the newest, which is being filled
 EVERY = 25
 ENOUGH = 200
 ENOUGH_OF_TENANT = 50  # noisy, but what stands in for it is a guess, or another version's
@@ -27,29 +27,40 @@ WATCHED = 150
 ALARM = 0.12
 REMEMBERED_AFTER_ALARM = WATCHED // SEGMENT
 LOT = 1e-7
+BYTES = 8  # of a score
+_PACK = struct.Struct("d").pack
+Shares = tuple[float, float]
 
 
 class Segment(NamedTuple):
     """Up to 50 scores in the order they came; `received` frames of the slice came meanwhile, scored or not.
 
-    It and the keep rate are made anew for every frame, by their fields: `_replace` takes two to three times as long.
+    `packed` are the scores as they lie in an array, 8 bytes each: the ring's are looked at together, as one.
     """
 
     number: int
     received: int = 0
-    scores: tuple[float, ...] = ()
+    packed: bytes = b""
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        return struct.unpack(f"{len(self.packed) // BYTES}d", self.packed)
 
 
 class KeepRate(NamedTuple):
     """What a slice's controller remembers.
 
-    `debt`: frames that the budget allowed and that were not kept. `recent`: of the last 150 frames, "1" for a kept one.
+    `newest` is the segment that is being filled, `full` are those before it, the oldest first. `debt`: frames that the
+    budget allowed and that were not kept. `recent`: of the last 150 frames, "1" for a kept one.
     `threshold` is None until there are 200 scores, 50 of a tenant as a whole. `scale` names what the scores were made
     by. `reach` are the scores that the largest and the least share allowed to a slice reach, where it shares its
     tenant's threshold.
+    It and the newest segment are made anew for every frame, by their fields: `_replace` takes two to three times as
+    long.
     """
 
-    segments: tuple[Segment, ...] = (Segment(0),)
+    newest: Segment = Segment(0)
+    full: tuple[Segment, ...] = ()
     debt: float = 0.0
     threshold: float | None = None
     recent: str = ""
@@ -57,20 +68,27 @@ class KeepRate(NamedTuple):
     reach: tuple[float, float] | None = None
 
     @property
-    def scores(self) -> list[float]:
-        """Return the last 1,500 scores, oldest first."""
-        return list(chain.from_iterable(segment.scores for segment in self.segments))[-RING:]
+    def segments(self) -> tuple[Segment, ...]:
+        return (*self.full, self.newest)
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Return the last 1,500 scores [N], oldest first."""
+        return np.frombuffer(b"".join([segment.packed for segment in self.segments]))[-RING:]
 
     @property
     def size(self) -> int:
         """Return how many scores there are."""
-        return min(RING, sum(len(segment.scores) for segment in self.segments))
+        return min(RING, self._scored())
 
     @property
     def share(self) -> float:
         """Return the share of received frames that the score decided on; 1 before any came."""
-        received = sum(segment.received for segment in self.segments)
-        return sum(len(segment.scores) for segment in self.segments) / received if received else 1.0
+        received = sum([segment.received for segment in self.segments])
+        return self._scored() / received if received else 1.0
+
+    def _scored(self) -> int:
+        return sum([len(segment.packed) for segment in self.segments]) // BYTES
 
 
 NOTHING_KNOWN = KeepRate()
@@ -86,11 +104,9 @@ def rank(score: float, frame_id: str) -> float:
 
 
 def on_scale(state: KeepRate, scale: str) -> KeepRate:
-    """Return the state for scores of that scale: those of another one say nothing, what is owed stays owed."""
-    if state.scale == scale:
-        return state
-    empty = (Segment(state.segments[-1].number + 1),)
-    return state._replace(segments=empty, threshold=None, scale=scale, reach=None)
+    """Return the state for scores of another scale: those it has say nothing there, what is owed stays owed."""
+    empty = Segment(state.newest.number + 1)
+    return state._replace(newest=empty, full=(), threshold=None, scale=scale, reach=None)
 
 
 def wanted_share(state: KeepRate, budget: float, audit_share: float) -> float:
@@ -107,60 +123,67 @@ def _share_of_scored(state: KeepRate, budget: float, audit_share: float) -> floa
     return max(0.0, budget - audit_share) / max(1e-9, (1 - audit_share) * state.share)
 
 
-def after_score(state: KeepRate, score: float, *, budget: float, audit_share: float, enough: int = ENOUGH) -> KeepRate:
-    """Return the state after the score of one more frame; every 25 scores the threshold is looked at again.
-
-    There is one from `enough` scores on.
-    """
-    number, received, scores = state.segments[-1]
-    segments = (*state.segments[:-1], Segment(number, received, (*scores, score)))
-    count = len(scores) + 1
-    if count == SEGMENT:
-        segments = (*segments, Segment(number + 1))[-SEGMENTS:]
-    state = KeepRate(segments, *state[1:])
-    return _look_again(state, budget, audit_share, enough) if count % EVERY == 0 else state
-
-
-def reaching(state: KeepRate, allowed: tuple[float, float], audit_share: float) -> KeepRate:
-    """Return the state with the scores that the largest and the least allowed share of a slice's frames reach.
-
-    They are looked at every 25 scores, from 200 on.
-    """
-    count = len(state.segments[-1].scores)
-    if count % EVERY or state.size < ENOUGH:
-        return state
-    least, most = (_share_of_scored(state, share, audit_share) for share in allowed)
-    scores = np.asarray(state.scores)
-    return state._replace(reach=(quantile(scores, min(1.0, most)), quantile(scores, min(1.0, least))))
-
-
 def after_frame(
-    state: KeepRate, kept: bool | None, *, budget: float, audit_share: float, alarmed: bool = True
+    state: KeepRate,
+    score: float | None,
+    kept: bool | None,
+    *,
+    budget: float,
+    audit_share: float,
+    enough: int = ENOUGH,
+    allowed: Shares | None = None,
+    alarmed: bool = True,
 ) -> KeepRate:
-    """Return the state after one more frame, whatever became of it and why.
+    """Return the state after one more frame; `score` is None where the score had nothing to decide.
 
-    What was only looked at is neither `kept` nor dropped (None): nothing is owed for it. A whole tenant is not
-    `alarmed`: its frames come from one road after another, and a night is no change of regime.
+    Every 25 scores the threshold is looked at again; there is one from `enough` scores on. `allowed` are the least and
+    the largest share of a slice's frames, where it shares its tenant's threshold. What was only looked at is neither
+    `kept` nor dropped (None): nothing is owed for it. A whole tenant is not `alarmed`: its frames come from one road
+    after another, and a night is no change of regime.
     """
-    number, received, scores = state.segments[-1]
-    segments = (*state.segments[:-1], Segment(number, received + 1, scores))
+    number, received, packed = state.newest
+    if score is not None:
+        packed += _PACK(score)
+        if len(packed) % (EVERY * BYTES) == 0:
+            state = _with(state, Segment(number, received, packed))
+            state = _look_again(state, budget, audit_share, enough, allowed)
+            number, received, packed = state.newest
+    newest = Segment(number, received + 1, packed)
     if kept is None:
-        return state._replace(segments=segments)
+        return _with(state, newest)
     debt = round(min(DEBT_AT_MOST, max(-DEBT_AT_MOST, state.debt + budget - kept)), 6)
     recent = (state.recent + "01"[kept])[-WATCHED:]
-    state = KeepRate(segments, debt, state.threshold, recent, state.scale, state.reach)
+    state = KeepRate(newest, state.full, debt, state.threshold, recent, state.scale, state.reach)
     if alarmed and len(recent) == WATCHED and abs(recent.count("1") / WATCHED - budget) > ALARM:
-        forgetful = state._replace(segments=segments[-REMEMBERED_AFTER_ALARM - 1 :], recent="")
+        forgetful = state._replace(full=state.full[-REMEMBERED_AFTER_ALARM:], recent="")
         return _look_again(forgetful, budget, audit_share)
     return state
 
 
-def _look_again(state: KeepRate, budget: float, audit_share: float, enough: int = ENOUGH) -> KeepRate:
-    """Move the threshold where that changes the rate by more than 0.2 points."""
-    if state.threshold is None and state.size < enough:
+def _with(state: KeepRate, newest: Segment) -> KeepRate:
+    """Return the state with another newest segment; where that is full, a new one is begun."""
+    if len(newest.packed) < SEGMENT * BYTES:
+        return KeepRate(newest, *state[1:])
+    return KeepRate(Segment(newest.number + 1), (*state.full, newest)[-FULL:], *state[2:])
+
+
+def _look_again(
+    state: KeepRate, budget: float, audit_share: float, enough: int = ENOUGH, allowed: Shares | None = None
+) -> KeepRate:
+    """Return the state with what its scores now say: the threshold, and what the allowed shares reach."""
+    size = state.size
+    if state.threshold is not None or size >= enough:
+        state = _moved(state, wanted_share(state, budget, audit_share))
+    if allowed is None or size < ENOUGH:
         return state
-    scores = np.asarray(state.scores)
-    share = wanted_share(state, budget, audit_share)
+    least, most = (min(1.0, _share_of_scored(state, share, audit_share)) for share in allowed)
+    scores = state.scores
+    return state._replace(reach=(quantile(scores, most), quantile(scores, least)))
+
+
+def _moved(state: KeepRate, share: float) -> KeepRate:
+    """Move the threshold where that changes the rate by more than 0.2 points."""
+    scores = state.scores
     now = None if state.threshold is None else np.count_nonzero(scores >= state.threshold) / len(scores)
     if now is not None and abs(now - share) <= MOVES_AT_LEAST:
         return state

@@ -7,7 +7,7 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.keep_rate import wanted_share
 from screen.memory import Memory
 from screen.score import scale_of
-from screen.where import Where, rate_key
+from screen.where import RateKeys, Where
 
 
 class Limits(NamedTuple):
@@ -26,28 +26,27 @@ def limits_of(memory: Memory, where: Where, policy: ScreenPolicy) -> Limits:
     scale = scale_of(policy)
     if not policy.controlled:
         return Limits(policy.threshold, scale)
-    for version in where.versions:
-        known = _threshold(memory, where, policy, scale, version)
+    for keys in where.rate_keys:
+        known = _threshold(memory, keys, policy, scale)
         if known is not None:
             return Limits(known, scale)
     return Limits(policy.threshold, scale)
 
 
-def _threshold(memory: Memory, where: Where, policy: ScreenPolicy, scale: str, version: int) -> float | None:
-    tenant = rate_key(whole(where.tenant), version)
-    mine = rate_key(where.slice_key, version)
+def _threshold(memory: Memory, keys: RateKeys, policy: ScreenPolicy, scale: str) -> float | None:
+    mine, whole = memory.rate(keys.mine, scale), memory.rate(keys.whole, scale).threshold
     if not policy.shared:
-        return memory.threshold(mine, tenant, scale=scale)
-    known, reach = memory.threshold(tenant, scale=scale), memory.rate(mine, scale).reach
-    return known if known is None or reach is None else min(max(known, reach[0]), reach[1])
+        return whole if mine.threshold is None else mine.threshold
+    return whole if whole is None or mine.reach is None else min(max(whole, mine.reach[0]), mine.reach[1])
 
 
 def budget_state(memory: Memory, where: Where, policy: ScreenPolicy) -> BudgetState | None:
     """Return where a slice's keep rate stands; None where the policy gives the threshold."""
     if not policy.controlled:
         return None
-    budget = budgets(where.slice_key, where.tenant, policy)[where.slice_key]
-    rate = memory.rate(rate_key(where.slice_key, where.versions[0]), scale_of(policy))
+    own = own_budget(where, policy)
+    budget = policy.keep_budget if own is None else own
+    rate = memory.rate(where.rate_keys[0].mine, scale_of(policy))
     return BudgetState(
         budget=budget,
         share=round(wanted_share(rate, budget, policy.audit_share), 6),
@@ -56,16 +55,22 @@ def budget_state(memory: Memory, where: Where, policy: ScreenPolicy) -> BudgetSt
     )
 
 
-def whole(tenant: str) -> str:
-    """Return the key of a tenant's keep rate over all slices."""
-    return f"{tenant}/*"
+def budgets(where: Where, policy: ScreenPolicy) -> dict[str, float]:
+    """Return the budgets a frame counts for, by keep rate: its slice's, and its tenant's unless the slice has its own.
+
+    There are none where the policy gives the threshold.
+    """
+    if not policy.controlled:
+        return {}
+    own, keys = own_budget(where, policy), where.rate_keys[0]
+    if own is not None:
+        return {keys.mine: own}
+    return {keys.mine: policy.keep_budget, keys.whole: policy.keep_budget}
 
 
-def budgets(slice_key: str, tenant: str, policy: ScreenPolicy) -> dict[str, float]:
-    """Return the budgets a frame counts for: its slice's, and its tenant's unless the slice has one of its own."""
-    if policy.slice_budgets and not policy.shared:
-        name = slice_key.removeprefix(f"{tenant}/")
-        own = policy.slice_budgets.get(name, policy.slice_budgets.get(name.partition("/")[0]))
-        if own is not None:
-            return {slice_key: own}
-    return {slice_key: policy.keep_budget, whole(tenant): policy.keep_budget}
+def own_budget(where: Where, policy: ScreenPolicy) -> float | None:
+    """Return the budget that a slice, or its condition, has of its own; None where it has its tenant's."""
+    if policy.shared or not policy.slice_budgets:
+        return None
+    name = where.slice_key.removeprefix(f"{where.tenant}/")
+    return policy.slice_budgets.get(name, policy.slice_budgets.get(where.condition))

@@ -15,22 +15,14 @@ from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen import frugal, gallery, scenery
 from screen.embedding import Vector
 from screen.gallery import NOTHING_KEPT, Gallery
-from screen.keep_rate import (
-    ENOUGH,
-    ENOUGH_OF_TENANT,
-    NOTHING_KNOWN,
-    KeepRate,
-    after_frame,
-    after_score,
-    on_scale,
-    reaching,
-)
+from screen.keep_rate import ENOUGH, ENOUGH_OF_TENANT, NOTHING_KNOWN, KeepRate, after_frame, on_scale
 from screen.rules import after_frame as rules_after_frame
 from screen.scenery import Scenery
 from screen.sharpness import NOTHING_USUAL, Sharpness, after
 
 KEPT_PER_CAMERA = 16
 FADES = exp(-1 / 6)  # per frame
+KEPT, DROPPED, QUARANTINED = Verdict.KEPT, Verdict.DROPPED, Verdict.QUARANTINED  # in Python 3.11 to look one up is slow
 NOTHING_SCENIC = Scenery()
 
 
@@ -75,17 +67,17 @@ class Memory(NamedTuple):
     still keep is by tenant; what pictures usually look like, by tenant and by slice. `latest` is a camera's last
     embedding, `strides` how far pictures of a slice usually are from the one before (`scenery.step`).
     A tuple, for every frame changes several of these, and replacing a field of a frozen dataclass takes far longer.
-    What changes with every frame is asked for by field, so that `judge` can replace all of that at once.
+    The first ones change with every frame, and are asked for by field: `judge` makes them all anew at once.
     """
 
     slices: immutables.Map[str, Counters] = immutables.Map()
-    kept: immutables.Map[str, tuple[KeptFrame, ...]] = immutables.Map()
-    rates: immutables.Map[str, KeepRate] = immutables.Map()
     sharpness: immutables.Map[str, Sharpness] = immutables.Map()
+    echoes: immutables.Map[str, Echo] = immutables.Map()
     allowances: immutables.Map[str, Mapping[str, float]] = immutables.Map()
+    rates: immutables.Map[str, KeepRate] = immutables.Map()
+    kept: immutables.Map[str, tuple[KeptFrame, ...]] = immutables.Map()
     scenery: immutables.Map[str, Scenery] = immutables.Map()
     galleries: immutables.Map[str, Gallery] = immutables.Map()
-    echoes: immutables.Map[str, Echo] = immutables.Map()
     latest: immutables.Map[str, bytes] = immutables.Map()
     strides: immutables.Map[str, float] = immutables.Map()
     versions: immutables.Map[str, frozenset[int]] = immutables.Map()
@@ -95,9 +87,9 @@ class Memory(NamedTuple):
         seen, kept, dropped, quarantined = self.slices.get(slice_key, NOTHING_SEEN)
         after = Counters(
             seen + 1,
-            kept + (verdict is Verdict.KEPT),
-            dropped + (verdict is Verdict.DROPPED),
-            quarantined + (verdict is Verdict.QUARANTINED),
+            kept + (verdict is KEPT),
+            dropped + (verdict is DROPPED),
+            quarantined + (verdict is QUARANTINED),
         )
         return self.slices.set(slice_key, after)
 
@@ -114,7 +106,8 @@ class Memory(NamedTuple):
 
     def rate(self, key: str, scale: str) -> KeepRate:
         """Return a keep rate for scores of that scale."""
-        return on_scale(self.rates.get(key, NOTHING_KNOWN), scale)
+        rate = self.rates.get(key, NOTHING_KNOWN)
+        return rate if rate.scale == scale else on_scale(rate, scale)
 
     def controlled(
         self, budgets: Mapping[str, float], ranked: float | None, kept: bool | None, *, policy: ScreenPolicy, scale: str
@@ -123,26 +116,21 @@ class Memory(NamedTuple):
 
         `ranked` is None where the score had nothing to decide, `kept` where the frame was only looked at.
         """
-        rates, audit_share = self.rates, policy.audit_share
+        rates, allowed = self.rates, (policy.slice_range or (0.0, 1.0)) if policy.shared else None
         for key, budget in budgets.items():
-            rate, is_whole = self.rate(key, scale), "/*@" in key
-            if ranked is not None:
-                enough = ENOUGH_OF_TENANT if is_whole else ENOUGH
-                rate = after_score(rate, ranked, budget=budget, audit_share=audit_share, enough=enough)
-            if policy.shared and ranked is not None:
-                rate = reaching(rate, policy.slice_range or (0.0, 1.0), audit_share)
-            alarmed = not (policy.shared and is_whole)
-            rate = after_frame(rate, kept, budget=budget, audit_share=audit_share, alarmed=alarmed)
+            is_whole = "/*@" in key
+            rate = after_frame(
+                self.rate(key, scale),
+                ranked,
+                kept,
+                budget=budget,
+                audit_share=policy.audit_share,
+                enough=ENOUGH_OF_TENANT if is_whole else ENOUGH,
+                allowed=allowed,
+                alarmed=not (allowed and is_whole),
+            )
             rates = rates.set(key, rate)
         return rates
-
-    def threshold(self, *keys: str, scale: str = "") -> float | None:
-        """Return the threshold of the first of these slices that has one for scores of that scale."""
-        for key in keys:
-            known = self.rate(key, scale).threshold
-            if known is not None:
-                return known
-        return None
 
     def usual_after(
         self, camera_key: str, laplacian_variance: float, blur_ratio: float

@@ -1,5 +1,6 @@
 """Memory as entries of a compacted topic: written with the batch that changed them, read back by the next owner."""
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -85,7 +86,7 @@ def _changed_rates(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
 
 def _rate_entries(partition: int, key: str, old: KeepRate, new: KeepRate) -> Iterable[Event]:
     """Return a controller's state, and of its scores the segments that changed: each has its own place in turn."""
-    mark = f"{new.segments[-1].number}.{new.segments[-1].received}"
+    mark = f"{new.newest.number}.{new.newest.received}"
     state = KeepRateState(
         first=new.segments[0].number,
         debt=new.debt,
@@ -97,7 +98,7 @@ def _rate_entries(partition: int, key: str, old: KeepRate, new: KeepRate) -> Ite
     yield _entry(partition, f"rate:{key}", ScreenMemory(slice=key, keep_rate=state), mark)
     known = {id(segment) for segment in old.segments}
     # of an earlier life, where a version's rates were forgotten and began anew within one batch
-    left = [segment.number for segment in old.segments if segment.number > new.segments[-1].number]
+    left = [segment.number for segment in old.segments if segment.number > new.newest.number]
     yield from (_tombstone(partition, f"segment:{key}#{number % SEGMENT_PLACES}") for number in left)
     for segment in new.segments:
         if id(segment) not in known:
@@ -137,20 +138,21 @@ def rebuild(records: Sequence[Record]) -> Memory:
 
 def _remembered(entries: Sequence[ScreenMemory]) -> Memory:
     sharpness = {entry.camera: entry.sharpness for entry in entries if entry.camera and entry.sharpness}
+    scenes = {entry.scene_of: entry.scenery for entry in entries if entry.scene_of and entry.scenery}
+    counters = {entry.slice: entry.counters for entry in entries if entry.slice and entry.counters}
+    echoes = {e.camera: Echo(e.drive or "", e.echo) for e in entries if e.camera and e.echo is not None}
     return Memory(
-        immutables.Map({e.slice: Counters(**e.counters.model_dump()) for e in entries if e.slice and e.counters}),
-        immutables.Map({entry.camera: _kept(entry) for entry in entries if entry.camera and entry.kept_dhashes}),
-        immutables.Map(_rates(entries)),
-        immutables.Map({key: Sharpness(u.median, u.seen, u.in_a_row) for key, u in sharpness.items()}),
-        immutables.Map({entry.tenant: entry.allowances for entry in entries if entry.tenant and not entry.versions}),
-        immutables.Map(
-            {entry.scene_of: _scenery(entry.scenery) for entry in entries if entry.scene_of and entry.scenery}
-        ),
-        immutables.Map(_galleries(entries)),
-        immutables.Map({e.camera: Echo(e.drive or "", e.echo) for e in entries if e.camera and e.echo is not None}),
-        immutables.Map({entry.camera: from_text(entry.latest) for entry in entries if entry.camera and entry.latest}),
-        immutables.Map({entry.slice: entry.stride for entry in entries if entry.slice and entry.stride is not None}),
-        immutables.Map({e.tenant: frozenset(e.versions) for e in entries if e.tenant and e.versions}),
+        slices=immutables.Map({key: Counters(**told.model_dump()) for key, told in counters.items()}),
+        sharpness=immutables.Map({key: Sharpness(u.median, u.seen, u.in_a_row) for key, u in sharpness.items()}),
+        echoes=immutables.Map(echoes),
+        allowances=immutables.Map({e.tenant: e.allowances for e in entries if e.tenant and not e.versions}),
+        rates=immutables.Map(_rates(entries)),
+        kept=immutables.Map({entry.camera: _kept(entry) for entry in entries if entry.camera and entry.kept_dhashes}),
+        scenery=immutables.Map({key: _scenery(state) for key, state in scenes.items()}),
+        galleries=immutables.Map(_galleries(entries)),
+        latest=immutables.Map({e.camera: from_text(e.latest) for e in entries if e.camera and e.latest}),
+        strides=immutables.Map({e.slice: e.stride for e in entries if e.slice and e.stride is not None}),
+        versions=immutables.Map({e.tenant: frozenset(e.versions) for e in entries if e.tenant and e.versions}),
     )
 
 
@@ -195,13 +197,17 @@ def _rates(entries: Sequence[ScreenMemory]) -> Mapping[str, KeepRate]:
     for entry in entries:
         if entry.slice and entry.segment:
             part = entry.segment
-            segments.setdefault(entry.slice, {})[part.number] = Segment(part.number, part.received, part.scores)
+            segments.setdefault(entry.slice, {})[part.number] = _segment(part)
     states = {entry.slice: entry.keep_rate for entry in entries if entry.slice and entry.keep_rate}
     return {key: _rate(state, segments.get(key, {})) for key, state in states.items()}
 
 
 def _rate(state: KeepRateState, segments: Mapping[int, Segment]) -> KeepRate:
-    lasting = tuple(segments[number] for number in sorted(segments) if number >= state.first)
+    lasting = [segments[number] for number in sorted(segments) if number >= state.first] or [Segment(state.first)]
     return KeepRate(
-        lasting or (Segment(state.first),), state.debt, state.threshold, state.recent, state.scale, state.reach
+        lasting[-1], tuple(lasting[:-1]), state.debt, state.threshold, state.recent, state.scale, state.reach
     )
+
+
+def _segment(part: RingSegment) -> Segment:
+    return Segment(part.number, part.received, struct.pack(f"{len(part.scores)}d", *part.scores))

@@ -98,6 +98,8 @@ def combine(found: Mapping[str, float], condition: Condition, policy: ScreenPoli
 
 def scale_of(policy: ScreenPolicy) -> str:
     """Name what a policy makes scores of: those of another scale cannot be compared. "" for the fixed weights."""
+    if policy.predictor is None and not policy.weights and not policy.class_weights:
+        return ""
     return _scale_of(_Same(policy))
 
 
@@ -117,9 +119,6 @@ class _Same:
 @lru_cache(maxsize=1_000)
 def _scale_of(same: _Same) -> str:
     policy = same.policy
-    made_of = (policy.weights, policy.class_weights, policy.predictor)
-    if not any(made_of):
-        return ""
     weighed_by = policy.weights if policy.predictor is None else _weights_of(policy.predictor)
     return blake2b(repr((weighed_by, policy.class_weights)).encode(), digest_size=6).hexdigest()
 

@@ -12,7 +12,9 @@ from screen.facts import NO_PARTS, Facts
 from screen.keep_rate import rank
 from screen.sharpness import NOTHING_USUAL, Sharpness, is_blurred
 
-BY_SCORE = (VerdictReason.SCORE, VerdictReason.BELOW_THRESHOLD)
+KEPT, DROPPED = Verdict.KEPT, Verdict.DROPPED  # in Python 3.11 to look one up takes as long as half a sum
+SCORE, RULE, BELOW_THRESHOLD = VerdictReason.SCORE, VerdictReason.RULE, VerdictReason.BELOW_THRESHOLD
+BY_SCORE = (SCORE, BELOW_THRESHOLD)
 
 
 class Ruling(NamedTuple):
@@ -73,22 +75,22 @@ def rule(facts: Facts, policy: ScreenPolicy, standing: Standing) -> Ruling:
     why = _useless(facts, policy, standing) or _worth(ranked, standing)
     audit = facts.lot < policy.audit_share
     by_score = ranked if why in BY_SCORE else None
-    by_rule = standing.rules if why is VerdictReason.RULE else ()
+    by_rule = standing.rules if why is RULE else ()
     return Ruling(*_with_audit(why, audit), total, facts.parts, audit, by_score, by_rule, standing.echo, chance)
 
 
 def _worth(ranked: float, standing: Standing) -> VerdictReason:
     if standing.rules:
-        return VerdictReason.RULE
-    return VerdictReason.SCORE if ranked >= standing.threshold else VerdictReason.BELOW_THRESHOLD
+        return RULE
+    return SCORE if ranked >= standing.threshold else BELOW_THRESHOLD
 
 
 def _with_audit(why: VerdictReason, audit: bool) -> tuple[Verdict, tuple[VerdictReason, ...]]:
     """Return a verdict with its reasons: the audit keeps what anything else would drop."""
-    keeps = why in (VerdictReason.SCORE, VerdictReason.RULE)
+    keeps = why is SCORE or why is RULE
     if not audit:
-        return Verdict.KEPT if keeps else Verdict.DROPPED, (why,)
-    return Verdict.KEPT, (VerdictReason.AUDIT, why) if keeps else (VerdictReason.AUDIT,)
+        return KEPT if keeps else DROPPED, (why,)
+    return KEPT, (VerdictReason.AUDIT, why) if keeps else (VerdictReason.AUDIT,)
 
 
 def _useless(facts: Facts, policy: ScreenPolicy, standing: Standing) -> VerdictReason | None:

@@ -16,9 +16,8 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.detections import Box
 from screen.errors import errors
 from screen.facts import Facts, beside, with_novelty
-from screen.handle import DEFAULT_POLICY
 from screen.history_rows import facts_of_row, picture_of_row, seen_by
-from screen.judge import judge, judge_as_shadow
+from screen.judge import DEFAULT_POLICY, judge, judge_as_shadow
 from screen.likeness import likeness, remembered
 from screen.limits import Limits
 from screen.memory import Memory
@@ -85,10 +84,17 @@ class Answer:
     first_differing: str = ""
     exact: bool = False
 
+    def slice(self, name: str) -> SliceAnswer:
+        """Return the answer of a slice; with nothing in it where this is the first of it."""
+        found = self.slices.get(name)
+        if found is None:
+            found = self.slices[name] = SliceAnswer()
+        return found
+
     def add(self, other: "Answer") -> None:
         """Add another partition's answer to this one."""
         for name, found in other.slices.items():
-            self.slices.setdefault(name, SliceAnswer()).add(found)
+            self.slice(name).add(found)
         self.gained, self.lost = (self.gained + other.gained)[:EXAMPLES], (self.lost + other.lost)[:EXAMPLES]
         for key in ("judged", "left_out", "differing", "approximate"):
             setattr(self, key, getattr(self, key) + getattr(other, key))
@@ -179,7 +185,7 @@ def _errors(row: Mapping[str, Any], labels: Labels) -> int:
 
 def _count(answer: Answer, row: Mapping[str, Any], ruling: Ruling, threshold: float, is_hard: bool) -> None:
     kept_now, kept_then = row["verdict"] == Verdict.KEPT, ruling.verdict is Verdict.KEPT
-    found = answer.slices.setdefault(row["slice"], SliceAnswer())
+    found = answer.slice(row["slice"])
     found.seen += 1
     found.kept_now += kept_now
     found.kept_then += kept_then

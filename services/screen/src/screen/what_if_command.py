@@ -121,21 +121,29 @@ def read_since(text: str) -> timedelta:
 
 def ask(kafka: str, question: Question, processes: int) -> Answer:
     """Judge all partitions of a tenant's history anew, so many at a time."""
-    labels = asyncio.run(read_labels(kafka, question.tenant))
-    history = History(question.place, question.namespace)
-    partitions, policies = history.partitions(), history.policies()
     whole = Answer(exact=question.exact)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        Progress(*columns, console=Console(stderr=True)) as progress,
-        # Nothing here is cyclic: collecting garbage would only walk through the rows, for half of the time they take.
-        ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=gc.disable) as pool,
-    ):
+    with Progress(*columns, console=Console(stderr=True)) as progress, _pool(processes) as pool:
+        labels = asyncio.run(read_labels(kafka, question.tenant))
+        history = History(question.place, question.namespace)
+        partitions, policies = history.partitions(), history.policies()
         bar = progress.add_task("", total=len(partitions))
         for answer in pool.map(partial(ask_partition, question, policies, labels), partitions):
             whole.add(answer)
             progress.advance(bar)
     return whole
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    """Return processes that have imported all this once between them, and begin with that at once.
+
+    Nothing here is cyclic: to collect garbage would only walk through the rows, for half of the time they take.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__])
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=gc.disable)
+    pool.submit(gc.isenabled)
+    return pool
 
 
 def ask_partition(question: Question, policies: Policies, labels: Labels, partition: int) -> Answer:

@@ -2,9 +2,17 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import ModelPair
+
+
+class RateKeys(NamedTuple):
+    """Of a slice's keep rate, and of its tenant's as a whole."""
+
+    mine: str
+    whole: str
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,12 @@ class Where:
     @cached_property
     def camera_key(self) -> str:
         return f"{self.tenant}/{self.vehicle}/{self.camera}"
+
+    @cached_property
+    def rate_keys(self) -> tuple[RateKeys, ...]:
+        """The keys of its keep rates, for each of `versions`."""
+        whole = f"{self.tenant}/*"
+        return tuple(RateKeys(rate_key(self.slice_key, one), rate_key(whole, one)) for one in self.versions)
 
 
 def rate_key(key: str, version: int) -> str:
