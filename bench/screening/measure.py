@@ -65,7 +65,7 @@ async def _measure(asked: Namespace, pinned: Place, free: Place, report: Report)
     await models.unload(pinned.stack, f"detector.{speed.TENANT}", models.SECOND)
     lasted = await lasting.measure(free, asked.frames, report)
     pairs = await beside.measure(free, asked.rounds, report)
-    ratios = {name: speed.ratios(found) for name, found in runs.items()}
+    ratios = {"pinned": speed.ratios(runs["pinned"], least_busy=speed.SATURATED), "free": speed.ratios(runs["free"])}
     return {
         "rounds": asked.rounds,
         "limits": LIMITS,
@@ -74,7 +74,7 @@ async def _measure(asked: Namespace, pinned: Place, free: Place, report: Report)
             "triton": median(ratios["pinned"]),
             "triton_rounds": ratios["pinned"],
             "triton_unpinned": median(ratios["free"]),
-            "ten_times": lasted["large"]["seconds"] / lasted["small"]["seconds"] / 10,
+            "ten_times": lasting.ten_times(lasted),
             "two_workers": beside.ratio(pairs),
         },
         "memory": {"growth_mib": lasting.growth_mib(lasted["large"]["rss_mib"])},

@@ -23,6 +23,7 @@ TENANT = "bench"
 SERVERS = ("kafka", "s3", "triton")
 OUTPUTS = ("DETECTIONS", "EMBEDDING")
 IN_FLIGHT = (8, 16)
+SATURATED = 0.95  # of a core
 BARE_S = 12.0
 STEADY = 0.1, 0.9  # what comes before and after is the start and the end of a run, not its speed
 Run = dict[str, Any]
@@ -145,15 +146,27 @@ def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
 
 
 def triton_busy(run: Run) -> float:
-    """Return how much of a core the model server used: below 0.95 a bare client on one core has not saturated it."""
+    """Return how much of a core the model server used."""
     return float(run["cpu_ms_per_frame"]["triton"] * run["frames_per_s"] / 1000)
 
 
-def ratios(runs: Sequence[Run]) -> list[float]:
-    """Return, round by round, the worker's speed in that of the better bare client."""
-    speeds = {(run["program"], run["round"]): run["frames_per_s"] for run in runs}
-    rounds = sorted({run["round"] for run in runs})
-    return [speeds["roadloop", n] / max(speeds[f"bare_{depth}", n] for depth in IN_FLIGHT) for n in rounds]
+def ratios(runs: Sequence[Run], least_busy: float = 0.0) -> list[float]:
+    """Return, round by round, the worker's speed in that of the better bare client.
+
+    A round in which no bare client had the server busy means nothing, and is left out; AssertionError where all are.
+    """
+    rounds: dict[int, dict[str, Run]] = {}
+    for run in runs:
+        rounds.setdefault(run["round"], {})[run["program"]] = run
+    found = [_ratio(one, least_busy) for one in rounds.values()]
+    if not any(found):
+        raise AssertionError(f"no bare client used {least_busy:.2f} of a core: something else was using it")
+    return [ratio for ratio in found if ratio is not None]
+
+
+def _ratio(one: Mapping[str, Run], least_busy: float) -> float | None:
+    bare = max((one[f"bare_{depth}"] for depth in IN_FLIGHT), key=lambda run: run["frames_per_s"])
+    return one["roadloop"]["frames_per_s"] / bare["frames_per_s"] if triton_busy(bare) >= least_busy else None
 
 
 def _line(run: Run) -> str:

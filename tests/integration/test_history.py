@@ -312,6 +312,13 @@ def test_rows_of_two_days_that_came_in_turns_are_read_by_their_offsets(place: Pl
     assert read_offsets(history) == [0, 1, 2, 3]
 
 
+def test_a_file_of_more_rows_than_are_made_at_once_is_read_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(place)
+    history.append(one_row_each(10), {5: 10})
+    monkeypatch.setattr(history_table, "ROWS_AT_ONCE", 4)
+    assert read_offsets(history) == list(range(10))
+
+
 def test_small_files_become_one_and_nothing_of_them_is_lost(place: Place) -> None:
     history, rows = History(place), one_row_each(30)
     for row in rows:
