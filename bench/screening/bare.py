@@ -21,29 +21,34 @@ WARM_UP_S = 2.0
 
 @dataclass(frozen=True)
 class Job:
-    """Ask `models` about the pictures in `folder`, `in_flight` frames at once, for some seconds."""
+    """Ask `models` about the pictures in `folder`, `in_flight` frames at once, `together` in a request, for some seconds."""
 
     address: str
     models: Sequence[str]
     outputs: Sequence[str]
     folder: str
     in_flight: int
+    together: int
     seconds: float
 
 
-def load(folder: str) -> list[InferInput]:
-    """Return every picture of a folder as the server's input."""
+def load(folder: str, together: int) -> list[InferInput]:
+    """Return the pictures of a folder as the server's inputs, so many in each; the shorter ones have zeros behind them."""
+    pictures = [np.fromfile(file, np.uint8) for file in sorted(Path(folder).glob("*.jpg"))]
     inputs = []
-    for file in sorted(Path(folder).glob("*.jpg")):
-        picture = np.fromfile(file, np.uint8)[None]
-        inputs.append(InferInput("IMAGE", picture.shape, "UINT8").set_data_from_numpy(picture))
+    for at in range(0, len(pictures) - together + 1, together):
+        group = pictures[at : at + together]
+        rows = np.zeros((together, max(map(len, group))), np.uint8)
+        for row, picture in zip(rows, group, strict=True):
+            row[: len(picture)] = picture
+        inputs.append(InferInput("IMAGE", rows.shape, "UINT8").set_data_from_numpy(rows))
     return inputs
 
 
 async def saturate(job: Job) -> dict[str, float]:
     """Return how many frames a second were answered after the warm-up."""
     client = InferenceServerClient(job.address)
-    pictures, outputs = cycle(load(job.folder)), [InferRequestedOutput(name) for name in job.outputs]
+    pictures, outputs = cycle(load(job.folder, job.together)), [InferRequestedOutput(name) for name in job.outputs]
     began = time.monotonic() + WARM_UP_S
     ends = began + job.seconds
     answered = 0
@@ -53,9 +58,9 @@ async def saturate(job: Job) -> dict[str, float]:
         while time.monotonic() < ends:
             picture = next(pictures)
             await asyncio.gather(*[client.infer(name, [picture], outputs=outputs) for name in job.models])
-            answered += began <= time.monotonic() < ends
+            answered += job.together * (began <= time.monotonic() < ends)
 
-    await asyncio.gather(*[ask_on() for _ in range(job.in_flight)])
+    await asyncio.gather(*[ask_on() for _ in range(job.in_flight // job.together)])
     await client.close()
     return {"frames": answered, "seconds": job.seconds, "frames_per_s": answered / job.seconds}
 

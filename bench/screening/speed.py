@@ -22,7 +22,8 @@ from screening.bare import WARM_UP_S, Job
 TENANT = "bench"
 SERVERS = ("kafka", "s3", "triton")
 OUTPUTS = ("DETECTIONS", "EMBEDDING")
-IN_FLIGHT = (8, 16)
+BARE = {"bare_8": (8, 1), "bare_16": (16, 1), "bare_16x4": (16, 4)}  # frames in flight, and in a request
+WORKER = "roadloop"
 SATURATED = 0.95  # of a core
 BARE_S = 12.0
 STEADY = 0.1, 0.9  # what comes before and after is the start and the end of a run, not its speed
@@ -51,27 +52,27 @@ class Place:
 
 
 async def take_turns(place: Place, name: str, *, rounds: int, frames: int, report: Report) -> list[Run]:
-    """Run the bare client at both depths, and the worker; every round begins with another one.
+    """Run the bare client in all its ways, and the worker; every round begins with another one.
 
     A first run of the worker does not count: the broker's code has to be compiled, and the models' memory to be there.
     """
     place.take()
     await _screen(place, f"{name}.warm", frames // 2)
     runs: list[Run] = []
-    turns = [*IN_FLIGHT, 0]
+    turns = [*BARE, WORKER]
     for turn in range(rounds):
         shift = turn % len(turns)
-        for in_flight in [*turns[shift:], *turns[:shift]]:
-            found = await (_bare(place, in_flight) if in_flight else _screen(place, f"{name}.{turn}", frames))
-            program = f"bare_{in_flight}" if in_flight else "roadloop"
+        for program in [*turns[shift:], *turns[:shift]]:
+            bare = BARE.get(program)
+            found = await (_bare(place, *bare) if bare else _screen(place, f"{name}.{turn}", frames))
             runs.append({"program": program, "cores": name, "round": turn} | found)
             report(f"{name} {turn + 1}/{rounds} {program:9} {_line(found)}")
     return runs
 
 
-async def _bare(place: Place, in_flight: int) -> Run:
+async def _bare(place: Place, in_flight: int, together: int) -> Run:
     names = (f"detector.{TENANT}", models.SECOND)
-    job = Job(place.stack.triton_grpc, names, OUTPUTS, str(place.folder), in_flight, BARE_S)
+    job = Job(place.stack.triton_grpc, names, OUTPUTS, str(place.folder), in_flight, together, BARE_S)
     before = await models.batches(place.stack)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "screening.bare", json.dumps(asdict(job))),
@@ -165,8 +166,8 @@ def ratios(runs: Sequence[Run], least_busy: float = 0.0) -> list[float]:
 
 
 def _ratio(one: Mapping[str, Run], least_busy: float) -> float | None:
-    bare = max((one[f"bare_{depth}"] for depth in IN_FLIGHT), key=lambda run: run["frames_per_s"])
-    return one["roadloop"]["frames_per_s"] / bare["frames_per_s"] if triton_busy(bare) >= least_busy else None
+    bare = max((one[name] for name in BARE), key=lambda run: run["frames_per_s"])
+    return one[WORKER]["frames_per_s"] / bare["frames_per_s"] if triton_busy(bare) >= least_busy else None
 
 
 def _line(run: Run) -> str:

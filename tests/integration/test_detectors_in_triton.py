@@ -18,7 +18,8 @@ from roadloop_local.addresses import Stack
 from roadloop_schemas.models import DetectorCard
 from screen import repository
 from screen.commands import register
-from screen.detections import Box
+from screen.detections import Box, Look
+from screen.look import RefusedByModel
 from screen.repository import Instances
 from screen.serving.canvas import LAYOUT_LENGTH
 from screen.triton import NotLoadable, Triton
@@ -57,6 +58,25 @@ async def test_a_yolo_serves_by_its_card(stack: Stack, triton: Triton) -> None:
     assert await triton.newest(model) == 1
     seen = await asyncio.gather(*(triton.detect(model, 1, picture(128, 64)) for _ in range(6)))
     assert [look.boxes for look in seen] == [(BOX,)] * 6
+
+
+async def test_pictures_of_one_request_are_seen_as_each_alone(stack: Stack, triton: Triton) -> None:
+    """One is cut off: zeros that fill it up to the longest are no part of it."""
+    model = publish(stack, CARD)
+    await load(triton, model)
+    shown = [picture(128, 64), picture(640, 480), picture(640, 480)[:2_000], picture(97, 31)]
+    alone = Triton(stack.triton_grpc, lambda _model, _version: CARD.classes, at_most=1)
+    wanted = [await see(alone, model, one) for one in shown]
+    assert [type(one) for one in wanted] == [Look, Look, str, Look]
+    assert await asyncio.gather(*(see(triton, model, one) for one in shown)) == wanted
+    await alone.close()
+
+
+async def see(triton: Triton, model: str, encoded: bytes) -> Look | str:
+    try:
+        return await triton.detect(model, 1, encoded)
+    except RefusedByModel as error:
+        return str(error)
 
 
 async def test_its_other_tensors_are_the_contracts(stack: Stack, triton: Triton) -> None:

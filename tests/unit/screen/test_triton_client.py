@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from screen.detections import Box
 from screen.embedding import pack, unpack
 from screen.look import RefusedByModel
-from screen.triton import ANSWERS, inference, packed
+from screen.together import Asked
+from screen.triton import ANSWERS, boxes_of, inference, packed
 
 
 def test_an_embedding_that_no_verdict_can_carry_is_refused_with_what_to_do() -> None:
@@ -17,12 +19,23 @@ def test_an_embedding_that_no_verdict_can_carry_is_refused_with_what_to_do() -> 
 
 
 def test_a_request_carries_the_picture_as_it_is_and_asks_for_what_is_read() -> None:
-    asked = inference("detector.acme", 3, b"a picture", priority=2)
+    asked = inference(Asked("detector.acme", 3, priority=2), [b"a picture"])
     assert (asked.model_name, asked.model_version) == ("detector.acme", "3")
     assert list(asked.raw_input_contents) == [b"a picture"]
     assert [(one.name, one.datatype, list(one.shape)) for one in asked.inputs] == [("IMAGE", "UINT8", [1, 9])]
     assert [one.name for one in asked.outputs] == list(ANSWERS)
     assert asked.parameters["priority"].uint64_param == 2
+
+
+def test_pictures_of_one_request_are_as_long_as_the_longest() -> None:
+    asked = inference(Asked("detector.acme", 3, priority=2), [b"short", b"a longer one"])
+    assert list(asked.raw_input_contents) == [b"short\0\0\0\0\0\0\0a longer one"]
+    assert list(asked.inputs[0].shape) == [2, 12]
+
+
+def test_rows_for_another_pictures_sake_and_unknown_classes_are_no_boxes() -> None:
+    rows = np.array([[0, 0, 1, 1, 0.5, 0], [0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0.5, 7], [-1] * 6], np.float32)
+    assert boxes_of(rows, ("car",)) == (Box(0, 0, 1, 1, 0.5, "car"), Box(0, 0, 1, 1, 0, "car"))
 
 
 @given(st.lists(st.floats(width=32), max_size=8))

@@ -188,8 +188,35 @@ def test_no_detections_are_an_answer(served: Any) -> None:
     }
 
 
-def test_two_pictures_in_one_request_are_refused(served: Any) -> None:
-    (answer,) = served.execute([Request(np.zeros((2, 9), np.uint8))])
+def test_pictures_of_one_request_are_answered_together_or_not_at_all(served: Any) -> None:
+    counts = iter((2, 0, 1))
+
+    def detect(prepared: list[Any]) -> list[Found]:
+        return [Found(np.ones((n, 6)), np.ones((n, 7)), np.full(96, n)) for n, _ in zip(counts, prepared)]
+
+    served.detector.detect = detect
+    good, bad = _picture(256, 160), b"no picture".ljust(len(_picture(256, 160)), b"\0")
+    one, two = (np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1) for rows in ([good], [good, good]))
+    broken = np.frombuffer(good + bad, np.uint8).reshape(2, -1)
+    first, refused, last = served.execute([Request(two), Request(broken), Request(one)])
+    assert refused.error.code == "invalid"
+    detections, _, embeddings, versions = (tensor.array for tensor in first.output_tensors)
+    assert detections[:, :, 4].tolist() == [[1, 1], [-1, -1]]
+    assert (embeddings[:, 0].tolist(), versions.tolist()) == ([2, 0], [[3], [3]])
+    assert last.shapes()["DETECTIONS"] == (1, 1, 6)
+
+
+def test_what_fills_a_row_up_is_no_part_of_a_picture(served: Any) -> None:
+    """A decoder takes zeros for the rest of a picture that was cut off."""
+    seen: list[bytes] = []
+    served.detector.prepare = seen.append
+    whole = _picture(256, 160)
+    served.execute([Request(np.frombuffer(whole + whole[:900].ljust(len(whole), b"\0"), np.uint8).reshape(2, -1))])
+    assert seen == [whole, whole[:900].rstrip(b"\0")]
+
+
+def test_a_request_without_rows_is_refused(served: Any) -> None:
+    (answer,) = served.execute([Request(np.zeros(9, np.uint8))])
     assert answer.error.code == "invalid"
 
 

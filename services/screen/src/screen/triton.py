@@ -1,6 +1,6 @@
 """The model server: one picture in, boxes out. Every error is either the picture's fault or worth another try."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -16,6 +16,7 @@ from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
 from screen.detections import Box, Look
 from screen.embedding import pack
 from screen.look import MAX_PICTURE_BYTES, RefusedByModel
+from screen.together import AT_MOST, Asked, Together
 
 DEADLINE_S = 10.0  # the server gives up what has waited for 2 s: to be later than this, it has to hang
 # What the server says of itself and not of a picture: its queue is full or slow, or an instance's process has died.
@@ -60,28 +61,40 @@ def packed(embedding: NDArray[np.float32]) -> bytes:
     return pack(embedding)
 
 
-def inference(model: str, version: int, picture: bytes, priority: int) -> Any:
-    """Return the request to judge a picture."""
-    request = service_pb2.ModelInferRequest(model_name=model, model_version=str(version))
-    request.inputs.add(name="IMAGE", datatype="UINT8", shape=(1, len(picture)))
+def inference(asked: Asked, pictures: Sequence[bytes]) -> Any:
+    """Return the request to judge pictures: the shorter ones have zeros behind them, as no decoder reads."""
+    longest = max(map(len, pictures))
+    request = service_pb2.ModelInferRequest(model_name=asked.model, model_version=str(asked.version))
+    request.inputs.add(name="IMAGE", datatype="UINT8", shape=(len(pictures), longest))
     for name in ANSWERS:
         request.outputs.add(name=name)
-    request.parameters["priority"].uint64_param = priority
-    request.raw_input_contents.append(picture)
+    request.parameters["priority"].uint64_param = asked.priority
+    request.raw_input_contents.append(b"".join([picture.ljust(longest, b"\0") for picture in pictures]))
     return request
+
+
+def boxes_of(detections: NDArray[np.float32], classes: Sequence[str]) -> tuple[Box, ...]:
+    """Return a picture's boxes of its rows [N, 6]; those of score -1 are there for another picture's sake."""
+    return tuple(
+        Box(x1, y1, x2, y2, score, classes[int(index)])
+        for x1, y1, x2, y2, score, index in detections.tolist()
+        if score >= 0 and int(index) < len(classes)
+    )
 
 
 class Triton:
     """One long-lived client. `classes` names a model version's classes by index.
 
-    Inference speaks the protocol itself: the client's own objects for it took a fifth of what a request costs.
+    Of the pictures that it is asked about in the same moment, `at_most` so many go in one request. Inference speaks the
+    protocol itself: the client's own objects for it took a fifth of what a request costs.
     """
 
-    def __init__(self, address: str, classes: Classes) -> None:
+    def __init__(self, address: str, classes: Classes, at_most: int = AT_MOST) -> None:
         self._client = InferenceServerClient(address)
         self._channel = grpc.aio.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
         self._model_infer = service_pb2_grpc.GRPCInferenceServiceStub(self._channel).ModelInfer
         self._classes = classes
+        self._together = Together(self._infer, at_most)
 
     async def detect(self, model: str, version: int, picture: bytes, *, backfill: bool = False) -> Look:
         """Return what a model version makes of a JPEG or PNG. `backfill` waits while anything else does.
@@ -90,25 +103,24 @@ class Triton:
         """
         if not 0 < len(picture) <= MAX_PICTURE_BYTES:
             raise RefusedByModel(f"{len(picture)} bytes; 1 to {MAX_PICTURE_BYTES} are taken")
-        detections, embedding = await self._infer(model, version, picture, BACKFILL if backfill else LIVE)
-        names = self._classes(model, version)
-        boxes = tuple(
-            Box(x1, y1, x2, y2, score, names[int(index)])
-            for x1, y1, x2, y2, score, index in detections.reshape(-1, 6).tolist()
-            if int(index) < len(names)
-        )
-        return Look(boxes, packed(embedding))
+        return await self._together.ask(Asked(model, version, BACKFILL if backfill else LIVE), picture)
 
-    async def _infer(self, model: str, version: int, picture: bytes, priority: int) -> list[NDArray[np.float32]]:
-        """Return what was asked for, flat, in the order of `ANSWERS`."""
+    async def _infer(self, asked: Asked, pictures: Sequence[bytes]) -> list[Look]:
+        """Return what a model version makes of pictures, asked in one request."""
         try:
-            answer = await self._model_infer(inference(model, version, picture, priority), timeout=DEADLINE_S)
+            answer = await self._model_infer(inference(asked, pictures), timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:
-            failure = failure_of(f"{model} v{version}", str(error.code()), str(error.details()))
-            FAILED.labels(kind_of(failure)).inc()
+            failure = failure_of(f"{asked.model} v{asked.version}", str(error.code()), str(error.details()))
+            if isinstance(failure, Transient) or len(pictures) == 1:
+                FAILED.labels(kind_of(failure)).inc(len(pictures))
             raise failure from error
-        found = {output.name: raw for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)}
-        return [np.frombuffer(found[name], np.float32) for name in ANSWERS]
+        found = {
+            output.name: np.frombuffer(raw, np.float32).reshape(output.shape)
+            for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
+        }
+        classes = self._classes(asked.model, asked.version)
+        said = zip(*(found[name] for name in ANSWERS), strict=True)
+        return [Look(boxes_of(detections, classes), packed(embedding)) for detections, embedding in said]
 
     async def is_ready(self, model: str, version: int) -> bool:
         """Say whether a version answers readiness; a dead python stub still does, so ask `detect` as well."""
@@ -146,5 +158,6 @@ class Triton:
             raise Transient("triton", f"{model}: {error}") from error
 
     async def close(self) -> None:
+        await self._together.close()
         await self._client.close()
         await self._channel.close()

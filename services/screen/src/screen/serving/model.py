@@ -4,11 +4,13 @@ The file lies in a version directory beside `model.onnx`, `detector.json` and th
 fails alone. It runs in Triton's own environment: numpy 1, onnxruntime, opencv and nothing else.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb
+from numpy.typing import NDArray
 
 from .answer import Found
 from .canvas import BadPicture
@@ -27,12 +29,12 @@ class TritonPythonModel:
         pb.Logger.log_info(f"{args['model_name']} version {self.version} runs on {where}")
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request alone: a picture, or an error that says what is wrong with it."""
+        """Answer each request alone: its pictures, or an error that says what is wrong with one of them."""
         prepared = [self._prepare(request) for request in requests]
-        good = [one for one in prepared if not isinstance(one, pb.TritonError)]
+        good = [picture for one in prepared if isinstance(one, list) for picture in one]
         found = iter(self.detector.detect(good) if good else [])
         return [
-            pb.InferenceResponse(error=one) if isinstance(one, pb.TritonError) else self._response(next(found))
+            self._response([next(found) for _ in one]) if isinstance(one, list) else pb.InferenceResponse(error=one)
             for one in prepared
         ]
 
@@ -41,19 +43,28 @@ class TritonPythonModel:
             return pb.TritonError("cancelled by the client", pb.TritonError.CANCELLED)
         try:
             encoded = pb.get_input_tensor_by_name(request, "IMAGE").as_numpy()
-            if encoded.ndim != 2 or encoded.shape[0] != 1:
-                raise BadPicture(f"shape {list(encoded.shape)}; send one picture per request, as [1, bytes]")
-            return self.detector.prepare(encoded.tobytes())
+            if encoded.ndim != 2:
+                raise BadPicture(f"shape {list(encoded.shape)}; send pictures as [pictures, bytes]")
+            # Zeros fill up to the longest picture of a request; a decoder might take those behind a cut off one for it.
+            return [self.detector.prepare(picture.tobytes().rstrip(b"\0")) for picture in encoded]
         except BadPicture as error:
             return pb.TritonError(f"bad picture: {error}", pb.TritonError.INVALID_ARG)
         except Exception as error:  # one item must not take the batch with it
             return pb.TritonError(f"cannot prepare the picture: {error!r}", pb.TritonError.INTERNAL)
 
-    def _response(self, found: Found) -> Any:
+    def _response(self, found: Sequence[Found]) -> Any:
         tensors = {
-            "DETECTIONS": found.detections[None],
-            "PROBABILITIES": found.probabilities[None].astype(np.float32),
-            "EMBEDDING": found.embedding[None].astype(np.float32),
-            "VERSION": np.array([[self.version]], np.int32),
+            "DETECTIONS": _stacked([one.detections for one in found]),
+            "PROBABILITIES": _stacked([one.probabilities.astype(np.float32) for one in found]),
+            "EMBEDDING": np.stack([one.embedding for one in found]).astype(np.float32),
+            "VERSION": np.full((len(found), 1), self.version, np.int32),
         }
         return pb.InferenceResponse([pb.Tensor(name, np.ascontiguousarray(part)) for name, part in tensors.items()])
+
+
+def _stacked(tables: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return tables [N, W] of different lengths as one [pictures, longest N, W]: what is missing is -1, as no score."""
+    whole = np.full((len(tables), max(map(len, tables)), tables[0].shape[1]), -1, np.float32)
+    for place, table in zip(whole, tables):
+        place[: len(table)] = table
+    return whole
