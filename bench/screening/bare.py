@@ -1,7 +1,7 @@
 """The same model server saturated by a client that does nothing else. Run as `python -m screening.bare JOB`.
 
-Its pictures are in memory and made into inputs before the clock starts. Per frame it asks the models that a worker
-asks, both at once, for the outputs that a worker reads; it looks at nothing of the answer.
+Its pictures are in memory and made into inputs before the clock starts. Per frame, or so many of them, it asks the
+models that a worker asks, both at once, for the outputs that a worker reads; it looks at nothing of the answer.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ WARM_UP_S = 2.0
 
 @dataclass(frozen=True)
 class Job:
-    """Ask `models` about the pictures in `folder`, `in_flight` frames at once, `together` in a request, for some seconds."""
+    """Ask `models` about the pictures in `folder` for some seconds: `in_flight` at once, `together` in a request."""
 
     address: str
     models: Sequence[str]
@@ -33,7 +33,7 @@ class Job:
 
 
 def load(folder: str, together: int) -> list[InferInput]:
-    """Return the pictures of a folder as the server's inputs, so many in each; the shorter ones have zeros behind them."""
+    """Return a folder's pictures as the server's inputs, so many in each; the shorter ones have zeros behind them."""
     pictures = [np.fromfile(file, np.uint8) for file in sorted(Path(folder).glob("*.jpg"))]
     inputs = []
     for at in range(0, len(pictures) - together + 1, together):

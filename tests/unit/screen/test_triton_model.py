@@ -189,10 +189,10 @@ def test_no_detections_are_an_answer(served: Any) -> None:
 
 
 def test_pictures_of_one_request_are_answered_together_or_not_at_all(served: Any) -> None:
-    counts = iter((2, 0, 1))
+    counts = (2, 0, 1)
 
     def detect(prepared: list[Any]) -> list[Found]:
-        return [Found(np.ones((n, 6)), np.ones((n, 7)), np.full(96, n)) for n, _ in zip(counts, prepared)]
+        return [Found(np.ones((n, 6)), np.ones((n, 7)), np.full(96, n)) for n, _ in zip(counts, prepared, strict=True)]
 
     served.detector.detect = detect
     good, bad = _picture(256, 160), b"no picture".ljust(len(_picture(256, 160)), b"\0")

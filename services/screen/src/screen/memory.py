@@ -22,7 +22,7 @@ from screen.sharpness import NOTHING_USUAL, Sharpness, after
 
 KEPT_PER_CAMERA = 16
 FADES = exp(-1 / 6)  # per frame
-KEPT, DROPPED, QUARANTINED = Verdict.KEPT, Verdict.DROPPED, Verdict.QUARANTINED  # to look one up is a call in Python 3.11
+KEPT, DROPPED, QUARANTINED = Verdict.KEPT, Verdict.DROPPED, Verdict.QUARANTINED  # a call each, in Python 3.11
 NOTHING_SCENIC = Scenery()
 
 

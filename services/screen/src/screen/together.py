@@ -48,7 +48,7 @@ class Together:
         self._infer = infer
         self._at_most = at_most
         self._waiting: dict[Asked, list[Waiting]] = {}
-        self._one_each: set[tuple[str, int]] = set()  # versions that take no more: from before there were requests of many
+        self._one_each: set[tuple[str, int]] = set()  # versions from before there were requests of many
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def ask(self, asked: Asked, picture: bytes) -> Look:

@@ -12,7 +12,7 @@ from screen.facts import NO_PARTS, Facts
 from screen.keep_rate import rank
 from screen.sharpness import NOTHING_USUAL, Sharpness, is_blurred
 
-KEPT, DROPPED = Verdict.KEPT, Verdict.DROPPED  # to look a member up is a call in Python 3.11
+KEPT, DROPPED = Verdict.KEPT, Verdict.DROPPED  # a call each, in Python 3.11
 SCORE, RULE, BELOW_THRESHOLD = VerdictReason.SCORE, VerdictReason.RULE, VerdictReason.BELOW_THRESHOLD
 BY_SCORE = (SCORE, BELOW_THRESHOLD)
 

@@ -65,6 +65,6 @@ class TritonPythonModel:
 def _stacked(tables: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return tables [N, W] of different lengths as one [pictures, longest N, W]: what is missing is -1, as no score."""
     whole = np.full((len(tables), max(map(len, tables)), tables[0].shape[1]), -1, np.float32)
-    for place, table in zip(whole, tables):
+    for place, table in zip(whole, tables, strict=True):
         place[: len(table)] = table
     return whole
