@@ -95,7 +95,9 @@ def _run(stack: Stack, folder: Path, detector: str, instances: Instances, report
     began = time.monotonic()
     asyncio.run(models.load_detector(stack, name, DETECTORS / detector, instances))
     load_s = time.monotonic() - began
-    frames_per_s = _saturate(Job(stack.triton_grpc, [name], OUTPUTS, str(folder), IN_FLIGHT, SECONDS))
+    frames_per_s = _saturate(
+        Job(stack.triton_grpc, [name], OUTPUTS, str(folder), IN_FLIGHT, together=1, seconds=SECONDS)
+    )
     run = Run(detector, instances.kind, instances.count, frames_per_s, load_s)
     asyncio.run(models.unload(stack, name))
     report(f"{detector} on {instances.count} x {instances.kind}: {frames_per_s:.0f} frames/s")
