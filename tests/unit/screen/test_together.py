@@ -1,6 +1,7 @@
 """Pictures asked about at the same moment share a request, and nobody answers for another's picture."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadloop_runtime.outcome import Transient
+from screen import repository
 from screen.detections import Box, Look
 from screen.look import RefusedByModel
 from screen.together import AT_MOST, LARGE_BYTES, Asked, Together
@@ -35,6 +37,10 @@ class Server:
         if any(picture in self._bad for picture in pictures) or (self._old and len(pictures) > 1):
             raise RefusedByModel("bad picture")
         return [look(picture) for picture in pictures]
+
+
+def test_a_request_has_no_more_pictures_than_the_server_takes() -> None:
+    assert json.loads(repository.template("config.json"))["max_batch_size"] == AT_MOST
 
 
 async def ask(server: Server, pictures: Sequence[bytes]) -> list[Look | BaseException]:

@@ -22,13 +22,12 @@ def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, R
     memory = memory.only(where.tenant, where.versions)
     ruling, limits = _rule(memory, facts, policy)
     kept = ruling.verdict is Verdict.KEPT
-    counted = Memory(
+    counted = memory.with_frame(
         memory.tallied(where.slice_key, ruling.verdict),
         memory.usual_after(where.camera_key, facts.laplacian_variance, policy.blur_ratio),
         memory.resounding(where.camera_key, where.drive, ruling.chance if kept else 0.0),
         memory.allowed(where.tenant, policy.rules, ruling.rules),
         memory.controlled(budgets(where, policy), ruling.ranked, kept, policy=policy, scale=limits.scale),
-        *memory[5:],
     )
     return counted, ruling, limits
 

@@ -67,7 +67,7 @@ class Memory(NamedTuple):
     still keep is by tenant; what pictures usually look like, by tenant and by slice. `latest` is a camera's last
     embedding, `strides` how far pictures of a slice usually are from the one before (`scenery.step`).
     A tuple, for every frame changes several of these, and replacing a field of a frozen dataclass takes far longer.
-    The first ones change with every frame, and are asked for by field: `judge` makes them all anew at once.
+    The first five change with every frame, and are asked for by field: `judge` makes them all anew at once.
     """
 
     slices: immutables.Map[str, Counters] = immutables.Map()
@@ -92,6 +92,17 @@ class Memory(NamedTuple):
             quarantined + (verdict is QUARANTINED),
         )
         return self.slices.set(slice_key, after)
+
+    def with_frame(
+        self,
+        slices: immutables.Map[str, Counters],
+        sharpness: immutables.Map[str, Sharpness],
+        echoes: immutables.Map[str, Echo],
+        allowances: immutables.Map[str, Mapping[str, float]],
+        rates: immutables.Map[str, KeepRate],
+    ) -> "Memory":
+        """Return the memory with what one more frame has changed; `_replace` would take three times as long."""
+        return Memory(slices, sharpness, echoes, allowances, rates, *self[5:])
 
     def only(self, tenant: str, versions: Iterable[int]) -> "Memory":
         """Return the memory without the keep rates of a tenant's other versions: they will not come back."""

@@ -1,4 +1,4 @@
-"""The model server: one picture in, boxes out. Every error is either the picture's fault or worth another try."""
+"""The model server: pictures in, boxes out. Every error is either the picture's fault or worth another try."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -62,7 +62,7 @@ def packed(embedding: NDArray[np.float32]) -> bytes:
 
 
 def inference(asked: Asked, pictures: Sequence[bytes]) -> Any:
-    """Return the request to judge pictures: the shorter ones have zeros behind them, as no decoder reads."""
+    """Return the request to judge pictures: the shorter ones have zeros behind them, which the server takes away."""
     longest = max(map(len, pictures))
     request = service_pb2.ModelInferRequest(model_name=asked.model, model_version=str(asked.version))
     request.inputs.add(name="IMAGE", datatype="UINT8", shape=(len(pictures), longest))
