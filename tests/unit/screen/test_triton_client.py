@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tritonclient.grpc import service_pb2
 
 from screen.detections import Box
 from screen.embedding import pack, unpack
 from screen.look import RefusedByModel
 from screen.together import Asked
-from screen.triton import ANSWERS, boxes_of, inference, packed
+from screen.triton import ANSWERS, boxes_of, inference, packed, varint
 
 
 def test_an_embedding_that_no_verdict_can_carry_is_refused_with_what_to_do() -> None:
@@ -18,8 +19,12 @@ def test_an_embedding_that_no_verdict_can_carry_is_refused_with_what_to_do() -> 
         packed(np.ones(6_145, np.float32))
 
 
+def sent(pictures: list[bytes]) -> service_pb2.ModelInferRequest:
+    return service_pb2.ModelInferRequest.FromString(inference(Asked("detector.acme", 3, priority=2), pictures))
+
+
 def test_a_request_carries_the_picture_as_it_is_and_asks_for_what_is_read() -> None:
-    asked = inference(Asked("detector.acme", 3, priority=2), [b"a picture"])
+    asked = sent([b"a picture"])
     assert (asked.model_name, asked.model_version) == ("detector.acme", "3")
     assert list(asked.raw_input_contents) == [b"a picture"]
     assert [(one.name, one.datatype, list(one.shape)) for one in asked.inputs] == [("IMAGE", "UINT8", [1, 9])]
@@ -28,9 +33,21 @@ def test_a_request_carries_the_picture_as_it_is_and_asks_for_what_is_read() -> N
 
 
 def test_pictures_of_one_request_are_as_long_as_the_longest() -> None:
-    asked = inference(Asked("detector.acme", 3, priority=2), [b"short", b"a longer one"])
+    asked = sent([b"short", b"a longer one"])
     assert list(asked.raw_input_contents) == [b"short\0\0\0\0\0\0\0a longer one"]
     assert list(asked.inputs[0].shape) == [2, 12]
+
+
+@given(st.lists(st.integers(1, 300_000).map(lambda size: b"p" * size), min_size=1, max_size=4))
+def test_a_request_is_the_one_that_protobuf_would_have_sent(pictures: list[bytes]) -> None:
+    asked = sent(pictures)
+    assert inference(Asked("detector.acme", 3, priority=2), pictures) == asked.SerializeToString()
+
+
+@given(st.integers(0, 2**40))
+def test_a_length_is_written_as_protobuf_writes_a_priority(length: int) -> None:
+    message = service_pb2.InferParameter(uint64_param=length)
+    assert message.SerializeToString()[1:] == varint(length)
 
 
 def test_rows_for_another_pictures_sake_and_unknown_classes_are_no_boxes() -> None:

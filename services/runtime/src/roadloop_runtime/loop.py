@@ -23,6 +23,7 @@ log = structlog.get_logger()
 POLL_RECORDS = 1_000
 POLL_S = 0.1
 FULL_POLL_S = 0.005  # while a lane is full: how soon its room is seen
+FULL_POLL_OBSERVING_S = 0.025  # one that observes has half of what it holds left by then (`Lane.room`)
 
 
 class Loop:
@@ -55,6 +56,8 @@ class Loop:
         self._looked_at = self.turned_at
         self.joined = False
         self._leaving = False
+        observing = all(handler.observe for handler in handlers.values())
+        self._full_poll_s = FULL_POLL_OBSERVING_S if observing else FULL_POLL_S
         metrics.LANES.watch(self)
 
     @property
@@ -88,7 +91,7 @@ class Loop:
     async def _turn(self) -> None:
         """Poll once and hand out what came. A lane that is full is not polled for: no buffer grows."""
         hungry = {partition: lane for partition, (lane, _) in self._lanes.items() if lane.room}
-        wait_s = POLL_S if len(hungry) == len(self._lanes) else FULL_POLL_S
+        wait_s = POLL_S if len(hungry) == len(self._lanes) else self._full_poll_s
         found = await self._kafka.poll(hungry, most_records(hungry.values()), wait_s)
         for partition, records in found.items():
             if entry := self._lanes.get(Partition(*partition)):

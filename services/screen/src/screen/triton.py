@@ -1,13 +1,12 @@
 """The model server: pictures in, boxes out. Every error is either the picture's fault or worth another try."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Counter
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -25,6 +24,7 @@ OUTAGES = ("Exceeds maximum queue size", "Request timeout expired", "is not heal
 LIVE, BACKFILL = 1, 2  # priorities of `serving/config.json`
 FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
 ANSWERS = ("DETECTIONS", "EMBEDDING")
+CONTENTS = bytes([service_pb2.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER << 3 | 2])  # key of a field of bytes
 Classes = Callable[[str, int], tuple[str, ...]]
 
 
@@ -61,16 +61,26 @@ def packed(embedding: NDArray[np.float32]) -> bytes:
     return pack(embedding)
 
 
-def inference(asked: Asked, pictures: Sequence[bytes]) -> Any:
-    """Return the request to judge pictures: the shorter ones have zeros behind them, which the server takes away."""
+def inference(asked: Asked, pictures: Sequence[bytes]) -> bytes:
+    """Return the request to judge pictures: the shorter ones have zeros behind them, which the server takes away.
+
+    It is a ModelInferRequest as it is sent: put into one and serialised, pictures would be copied twice more.
+    """
     longest = max(map(len, pictures))
     request = service_pb2.ModelInferRequest(model_name=asked.model, model_version=str(asked.version))
     request.inputs.add(name="IMAGE", datatype="UINT8", shape=(len(pictures), longest))
     for name in ANSWERS:
         request.outputs.add(name=name)
     request.parameters["priority"].uint64_param = asked.priority
-    request.raw_input_contents.append(b"".join([picture.ljust(longest, b"\0") for picture in pictures]))
-    return request
+    parts = [request.SerializeToString(), CONTENTS, varint(len(pictures) * longest)]
+    for picture in pictures:
+        parts += (picture, bytes(longest - len(picture)))
+    return b"".join(parts)
+
+
+def varint(number: int) -> bytes:
+    """Return a natural number as protobuf writes it: seven bits a byte, the lowest first."""
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
 
 
 def boxes_of(detections: NDArray[np.float32], classes: Sequence[str]) -> tuple[Box, ...]:
@@ -92,7 +102,10 @@ class Triton:
     def __init__(self, address: str, classes: Classes, at_most: int = AT_MOST) -> None:
         self._client = InferenceServerClient(address)
         self._channel = grpc.aio.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
-        self._model_infer = service_pb2_grpc.GRPCInferenceServiceStub(self._channel).ModelInfer
+        self._model_infer = self._channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            response_deserializer=service_pb2.ModelInferResponse.FromString,
+        )
         self._classes = classes
         self._together = Together(self._infer, at_most)
 
