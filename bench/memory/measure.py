@@ -3,7 +3,8 @@
 One partition's frames are drawn and judged by the product's own code, unit by unit, and settled as a worker settles
 them: what changed in memory is written with each unit. The same entries go to every partition of the topic, whose
 settings are the product's. Then one process rebuilds all partitions together, as a worker does that is alone: at once,
-which is the worst moment, and again when the broker has compacted what it will.
+again when the broker has compacted what it will, and with the snapshots that the sink takes. The same once more with a
+broker that compacts nothing.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -18,15 +20,18 @@ from typing import Any
 
 import numpy as np
 from aiokafka import ConsumerRecord
+from aiokafka.admin import NewTopic
 
 from history.measure import NOW, POLICY, TENANT
 from loop.turns import Report
 from roadloop_local import stack as local
+from roadloop_local.addresses import Stack
 from roadloop_runtime.decode import Received
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.kafka.admin import ensure_topics
-from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.records import Event, Partition
+from roadloop_runtime.kafka.admin import create, ensure_topics
+from roadloop_runtime.kafka.reader import ends_of
+from roadloop_runtime.objects import open_store
+from roadloop_runtime.records import Event
 from roadloop_schemas.cloudevents import Attributes
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
@@ -36,7 +41,9 @@ from screen.embedding import pack
 from screen.facts import Judged
 from screen.handle import Seen, decide
 from screen.memory import Memory
-from screen.memory_entries import TOPIC, rebuild, remember
+from screen.memory_entries import NOTHING, TOPIC, rebuild, remember
+from screen.memory_file import as_file
+from screen.memory_snapshots import Remembered, Snapshots
 
 PARTITIONS, FRAMES, UNIT, VEHICLES, DIMENSIONS = 6, 1_000_000, 16, 20, 112
 LIMIT_S, SETTLED_S = 10.0, 60.0
@@ -53,72 +60,101 @@ SERVING = ModelServing(
 
 @dataclass(frozen=True)
 class TakenOver:
-    """One take-over of all partitions: how many frames lie behind it, and what it read."""
+    """One take-over of all partitions: how many frames lie behind it, and what it read from Kafka and from S3."""
 
     frames: int
+    compacted: bool
     when: str
     seconds: float
     records: int
-    mib: float
+    kafka_mib: float
+    s3_mib: float
 
 
 def measure(_asked: Namespace, report: Report) -> dict[str, Any]:
-    """Take over a tenth of the frames, and all of them."""
-    with TemporaryDirectory(dir=Path.home(), prefix="memory-") as folder:
-        stack = local.up(Path(folder) / "stack", ["kafka"])
-        try:
-            runs = asyncio.run(_measure(stack.kafka_bootstrap, report))
-        finally:
-            local.down(stack.data, purge=True)
-    worst = max(run.seconds for run in runs if run.frames == FRAMES)
+    """Take over a tenth of the frames, and all of them; then all of them where nothing is compacted."""
+    runs = [*_run(report, compacted=True), *_run(report, compacted=False)]
+    worst = max(run.seconds for run in runs if run.frames == FRAMES and (run.compacted or run.s3_mib))
     return {"figures": {"seconds": worst}, "ratio": {"limit": worst / LIMIT_S}, "runs": [vars(run) for run in runs]}
 
 
 def table(result: dict[str, Any]) -> str:
     """Return the figures as a table in Markdown."""
-    lines = ["| frames | taken over | s | entries read | MiB |", "|---:|---|---:|---:|---:|"]
+    lines = [
+        "| frames | broker | taken over | s | entries read | Kafka, MiB | S3, MiB |",
+        "|---:|---|---|---:|---:|---:|---:|",
+    ]
     lines += [
-        f"| {run['frames']:,} | {run['when']} | {run['seconds']:.1f} | {run['records']:,} | {run['mib']:.0f} |"
+        f"| {run['frames']:,} | {'compacts' if run['compacted'] else 'compacts nothing'} | {run['when']} "
+        f"| {run['seconds']:.1f} | {run['records']:,} | {run['kafka_mib']:.0f} | {run['s3_mib']:.0f} |"
         for run in result["runs"]
     ]
     return "\n".join([*lines, "", f"of the limit of {LIMIT_S:.0f} s: {result['ratio']['limit']:.2f}"])
 
 
-async def _measure(kafka: str, report: Report) -> list[TakenOver]:
+def _run(report: Report, *, compacted: bool) -> list[TakenOver]:
+    with TemporaryDirectory(dir=Path.home(), prefix="memory-") as folder:
+        stack = local.up(Path(folder) / "stack", ["kafka", "s3"])
+        try:
+            return asyncio.run(_measure(stack, report, compacted=compacted))
+        finally:
+            local.down(stack.data, purge=True)
+
+
+async def _measure(stack: Stack, report: Report, *, compacted: bool) -> list[TakenOver]:
+    kafka = stack.kafka_bootstrap
+    if not compacted:
+        everything = {"cleanup.policy": "delete", "retention.ms": "-1"}
+        await create(kafka, [NewTopic(TOPIC, PARTITIONS, 1, topic_configs=everything)])
     await ensure_topics(kafka)
     runs: list[TakenOver] = []
     settled = _settled(Random(1))
     frames = 0
     writers = [await Kafka(kafka, "bench").fence(f"bench.{number}") for number in range(PARTITIONS)]
-    for until in (FRAMES // 10, FRAMES):
+    for until in (FRAMES // 10, FRAMES) if compacted else (FRAMES,):
         while frames < until:
             memory, entries = next(settled)
             await asyncio.gather(*(w.transact(_at(entries, p), {}, "") for p, w in enumerate(writers)))
             frames += UNIT * PARTITIONS
         report(f"{frames} frames are remembered")
-        runs.append(await _take_over(kafka, memory, frames=until, when="at once"))
-        await asyncio.sleep(SETTLED_S)
-        runs.append(await _take_over(kafka, memory, frames=until, when=f"{SETTLED_S:.0f} s later"))
+        took = partial(_take_over, stack, memory, frames=until, compacted=compacted)
+        runs.append(await took(when="at once"))
+        if compacted:
+            await asyncio.sleep(SETTLED_S)
+            runs.append(await took(when=f"{SETTLED_S:.0f} s later"))
+        await _take_snapshots(stack, report)
+        runs.append(await took(when="with snapshots"))
     for writer in writers:
         await writer.close()
     return runs
 
 
-async def _take_over(kafka: str, expected: Memory, *, frames: int, when: str) -> TakenOver:
+async def _take_snapshots(stack: Stack, report: Report) -> None:
+    """Take the snapshots as the sink does, as if they were due."""
     began = time.monotonic()
-    read = [0, 0]
+    sink = Snapshots(_remembered(stack, "screen-history"), after=1)
+    for partition, end in (await ends_of(stack.kafka_bootstrap, TOPIC, PARTITIONS)).items():
+        await sink.renew(partition, end)
+    report(f"snapshots of {PARTITIONS} partitions are taken in {time.monotonic() - began:.1f} s")
 
-    async def one(partition: int) -> Memory:
-        records = await read_partition(kafka, Partition(TOPIC, partition))
-        read[0] += len(records)
-        read[1] += sum(len(record.value or b"") for record in records)
-        return rebuild(records)
 
-    found = await asyncio.gather(*(one(partition) for partition in range(PARTITIONS)))
+def _remembered(stack: Stack, identity: str) -> Remembered:
+    return Remembered(stack.kafka_bootstrap, open_store(stack.s3_endpoint, *stack.s3_keys(identity)))
+
+
+async def _take_over(stack: Stack, expected: Memory, *, frames: int, compacted: bool, when: str) -> TakenOver:
+    remembered = _remembered(stack, "screen")
+    began = time.monotonic()
+    found = await asyncio.gather(*(remembered.read(partition) for partition in range(PARTITIONS)))
+    for known, records in found:
+        if rebuild(records, known.entries if known else NOTHING) != expected:
+            raise AssertionError("what was rebuilt is not what was remembered")
     seconds = time.monotonic() - began
-    if any(memory != expected for memory in found):
-        raise AssertionError("what was rebuilt is not what was remembered")
-    return TakenOver(frames, when, round(seconds, 2), read[0], round(read[1] / 2**20, 1))
+    records = [record for _, read in found for record in read]
+    from_kafka = sum(len(record.value or b"") for record in records)
+    from_s3 = sum(len(as_file(known)) for known, _ in found if known)
+    mib = (round(size / 2**20, 1) for size in (from_kafka, from_s3))
+    return TakenOver(frames, compacted, when, round(seconds, 2), len(records), *mib)
 
 
 def _at(entries: list[Event], partition: int) -> list[Event]:

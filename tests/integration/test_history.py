@@ -11,11 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from random import Random
 from typing import Any
 
 import asyncpg
-import numpy as np
 import pyarrow as pa
 import pytest
 import typer
@@ -26,22 +24,21 @@ from typer.testing import CliRunner
 from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.reader import ends_of
 from roadloop_runtime.kafka.tail import RecordsLost, open_tail
 from roadloop_runtime.objects import open_store
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Record
 from roadloop_schemas.policies import ScreenPolicy
-from screen import history, history_table, history_upkeep, policy_topic
+from screen import history, history_table, history_upkeep, memory_entries, policy_topic
 from screen.commands import register
-from screen.detections import Box
-from screen.embedding import pack
-from screen.facts import Judged
 from screen.handle import Seen, decide
 from screen.history_rows import DECIDED_FROM, SCHEMA, facts_of_row, row_of
 from screen.history_table import History, Overtaken, Place
 from screen.history_upkeep import tidy
 from screen.memory import Memory
-from tests.unit.screen.units import PAIR, frame, unit
+from screen.memory_snapshots import Remembered
+from tests.unit.screen.units import PAIR, frame, looked_at, unit
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -83,12 +80,6 @@ def verdicts(tenant: str, frames: int, *, first: int = 0, memory: Memory | None 
     return memory, told
 
 
-def looked_at(number: int) -> Judged:
-    dice = Random(number)
-    box = Box(0.1, 0.1, 0.2, 0.2, dice.random(), "car")
-    return Judged((box,), (), pack(np.array([dice.gauss(0, 1) for _ in range(6)])))
-
-
 async def write(stack: Stack, events: list[Event]) -> None:
     async with AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap) as producer:
         for one in events:
@@ -98,7 +89,7 @@ async def write(stack: Stack, events: list[Event]) -> None:
 
 @asynccontextmanager
 async def sink(
-    stack: Stack, place: Place, *, every_s: float = 0.5, tidy_every_s: float = 0.5
+    stack: Stack, place: Place, *, every_s: float = 0.5, tidy_every_s: float = 0.5, snapshot_after: int = 20_000
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     variables = {
         "ROADLOOP_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
@@ -111,6 +102,8 @@ async def sink(
         "ROADLOOP_S3_SECRET_KEY": place.s3_secret_key,
         "ROADLOOP_APPEND_EVERY_S": str(every_s),
         "ROADLOOP_TIDY_EVERY_S": str(tidy_every_s),
+        "ROADLOOP_SNAPSHOT_EVERY_S": "0.5",
+        "ROADLOOP_SNAPSHOT_AFTER": str(snapshot_after),
     }
     run = [sys.executable, "-m", "screen.history"]
     process = await asyncio.create_subprocess_exec(*run, env={**os.environ, **variables})
@@ -393,3 +386,17 @@ def test_policies_become_one_file(place: Place, monkeypatch: pytest.MonkeyPatch)
 
 def exist(history: History, paths: set[str]) -> set[str]:
     return {path for path in paths if history.verdicts.io.new_input(path).exists()}
+
+
+async def test_the_sink_takes_snapshots_of_memory_too(stack: Stack, place: Place) -> None:
+    topic, partition = memory_entries.TOPIC, 3
+    store = open_store(stack.s3_endpoint, *stack.s3_keys("screen"))
+    await write(stack, [Event(topic, b"stride:nobody/rain/front", None, (), partition)])
+    end = (await ends_of(stack.kafka_bootstrap, topic, partition + 1))[partition]
+
+    async def is_taken() -> bool:
+        found = await Remembered(stack.kafka_bootstrap, store).newest(partition)
+        return found is not None and found.head.offset >= end
+
+    async with sink(stack, place, snapshot_after=1):
+        await eventually("a snapshot up to the end", is_taken)

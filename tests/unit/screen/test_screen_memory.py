@@ -1,6 +1,5 @@
 """What is remembered is what is rebuilt, whatever was remembered and however often it was written."""
 
-from dataclasses import dataclass
 from random import Random
 
 import numpy as np
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadloop_runtime.records import Event
-from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
@@ -19,22 +17,10 @@ from screen.memory import KEPT_PER_CAMERA, Counters, KeptFrame, Memory
 from screen.memory_entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
 from screen.scenery import FIXED_AFTER, direction
 from screen.where import rate_key
+from tests.unit.screen.units import Written
 
 SLICES = ("acme/rain/front", "acme/clear/front", "other/rain/front")
 CAMERAS = ("acme/car-1/front", "acme/car-2/front")
-
-
-@dataclass(frozen=True)
-class Written:
-    """A memory entry as a record."""
-
-    value: bytes | None
-    key: bytes | None
-    headers: tuple[Header, ...] = ()
-    topic: str = "screen.memory.v1"
-    partition: int = 0
-    offset: int = 0
-    timestamp: int = 0
 
 
 def written(events: list[Event]) -> list[Written]:

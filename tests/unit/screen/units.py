@@ -1,14 +1,20 @@
 """Units of frames, and the models that look at them."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import Random
 
+import numpy as np
 from aiokafka import ConsumerRecord
 
 from roadloop_runtime.decode import Received
-from roadloop_schemas.cloudevents import Attributes
+from roadloop_schemas.cloudevents import Attributes, Header
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
 from roadloop_schemas.models import DetectorCard, ModelServing
+from screen.detections import Box
+from screen.embedding import pack
+from screen.facts import Judged
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 SERVING = ModelServing(
@@ -42,3 +48,23 @@ def unit(*frames: IngestedFrame, tenant: str = "acme") -> Received[FramesIngeste
     return Received(
         Attributes("e-1", "/roadloop/ingest", "roadloop.frames.ingested.v1", tenant), body, 5, 9, NOW, record
     )
+
+
+@dataclass(frozen=True)
+class Written:
+    """A memory entry as a record."""
+
+    value: bytes | None
+    key: bytes | None
+    headers: tuple[Header, ...] = ()
+    topic: str = "screen.memory.v1"
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+
+
+def looked_at(number: int) -> Judged:
+    """Return what models saw in a frame; the same number, the same."""
+    dice = Random(number)
+    box = Box(0.1, 0.1, 0.2, 0.2, dice.random(), "car")
+    return Judged((box,), (), pack(np.array([dice.gauss(0, 1) for _ in range(6)])))

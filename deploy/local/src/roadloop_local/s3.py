@@ -14,14 +14,17 @@ from roadloop_local.errors import NotReadyError
 from roadloop_local.layout import Layout, write_private
 from roadloop_local.program import Program
 
-BUCKETS = ("uploads", "models", "datasets", "history")
+BUCKETS = ("uploads", "models", "datasets", "history", "memory")
 ADMIN = "admin"
 # What each identity may do, in SeaweedFS's words: ACTION or ACTION:BUCKET.
 ACTIONS = {
     ADMIN: ("Admin", "Read", "Write", "List", "Tagging"),
     "ingest": ("Read:uploads", "Write:uploads", "List:uploads", "Tagging:uploads"),
-    "screen": ("Read:uploads", "Read:models"),
-    "screen-history": tuple(f"{action}:history" for action in ("Read", "Write", "List")),
+    "screen": ("Read:uploads", "Read:models", "Read:memory"),
+    "screen-history": (
+        *(f"{action}:history" for action in ("Read", "Write", "List")),
+        *("Read:memory", "Write:memory"),
+    ),
     "label-router": ("Read:uploads",),
     "trainer-trigger": (
         "Read:uploads",

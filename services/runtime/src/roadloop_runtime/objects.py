@@ -72,6 +72,11 @@ class ObjectStore:
             raise ObjectChanged(f"{reference.uri}: the sha256 is not the announced one")
         return content
 
+    async def read(self, bucket: str, key: str) -> bytes:
+        """Return an object that no reference announces. Raises ObjectMissing, ObjectRefused or Transient."""
+        content: bytes = await self._call(_read, self.client, bucket, key)
+        return content
+
     async def put(self, bucket: str, key: str, content: bytes, media_type: str) -> ObjectRef:
         """Write an object and return its reference."""
         await self._call(_put, self.client, bucket, key, content, media_type)
@@ -94,7 +99,7 @@ class ObjectStore:
         """
         try:
             if bucket in self.read_last:
-                await self._call(_peek, self.client, bucket, self.read_last[bucket])
+                await self._call(_read, self.client, bucket, self.read_last[bucket], 1)
             else:
                 await self._call(_stat, self.client, bucket, CANARY)
         except ObjectMissing:
@@ -183,10 +188,11 @@ def _failure(asked: str, code: str, said: str) -> Exception:
     return ObjectRefused(f"{code}: {said}")
 
 
-def _peek(client: Minio, bucket: str, key: str) -> None:
-    response = client.get_object(bucket_name=bucket, object_name=key, length=1)
+def _read(client: Minio, bucket: str, key: str, length: int = 0) -> bytes:
+    """Return the first bytes of an object, or all of it."""
+    response = client.get_object(bucket_name=bucket, object_name=key, length=length)
     try:
-        response.read()
+        return bytes(response.read())
     finally:
         response.close()
         response.release_conn()

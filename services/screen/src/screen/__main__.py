@@ -10,20 +10,18 @@ from roadloop_runtime.decode import decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka, admin
-from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.loop import Loop
 from roadloop_runtime.objects import ObjectStore, connected, open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.pending import Limits
 from roadloop_runtime.process import Identity, identity
-from roadloop_runtime.records import Partition
 from roadloop_runtime.settle_kafka import KafkaSettlement
 from roadloop_schemas.frames import FramesIngested
 from screen import canary, memory_entries
 from screen.follow import Followed
 from screen.handle import decide
 from screen.look import Eyes, RefusedByModel, Seats
-from screen.memory import Memory
+from screen.memory_snapshots import Remembered
 from screen.progress import Progress, observe_and_tell, units_app
 from screen.settings import Settings
 from screen.triton import Triton
@@ -31,10 +29,6 @@ from screen.triton import Triton
 GROUP = "screen"
 SOURCE = "frames.ingested.v1"
 TOPICS = (SOURCE, "frames.screened.v1", memory_entries.TOPIC, "screen.policy.v1", "models.serving.v1")
-
-
-async def rebuild(bootstrap: str, partition: int) -> Memory:
-    return memory_entries.rebuild(await read_partition(bootstrap, Partition(memory_entries.TOPIC, partition)))
 
 
 async def triton_works(triton: Triton, followed: Followed) -> bool:
@@ -56,7 +50,7 @@ def screening(
     return Handler(
         decoder(FramesIngested),
         partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
-        partial(rebuild, settings.kafka_bootstrap),
+        Remembered(settings.kafka_bootstrap, store).rebuild,
         followed.policies_now,
         partial(observe_and_tell, serving=followed.serving_for, eyes=eyes, progress=progress),
         memory_entries.remember,

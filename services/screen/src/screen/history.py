@@ -1,6 +1,7 @@
-"""The sink: every verdict, and every version of a policy, once into history. Run as `python -m screen.history`.
+"""The sink: every verdict, and every version of a policy, once into history; snapshots of memory beside it.
 
-Truth about where it stands is in the table's newest snapshot; Kafka's copy is for `roadloop lag`.
+Run as `python -m screen.history`. Truth about where it stands is in the table's newest snapshot; Kafka's copy is for
+`roadloop lag`.
 """
 
 import asyncio
@@ -19,14 +20,16 @@ from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import follow_topic
 from roadloop_runtime.kafka.tail import Tail, open_tail
+from roadloop_runtime.objects import open_store
 from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Record
 from roadloop_runtime.settings import DatabaseSettings
 from roadloop_schemas.policies import ScreenPolicy
-from screen import policy_topic
+from screen import memory_entries, policy_topic
 from screen.history_rows import row_of
 from screen.history_table import History, Overtaken, Place
 from screen.history_upkeep import tidy
+from screen.memory_snapshots import Remembered, Snapshots
 from screen.readable import readable
 
 log = structlog.get_logger()
@@ -38,7 +41,8 @@ class HistorySettings(DatabaseSettings):
     """Of the sink. A file is written every `append_every_s`, or as soon as there are `append_rows`.
 
     Every `tidy_every_s` small files are merged and old snapshots forgotten. With `accept_gaps` it goes on where records
-    expired before it read them; else it stops and says how many.
+    expired before it read them; else it stops and says how many. Memory has a new snapshot once its topic has
+    `snapshot_after` more entries; that is looked at every `snapshot_every_s`.
     """
 
     warehouse: str = Field(pattern=r"^s3://[^/]+")
@@ -46,6 +50,13 @@ class HistorySettings(DatabaseSettings):
     append_rows: int = Field(default=20_000, ge=1)
     tidy_every_s: float = Field(default=24 * 3600.0, gt=0)
     accept_gaps: bool = False
+    snapshot_every_s: float = Field(default=60.0, gt=0)
+    snapshot_after: int = Field(default=20_000, ge=1)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        store = open_store(self.s3_endpoint, self.s3_access_key, self.s3_secret_key.get_secret_value())
+        return Snapshots(Remembered(self.kafka_bootstrap, store), self.snapshot_after)
 
     @property
     def place(self) -> Place:
@@ -114,7 +125,7 @@ def rows_of(records: Sequence[Record]) -> list[Mapping[str, Any]]:
 async def main(settings: HistorySettings, _me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop."""
     kafka = settings.kafka_bootstrap
-    await admin.check_topics_of(kafka, (SOURCE, policy_topic.TOPIC))
+    await admin.check_topics_of(kafka, (SOURCE, policy_topic.TOPIC, memory_entries.TOPIC))
     history = await asyncio.to_thread(History, settings.place)
     heard, partitions = Heard(), await admin.topics_of(kafka)
 
@@ -128,6 +139,7 @@ async def main(settings: HistorySettings, _me: Identity, stopping: asyncio.Event
         [
             follow_topic(kafka, policy_topic.TOPIC, partitions[policy_topic.TOPIC], readable(heard.take)),
             keep_on(),
+            settings.snapshots.keep(partitions[memory_entries.TOPIC], settings.snapshot_every_s),
             serve_http(health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
         ],
     )

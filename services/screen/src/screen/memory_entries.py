@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
+from types import MappingProxyType
 from typing import TypeVar
 
 import immutables
@@ -22,6 +23,7 @@ from screen.sharpness import Sharpness
 V = TypeVar("V")
 TOPIC = "screen.memory.v1"
 SCENE_PLACES = (SHELVES + 1) * SHELF  # as many as are looked at, with the shelf that is being filled
+NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 SEGMENT_PLACES = 42  # more than there are segments; another number would leave old ones where nobody overwrites them
 
 
@@ -130,10 +132,16 @@ def _entry(partition: int, key: str, body: ScreenMemory, mark: str) -> Event:
     )
 
 
-def rebuild(records: Sequence[Record]) -> Memory:
-    """Return the memory that a partition's entries describe: the newest of each key counts."""
-    newest = {record.key: record.value for record in records}
-    return _remembered([ScreenMemory.model_validate_json(value) for value in newest.values() if value is not None])
+def rebuild(records: Sequence[Record], before: Mapping[bytes, bytes] = NOTHING) -> Memory:
+    """Return the memory that a partition's entries describe, with those `before` them: the newest of each key."""
+    newest = newest_of(records, before)
+    return _remembered([ScreenMemory.model_validate_json(value) for value in newest.values()])
+
+
+def newest_of(records: Iterable[Record], before: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Return the newest value of each key, but for what was forgotten since."""
+    newest = {**before, **{record.key or b"": record.value for record in records}}
+    return {key: value for key, value in newest.items() if value is not None}
 
 
 def _remembered(entries: Sequence[ScreenMemory]) -> Memory:

@@ -70,6 +70,12 @@ async def open_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
+async def cluster_of(bootstrap: str) -> str:
+    """Return the id that a cluster was given when it was made."""
+    async with open_admin(bootstrap) as admin, asyncio.timeout(REQUEST_TIMEOUT_S):
+        return str((await admin.describe_cluster())["cluster_id"])
+
+
 async def partition_counts(admin: AIOKafkaAdminClient) -> Mapping[str, int]:
     """Return the partition count of every topic there is."""
     async with asyncio.timeout(REQUEST_TIMEOUT_S):

@@ -40,20 +40,36 @@ async def open_reader(bootstrap: str, isolation: Isolation = "read_committed") -
         await consumer.stop()
 
 
-async def read_partition(bootstrap: str, partition: Partition) -> Sequence[Record]:
-    """Return all committed records of a partition, from its start to its end as of now.
+class LogTooShort(Exception):
+    """The log ends before the offset that it was to be read from: that offset is of another log."""
+
+
+async def ends_of(bootstrap: str, topic: str, partitions: int) -> Mapping[int, int]:
+    """Return the last stable offset of each partition of a topic."""
+    tps = [TopicPartition(topic, number) for number in range(partitions)]
+    async with open_reader(bootstrap) as consumer, asyncio.timeout(REQUEST_TIMEOUT_S):
+        return {tp.partition: end for tp, end in (await consumer.end_offsets(tps)).items()}
+
+
+async def read_partition(bootstrap: str, partition: Partition, since: int = 0) -> Sequence[Record]:
+    """Return the committed records of a partition from an offset to its end as of now; raise LogTooShort.
 
     The end is the last stable offset: what a still open transaction holds back is not waited for.
     """
     async with open_reader(bootstrap) as consumer:
-        return await _read_to_end(consumer, TopicPartition(*partition))
+        return await _read_to_end(consumer, TopicPartition(*partition), since)
 
 
-async def _read_to_end(consumer: AIOKafkaConsumer, tp: TopicPartition) -> list[Record]:
+async def _read_to_end(consumer: AIOKafkaConsumer, tp: TopicPartition, since: int = 0) -> list[Record]:
     consumer.assign([tp])
-    await consumer.seek_to_beginning(tp)
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
         end = (await consumer.end_offsets([tp]))[tp]
+    if since > end:
+        raise LogTooShort(f"{tp.topic}-{tp.partition} ends at {end}, before {since}")
+    if since:
+        consumer.seek(tp, since)
+    else:
+        await consumer.seek_to_beginning(tp)
     records: list[Record] = []
     while await consumer.position(tp) < end:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
