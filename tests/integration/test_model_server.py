@@ -35,7 +35,7 @@ class TritonPythonModel:
         if picture == b"bad":
             return pb.InferenceResponse(error=pb.TritonError("bad picture: it says so", pb.TritonError.INVALID_ARG))
         if picture == b"slow":
-            time.sleep(1.0)
+            time.sleep(0.5)
         shapes = {"DETECTIONS": (1, 1, 6), "PROBABILITIES": (1, 1, 1), "EMBEDDING": (1, 4)}
         tensors = [pb.Tensor(name, np.ones(shape, np.float32)) for name, shape in shapes.items()]
         return pb.InferenceResponse([*tensors, pb.Tensor("VERSION", np.ones((1, 1), np.int32))])
