@@ -1,6 +1,7 @@
 """Screen the same units in calm, and while things go wrong, and compare the verdicts one by one.
 
-Servers only, and a worker that is started again whenever it ends. Each run has a tenant of its own, so that nothing is
+Servers only, a worker that is started again whenever it ends, and the sink's part that takes snapshots of memory, so
+that most take-overs begin with one. Each run has a tenant of its own, so that nothing is
 remembered from one to the other; its units are the same down to the ids of their frames. Faults: the worker is killed
 (SIGKILL) some moments after each start, the model server is killed and stays away, S3 answers slowly through a proxy.
 After each run every partition must hold the same verdicts in the same order as in calm, each once; what may differ are
@@ -31,13 +32,18 @@ from roadloop_local.binaries import find_binaries
 from roadloop_local.ports import choose_ports
 from roadloop_local.services import environment
 from roadloop_runtime.kafka.admin import ensure_topics
+from roadloop_runtime.objects import open_store
 from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.topics import topics
+from screen.memory_entries import TOPIC
+from screen.memory_snapshots import Remembered, Snapshots
 from screening import models, pictures, units, verdicts
 from tests.chaos.proxy import Mode, Proxy, open_proxy
 
 SERVERS = ("kafka", "s3", "triton")
 PICTURES, FRAMES = 40, 24_000
 AWAY_S, KILLED_AFTER_S = 60.0, (0.1, 1.0)
+SNAPSHOT_AFTER, SNAPSHOT_EVERY_S = 200, 5.0
 SETTLES_WITHIN_S, TWICE_WITHIN_S = 600.0, 3.0
 Verdicts = Mapping[int, Sequence[dict[str, Any]]]  # by partition, in order
 
@@ -157,7 +163,13 @@ async def _measure(folder: Path, kills: int, report: Report) -> list[Compared]:
             calm = calm or said
             found.append(_compare(name, seconds, happened, calm, said))
             report(str(found[-1]))
+        report(f"{_begun_with_a_snapshot(desk.worker.log)} take-overs began with a snapshot")
         return found
+
+
+def _begun_with_a_snapshot(log: Path) -> int:
+    told = [json.loads(line) for line in log.read_text().splitlines() if '"memory_rebuilt"' in line]
+    return sum(one["snapshot_up_to"] is not None for one in told)
 
 
 @asynccontextmanager
@@ -169,15 +181,22 @@ async def _desk(folder: Path, report: Report) -> AsyncIterator[Desk]:
         await ensure_topics(stack.kafka_bootstrap)
         objects = await asyncio.to_thread(pictures.store, stack, pictures.render(PICTURES))
         worker = Worker(_command(), _variables(stack, proxy.port), folder / "worker.log")
-        running = asyncio.create_task(worker.keep_running())
+        running = [asyncio.create_task(part) for part in (worker.keep_running(), _keep_snapshots(stack))]
         try:
             yield Desk(stack, worker, proxy, objects)
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
     finally:
         await proxy.close()
         await asyncio.to_thread(local.down, data, purge=True)
+
+
+async def _keep_snapshots(stack: Stack) -> None:
+    store = open_store(stack.s3_endpoint, *stack.s3_keys("screen-history"))
+    sink = Snapshots(Remembered(stack.kafka_bootstrap, store), SNAPSHOT_AFTER)
+    await sink.keep(topics()[TOPIC].partitions, SNAPSHOT_EVERY_S)
 
 
 def _command() -> Sequence[str]:

@@ -41,7 +41,7 @@ class TritonPythonModel:
         tensors = {
             "DETECTIONS": detections,
             "PROBABILITIES": np.full((count, BOXES, CLASSES), 1 / CLASSES, np.float32),
-            "EMBEDDING": np.resize(bytes_, (count, 64)),
+            "EMBEDDING": np.resize(bytes_.reshape(count, -1).T, (64, count)).T,  # of each its own, again from the start
             "VERSION": np.full((count, 1), self.version, np.int32),
         }
         return pb.InferenceResponse([pb.Tensor(name, np.ascontiguousarray(part)) for name, part in tensors.items()])

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 import numpy as np
+import psutil
 import pytest
 import urllib3
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -169,6 +170,14 @@ def test_a_killed_server_is_started_again(own: Stack, program: str) -> None:
 
 
 @pytest.mark.crash
+def test_a_server_that_has_just_died_is_stopped_and_not_started_again(own: Stack) -> None:
+    killed = local.kill(own.data, "triton")
+    wait_for(lambda: not psutil.pid_exists(killed))  # to ask the supervisor would let it go on
+    local.stop(own.data, "triton")
+    assert supervise.read_states(own.layout)["triton"].state == "STOPPED"
+    local.start(own.data, "triton")
+
+
 def test_up_is_idempotent(own: Stack) -> None:
     before = local.pid_of(own.data, "postgres")
     local.up(own.data, ["postgres", "s3", "triton"])

@@ -13,6 +13,7 @@ from roadloop_local.binaries import Binaries
 from roadloop_local.errors import NotReadyError
 from roadloop_local.layout import Layout, write_private
 from roadloop_local.program import Program
+from roadloop_local.triton import get
 
 BUCKETS = ("uploads", "models", "datasets", "history", "memory")
 ADMIN = "admin"
@@ -94,11 +95,20 @@ def client(layout: Layout, identity: str) -> Iterator[Minio]:
 
 
 async def check(layout: Layout) -> None:
-    """List the buckets; raise `NotReadyError` until the gateway answers."""
+    """List the buckets; raise `NotReadyError` until the gateway answers, and the master knows where there is room."""
     try:
         await asyncio.to_thread(list_buckets, layout)
     except (OSError, urllib3.exceptions.HTTPError, MinioException) as error:
         raise NotReadyError(f"s3 at {layout.address('s3')}: {error}") from error
+    # A volume server that was there before its master tells it of itself 5 s later: a first write would wait for that.
+    if not await asyncio.to_thread(volumes, layout):
+        raise NotReadyError(f"s3 at {layout.address('s3')}: the master knows no volume server")
+
+
+def volumes(layout: Layout) -> int:
+    """Return for how many volumes there is room in all, as the master knows."""
+    status = json.loads(get(layout.ports["s3_master"], "/dir/status"))
+    return int(status["Topology"]["Max"])
 
 
 def list_buckets(layout: Layout) -> list[str]:

@@ -104,14 +104,17 @@ def start_program(layout: Layout, name: str) -> None:
 
 
 def stop_programs(layout: Layout, names: Iterable[str], timeout_s: float = 40) -> None:
-    """Stop programs, all at once, and wait until the last is gone."""
-    names = list(names)
-    for name in names:
-        tolerate(layout, Faults.NOT_RUNNING, "stopProcess", name)
+    """Stop programs, all at once, and wait until the last is gone.
+
+    They are told until they stay stopped: one that has just died by itself does not run, and is started again after it.
+    """
+    names = set(names)
     deadline = time.monotonic() + timeout_s
-    while any(state.pid for name, state in read_states(layout).items() if name in names):
+    while left := [name for name, state in read_states(layout).items() if name in names and not state.given_up]:
         if time.monotonic() > deadline:
-            raise StackError(f"{', '.join(names)} did not stop within {timeout_s:.0f} s: run `roadloop down` again")
+            raise StackError(f"{', '.join(left)} did not stop within {timeout_s:.0f} s: run `roadloop down` again")
+        for name in left:
+            tolerate(layout, Faults.NOT_RUNNING, "stopProcess", name)
         time.sleep(0.1)
 
 

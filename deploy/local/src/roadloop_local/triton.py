@@ -87,18 +87,20 @@ async def check(layout: Layout) -> None:
     await asyncio.to_thread(get, layout.ports["triton_http"], "/v2/health/live")
 
 
-def get(port: int, path: str) -> None:
-    """Get a path from the loopback; raise `NotReadyError` unless the answer is 200."""
+def get(port: int, path: str) -> bytes:
+    """Return what a path of the loopback answers; raise `NotReadyError` unless that is 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
         connection.request("GET", path)
-        status = connection.getresponse().status
+        answer = connection.getresponse()
+        body = answer.read()
     except (OSError, http.client.HTTPException) as error:
         raise NotReadyError(f"127.0.0.1:{port}{path}: {error}") from error
     finally:
         connection.close()
-    if status != http.HTTPStatus.OK:
-        raise NotReadyError(f"127.0.0.1:{port}{path}: status {status}")
+    if answer.status != http.HTTPStatus.OK:
+        raise NotReadyError(f"127.0.0.1:{port}{path}: status {answer.status}")
+    return body
 
 
 async def prepare(layout: Layout) -> None:
