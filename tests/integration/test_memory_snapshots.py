@@ -82,6 +82,13 @@ async def settle(stack: Stack, entries: Iterable[Event]) -> None:
         await writer.close()
 
 
+async def a_unit(stack: Stack, topic: str) -> Memory:
+    """Screen and settle the first unit; return the memory then."""
+    memory, entries = screened(Memory(), 0, topic)
+    await settle(stack, entries)
+    return memory
+
+
 async def end_of(stack: Stack, topic: str) -> int:
     return (await ends_of(stack.kafka_bootstrap, topic, 2))[1]
 
@@ -115,8 +122,7 @@ async def test_a_worker_begins_with_the_snapshot_and_reads_only_what_came_since(
 async def test_a_snapshot_grows_by_what_came_and_is_not_taken_for_less(
     stack: Stack, topic: str, remembered: Remembered, sink: Snapshots
 ) -> None:
-    memory, entries = screened(Memory(), 0, topic)
-    await settle(stack, entries)
+    memory = await a_unit(stack, topic)
     first = await take(stack, sink)
     await settle(stack, [Event(topic, b"stride:gone", b"{}", (), 1)])
     assert await take(stack, sink) == first, "one entry more is not worth it"
@@ -129,7 +135,7 @@ async def test_a_snapshot_grows_by_what_came_and_is_not_taken_for_less(
 
 
 async def test_another_sink_goes_on_from_the_snapshot_there_is(stack: Stack, topic: str, sink: Snapshots) -> None:
-    await settle(stack, screened(Memory(), 0, topic)[1])
+    await a_unit(stack, topic)
     first = await take(stack, sink)
     second = Snapshots(sink.remembered, after=5)
     assert await take(stack, second) == first
@@ -139,8 +145,7 @@ async def test_another_sink_goes_on_from_the_snapshot_there_is(stack: Stack, top
 async def test_one_that_grows_old_is_taken_anew_and_an_old_one_is_not_used(
     stack: Stack, topic: str, remembered: Remembered, sink: Snapshots
 ) -> None:
-    memory, entries = screened(Memory(), 0, topic)
-    await settle(stack, entries)
+    memory = await a_unit(stack, topic)
     first = await take(stack, sink)
     later = replace(remembered, clock=lambda: NOW + timedelta(hours=21))
     assert await later.newest(1) is None
@@ -154,7 +159,7 @@ async def test_one_that_grows_old_is_taken_anew_and_an_old_one_is_not_used(
 async def test_a_topic_that_was_made_anew_is_read_from_its_start(
     stack: Stack, topic: str, remembered: Remembered, sink: Snapshots
 ) -> None:
-    await settle(stack, screened(Memory(), 0, topic)[1])
+    await a_unit(stack, topic)
     old = await take(stack, sink)
     await remove(stack, topic)
     await eventually("the topic is gone", lambda: _is_gone(stack, topic))
@@ -185,8 +190,7 @@ def nowhere() -> str:
 async def test_what_is_no_snapshot_of_this_partition_is_not_used(
     stack: Stack, topic: str, remembered: Remembered, written_by: ObjectStore
 ) -> None:
-    memory, entries = screened(Memory(), 0, topic)
-    await settle(stack, entries)
+    memory = await a_unit(stack, topic)
     said = await bad(b"no gzip", remembered, written_by)
     assert said[-1]["event"] == "snapshot_not_read"
     await bad(as_file(grown(None, [], partition=0, now=NOW)), remembered, written_by)
@@ -197,8 +201,7 @@ async def test_what_is_no_snapshot_of_this_partition_is_not_used(
 async def test_without_the_right_to_read_or_an_s3_that_answers_the_topic_is_read(
     stack: Stack, topic: str, remembered: Remembered, s3: str
 ) -> None:
-    memory, entries = screened(Memory(), 0, topic)
-    await settle(stack, entries)
+    memory = await a_unit(stack, topic)
     endpoint = stack.s3_endpoint if s3 == "refuses" else nowhere()
     without = replace(remembered, store=open_store(endpoint, "nobody", "nothing"))
     with capture_logs() as said:
@@ -212,7 +215,7 @@ async def test_a_worker_may_not_write_one(remembered: Remembered) -> None:
 
 
 async def test_the_sink_goes_on_where_s3_was_away(stack: Stack, topic: str, sink: Snapshots) -> None:
-    await settle(stack, screened(Memory(), 0, topic)[1])
+    await a_unit(stack, topic)
     there = sink.remembered
     sink.remembered = replace(there, store=open_store(nowhere(), "nobody", "nothing"))
     with capture_logs() as said:
