@@ -66,7 +66,7 @@ check: setup ## Format, lint, types, layers and unit tests (under a minute when 
 	ruff check -q .
 	mypy schemas/src services/*/src deploy/local/src deploy/audit/src tests/world/src tests/simulation tests/chaos bench
 	lint-imports --no-cache
-	pytest -q tests/unit tests/contract
+	pytest -q -n auto tests/unit tests/contract
 	pytest -q --collect-only tests/integration tests/e2e tests/simulation tests/chaos tests/gpu >/dev/null # a broken import is seen here, not minutes later
 
 test: setup ## Everything that needs no accelerator, on real servers it starts itself

@@ -5,9 +5,9 @@ Triton stays a process even so: its image lacks the Python packages that our mod
 """
 
 import asyncio
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,12 @@ from roadloop_local import s3
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import REPOSITORY, find_binaries
-from roadloop_local.errors import NotReadyError
-from roadloop_local.health import check
 from roadloop_local.layout import Layout
 from roadloop_local.servers import SERVERS
+from roadloop_local.status import is_healthy
+from tests.waiting import eventually
 
 INNER_PORTS = {"kafka": 9092, "postgres": 5432, "s3": 8333}
-# Less than a test may take, so that what did not answer is said instead of pytest's "Timeout".
-READY_TIMEOUT_S = 60.0
 LOG_BYTES = 2000
 
 
@@ -38,14 +36,7 @@ def run_in_containers(data: Path) -> Iterator[Stack]:
         s3.lay_down(layout, find_binaries())
         described = yaml.safe_load((REPOSITORY / "deploy" / "compose.yaml").read_text())["services"]
         started = {name: running.enter_context(container(name, described[name], layout)) for name in INNER_PORTS}
-        try:
-            asyncio.run(prepare(layout))
-        except NotReadyError as error:
-            for name, server in started.items():
-                error.add_note(
-                    f"{name} printed last:\n{b''.join(server.get_logs())[-LOG_BYTES:].decode(errors='replace')}"
-                )
-            raise
+        asyncio.run(prepare(layout, started))
         yield Stack(layout)
 
 
@@ -71,20 +62,14 @@ def environment(name: str, layout: Layout) -> Mapping[str, str]:
     return mine.get(name, {})
 
 
-async def prepare(layout: Layout) -> None:
+async def prepare(layout: Layout, started: Mapping[str, DockerContainer]) -> None:
     """Wait until each server answers, and make in it what the services expect."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    for name in INNER_PORTS:
-        await until_ready(layout, name, deadline)
+    for name, server in started.items():
+        await eventually(f"{name} answers", partial(is_healthy, layout, name), moving=partial(last_words, server))
         await SERVERS[name].prepare(layout)
 
 
-async def until_ready(layout: Layout, name: str, deadline: float) -> None:
-    """Ask until a server answers; raise why it does not where the time is over."""
-    while True:
-        try:
-            return await check(layout, name)
-        except NotReadyError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.2)
+async def last_words(server: DockerContainer) -> str:
+    """Return the end of what a server printed."""
+    printed = await asyncio.to_thread(server.get_logs)
+    return b"".join(printed)[-LOG_BYTES:].decode(errors="replace")

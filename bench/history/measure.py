@@ -28,6 +28,7 @@ from roadloop_runtime.kafka.admin import ensure_topics
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
+from screen.commands.what_if import Question, ask
 from screen.facts import Facts
 from screen.history_rows import MEASURED
 from screen.history_table import History, Place
@@ -37,7 +38,6 @@ from screen.limits import Limits
 from screen.memory import Memory
 from screen.verdict import Ruling
 from screen.what_if import changed_policy
-from screen.what_if_command import Question, ask
 from screen.where import Where
 
 PARTITIONS, AT_ONCE = 6, 20_000

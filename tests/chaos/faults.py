@@ -29,12 +29,12 @@ from roadloop_runtime.objects import ObjectRefused, open_store
 from roadloop_runtime.outcome import Transient
 from tests.chaos import clock
 from tests.chaos.proxy import Mode, Proxy
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 SERVICES = ("ingest", "screen", "screen-rollout", "label-router", "trainer-trigger")
 SERVERS = ("kafka", "postgres", "s3", "triton")
 PROXIED = ("kafka", "postgres", "s3")
-PAST_THE_SESSION_S = 8.0
+PAST_THE_SESSION_S, SHARES_S = 8.0, 2.0
 CLOCK = "the clock"
 JUMPS_S = (-7_200, -600, 600, 7_200)
 
@@ -237,6 +237,15 @@ def start_second_worker(stack: Stack, folder: Path) -> "subprocess.Popen[bytes]"
 async def _second_worker(stack: Stack, folder: Path, for_s: float) -> None:
     """Add a screening worker, let it work for a while, and stop it in order."""
     process = start_second_worker(stack, folder)
-    await asyncio.sleep(5.0 + for_s)
-    process.terminate()
-    await asyncio.to_thread(process.wait, 30)
+
+    async def works() -> bool:
+        said = await asyncio.to_thread((folder / "second.log").read_text)
+        return "taken_over" in said or process.poll() is not None
+
+    try:
+        await eventually("the second worker has partitions", works)
+        await asyncio.sleep(SHARES_S + for_s)
+        process.terminate()
+        await asyncio.to_thread(process.wait, GUARD_S)
+    finally:
+        process.kill()

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from enum import StrEnum
 
-SLOW_S = 0.15
+SLOW_S, REQUEST_S = 0.15, 30.0
 CHUNK = 65_536
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -91,7 +91,7 @@ class Proxy:
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer whatever is asked with an error, as an overloaded gateway does."""
     with suppress(ConnectionError, OSError, TimeoutError):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(REQUEST_S):
             await reader.read(CHUNK)
             writer.write(UNAVAILABLE)
             await writer.drain()

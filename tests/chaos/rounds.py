@@ -13,7 +13,7 @@ from random import Random
 import psutil
 
 from roadloop_audit.check import Finding
-from roadloop_audit.commands import places_of
+from roadloop_audit.places import places_of
 from roadloop_audit.settled import audit_settled
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
@@ -26,7 +26,6 @@ from tests.load import read_books
 from tests.waiting import eventually
 
 DRIVES = 9
-SETTLE_S = 180.0
 LOST = {
     "no-verdict",
     "no-task",
@@ -99,7 +98,7 @@ async def open_arena(folder: Path) -> AsyncIterator[Arena]:
 async def run_rounds(folder: Path, rounds: int, seed: int, told: Told, *, only: str = "") -> list[Round]:
     """Run so many rounds on one stack; a finding ends none of them. Faults are those that begin with `only`.
 
-    What does not settle ends the run, and leaves `evidence` beside the stack's folder: its logs, books and findings.
+    What stands still unsettled ends the run, and leaves `evidence` beside the stack's folder: logs, books and findings.
     """
     dice, done = Random(f"chaos {seed}"), list[Round]()
     movable = clock.find_library() is not None
@@ -195,7 +194,8 @@ async def one_round(
             for fault in faults:
                 group.create_task(go_wrong(fault, dice.uniform(0.0, 3.0) if dice else 0.0))
         ended = time.monotonic()
-        await eventually(f"round {number} ({', '.join(map(str, faults))}) is settled", load.is_settled, SETTLE_S)
+        what = f"round {number} ({', '.join(map(str, faults))}) is settled"
+        await eventually(what, load.is_settled, moving=load.books)
         settled_s = time.monotonic() - ended
         watching.cancel()
     findings = await audit_settled(places_of(arena.stack))

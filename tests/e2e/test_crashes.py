@@ -17,7 +17,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from roadloop_audit.commands import places_of
+from roadloop_audit.places import places_of
 from roadloop_audit.settled import audit_settled
 from roadloop_local import services
 from roadloop_local import stack as local
@@ -32,17 +32,15 @@ from roadloop_world.datasets import FLEET_MIX, DrivePlan
 from roadloop_world.datasets import fleet as plan_drives
 from roadloop_world.subscriber import duplicates_seen, read_topic
 from tests.load import label_for_ever, read_books
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, LONG_TEST_S, TRAINING_S, eventually, last_line
 
-pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.crash, pytest.mark.timeout(LONG_TEST_S)]
 
 TENANT = "crash"
 FRAMES_PER_DRIVE = 8
 IN_FLIGHT_AT_MOST = 32
 POLICY = '{"threshold": 1.0, "audit_share": 0.5}'
-TRAINING = stage.Training(
-    min_labels=16, steps=10, max_seconds=10, min_gain=-1, label_weight=1, base_frames=24, validation_frames=2
-)
+TRAINING = stage.Training(min_labels=16, steps=10, min_gain=-1, label_weight=1, base_frames=24, validation_frames=2)
 ENDED = {TrainingState.RELEASED, TrainingState.REFUSED, TrainingState.FAILED}
 
 
@@ -87,7 +85,7 @@ class Loop:
                 if self.enough.is_set():
                     return
                 await self._upload(vehicles[number % len(vehicles)], plan, producer if number % 2 else None)
-                await eventually("the screening keeps up", self._keeps_up)
+                await eventually("the screening keeps up", self._keeps_up, moving=self.books)
 
     async def _upload(self, car: fleet.Vehicle, plan: DrivePlan, producer: AIOKafkaProducer | None) -> None:
         pictures = await asyncio.to_thread(fleet.take_pictures, car, plan, FRAMES_PER_DRIVE, self.truth)
@@ -107,7 +105,7 @@ class Loop:
         async def more() -> bool:
             return await self.screened() >= before + FRAMES_PER_DRIVE
 
-        await eventually("frames come through", more)
+        await eventually("frames come through", more, moving=self.books)
 
     async def states(self) -> dict[str, list[TrainingChanged]]:
         records = await read_topic(self.stack.kafka_bootstrap, "trainings.changed.v1")
@@ -122,6 +120,12 @@ class Loop:
 
     async def no_training_runs(self) -> bool:
         return all(run[-1].state in ENDED for run in (await self.states()).values())
+
+    async def how_far(self) -> tuple[object, ...]:
+        """Return what moves while labels become trainings, and these end: cars go on, and their frames do not count."""
+        labelled = min((await self.books()).get("labelled", 0), TRAINING.min_labels)
+        states = [said.state for run in (await self.states()).values() for said in run]
+        return labelled, states, last_line(self.stack.layout.log("trainer-trigger"))
 
     async def members(self, group: str) -> int:
         """Return how many processes a consumer group has, as its coordinator sees it."""
@@ -144,8 +148,8 @@ async def under_load(stack: Stack, tmp_path: Path) -> AsyncIterator[Loop]:
     vehicles = await fleet.enrol(stack.postgres_dsn("ingest"), TENANT, ["car-1", "car-2", "car-3"])
     await eventually("the model serves", lambda: serves(stack, 1))
     async with (
-        httpx.AsyncClient(base_url=f"http://{stack.address('ingest')}", timeout=10) as ingest,
-        httpx.AsyncClient(base_url=f"http://{stack.address('label-router')}", timeout=10) as desk,
+        httpx.AsyncClient(base_url=f"http://{stack.address('ingest')}", timeout=GUARD_S) as ingest,
+        httpx.AsyncClient(base_url=f"http://{stack.address('label-router')}", timeout=GUARD_S) as desk,
         asyncio.TaskGroup() as group,
     ):
         loop = Loop(stack, ingest, desk)
@@ -190,7 +194,7 @@ def second_worker(stack: Stack, folder: Path) -> Iterator["subprocess.Popen[byte
             yield process
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(GUARD_S)
 
 
 async def has_members(loop: Loop, wanted: int) -> bool:
@@ -210,7 +214,7 @@ async def freeze_a_worker(loop: Loop, folder: Path) -> None:
         await asyncio.to_thread(local.kill, loop.stack.data, "screen", signal.SIGCONT)
         await eventually("the frozen worker is back", lambda: has_members(loop, 2))
         second.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(second.wait, 30) == 0
+        assert await asyncio.to_thread(second.wait, GUARD_S) == 0
 
 
 async def test_crashes_lose_nothing_and_repeat_nothing(whole_stack: Stack, tmp_path: Path) -> None:
@@ -219,15 +223,15 @@ async def test_crashes_lose_nothing_and_repeat_nothing(whole_stack: Stack, tmp_p
         for program in ("ingest", "label-router", "screen", "screen-rollout"):
             await kill(whole_stack, program)
             await loop.goes_on()
-        await eventually("a training runs", loop.training_runs)
+        await eventually("a training runs", loop.training_runs, TRAINING_S, moving=loop.how_far)
         await kill(whole_stack, "trainer-trigger")
         await freeze_a_worker(loop, tmp_path)
         await kill(whole_stack, "triton")
         await loop.goes_on()
 
         loop.enough.set()
-        await eventually("every frame has its fate, every kept one its label", loop.settled, 90)
-        await eventually("no training is under way", loop.no_training_runs, 90)
+        await eventually("every frame has its fate, every kept one its label", loop.settled, moving=loop.books)
+        await eventually("no training is under way", loop.no_training_runs, TRAINING_S, moving=loop.how_far)
         found = await loop.books()
         assert found["balanced"]
         assert found["files"] == {"accepted": loop.sent}

@@ -20,16 +20,15 @@ from roadloop_world.crowd import CAREFUL
 from roadloop_world.datasets import HARD_MIX
 from roadloop_world.datasets import fleet as plan_drives
 from roadloop_world.subscriber import duplicates_seen, read_topic
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, LONG_TEST_S, TRAINING_S, eventually, last_line
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LONG_TEST_S)]
 
 TENANT = "demo"
 DRIVES, FRAMES_PER_DRIVE = 38, 10
 TRAINING = stage.Training(
     min_labels=150,
     steps=100,
-    max_seconds=25,
     min_gain=0.05,
     label_weight=2,
     base_frames=300,
@@ -51,8 +50,8 @@ def whole_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 async def http(whole_stack: Stack) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
     names = ("ingest", "label-router")
-    clients = {n: httpx.AsyncClient(base_url=f"http://{whole_stack.address(n)}", timeout=30) for n in names}
-    clients["view"] = httpx.AsyncClient(base_url=f"http://{whole_stack.health_address('screen-view')}", timeout=30)
+    clients = {n: httpx.AsyncClient(base_url=f"http://{whole_stack.address(n)}", timeout=GUARD_S) for n in names}
+    clients["view"] = httpx.AsyncClient(base_url=f"http://{whole_stack.health_address('screen-view')}", timeout=GUARD_S)
     yield clients
     for client in clients.values():
         await client.aclose()
@@ -80,10 +79,14 @@ async def books(client: httpx.AsyncClient) -> dict[str, Any]:
     return found
 
 
-async def serving_version(stack: Stack) -> int:
+async def serving(stack: Stack) -> list[ModelServing]:
     records = await read_topic(stack.kafka_bootstrap, "models.serving.v1")
     told = [ModelServing.model_validate_json(record.value or b"") for record in records]
-    return max((said.version for said in told if said.model == f"detector.{TENANT}"), default=0)
+    return [said for said in told if said.model == f"detector.{TENANT}"]
+
+
+async def serving_version(stack: Stack) -> int:
+    return max((said.version for said in await serving(stack)), default=0)
 
 
 async def run_states(stack: Stack) -> list[TrainingState]:
@@ -104,7 +107,7 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
     async def first_model_serves() -> bool:
         return await serving_version(stack) == 1
 
-    await eventually("version 1 serves", first_model_serves, 30)
+    await eventually("version 1 serves", first_model_serves)
 
     # Vehicles upload; annotators label what screening keeps; a training starts by itself and its model goes live.
     truth, stopping = fleet.Truth(), asyncio.Event()
@@ -118,7 +121,11 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
             assert TrainingState.REFUSED not in states, states
             return await serving_version(stack) >= 2
 
-        await eventually("version 2 serves", second_model_serves, 150)
+        async def how_far() -> tuple[object, ...]:
+            trainer = last_line(stack.layout.log("trainer-trigger"))
+            return await books(ingest), await run_states(stack), await serving(stack), trainer
+
+        await eventually("version 2 serves", second_model_serves, TRAINING_S, moving=how_far)
 
         # The next pictures are screened by the new model.
         late = await upload_drives(stack, ingest, vehicles, truth, 12, 3)
@@ -131,7 +138,9 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
                 "open" not in found["files"] and "in_flight" not in found["frames"] and found["labelled"] == kept
             )
 
-        await eventually("every frame has its fate, every kept one its label", nothing_in_flight, 60)
+        await eventually(
+            "every frame has its fate, every kept one its label", nothing_in_flight, moving=lambda: books(ingest)
+        )
         stopping.set()
 
     # Conservation: what was announced is what was accounted for, and nobody saw anything twice.
@@ -148,11 +157,15 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
     assert {v.models.version for v in verdicts if v.models and v.upload_id in late_uploads} == {2}
 
     # The view, a Faust table of running counters, comes to the same figures.
+    async def funnel() -> dict[str, Any]:
+        total: dict[str, Any] = (await http["view"].get("/v1/funnel")).json()["total"]
+        return total
+
     async def view_agrees() -> bool:
-        total = (await http["view"].get("/v1/funnel")).json()["total"]
+        total = await funnel()
         return (total["seen"], total["kept"]) == (found["ingested"], found["frames"]["kept"])
 
-    await eventually("the view shows what was screened", view_agrees, 30)
+    await eventually("the view shows what was screened", view_agrees, moving=funnel)
 
     # The vehicle learns what became of its upload, training included.
     vehicle, upload_id = uploads[0]

@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 from roadloop_local.addresses import Stack
 from roadloop_runtime.broker import Broker, Fenced, Member, OffsetsExpired
 from roadloop_runtime.kafka import Kafka, admin
+from roadloop_runtime.kafka import member as kafka_member
 from roadloop_runtime.records import Event, Partition, Record
 from tests.simulation.broker import SimulatedBroker
 from tests.simulation.client import SimulatedKafka
@@ -25,8 +26,9 @@ from tests.simulation.log import Log
 from tests.simulation.network import Network
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
-SESSION_S = 6.0
+pytestmark = pytest.mark.integration
+# A member of a slow machine must not be taken for one that is gone: sessions are short only where that is meant.
+LONG_SESSION_S, SHORT_SESSION_S = 300.0, 6.0
 
 
 class Door(Broker, Protocol):
@@ -107,15 +109,23 @@ class SimulatedCluster:
         """Nothing is open."""
 
 
+@pytest.fixture
+def session_s() -> float:
+    return LONG_SESSION_S
+
+
 @pytest.fixture(params=["simulated", "kafka"])
-async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+async def cluster(
+    request: pytest.FixtureRequest, session_s: float, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Cluster]:
     name = f"contract-{uuid.uuid4().hex[:8]}"
     made: Cluster
     if request.param == "kafka":
+        monkeypatch.setattr(kafka_member, "SESSION_TIMEOUT_MS", int(session_s * 1000))
         made = RealCluster(request.getfixturevalue("stack"), name)
     else:
         dice = Random(name)
-        made = SimulatedCluster(name, SimulatedBroker({}, dice, session_s=SESSION_S), Network(dice))
+        made = SimulatedCluster(name, SimulatedBroker({}, dice, session_s=session_s), Network(dice))
     yield made
     await made.close()
 
@@ -180,7 +190,7 @@ async def poll_all(seat: Seat, partition: Partition, count: int, most: int = 1_0
             found.extend(records)
         return len(found) >= count
 
-    await eventually(f"{count} records of {partition}", enough, 30)
+    await eventually(f"{count} records of {partition}", enough)
     return found
 
 
@@ -251,7 +261,7 @@ async def test_an_open_transaction_hides_what_is_behind_it_until_the_next_writer
     async def shown() -> bool:
         return values(await cluster.door().read(Partition(topic, 0))) == ["1", "2"]
 
-    await eventually("what was hidden is shown", shown, 20)
+    await eventually("what was hidden is shown", shown)
     await writer.close()
 
 
@@ -278,9 +288,9 @@ async def test_following_gives_what_is_there_and_what_comes(cluster: Cluster) ->
     async def saw(wanted: list[str]) -> bool:
         return seen == wanted
 
-    await eventually("what is there", lambda: saw(["1"]), 20)
+    await eventually("what is there", lambda: saw(["1"]))
     await cluster.door().write(Event(name, b"k", b"2", (), 0))
-    await eventually("what comes", lambda: saw(["1", "2"]), 20)
+    await eventually("what comes", lambda: saw(["1", "2"]))
     following.cancel()
     await asyncio.wait([following])
 
@@ -330,7 +340,7 @@ async def test_the_position_passes_markers_and_what_was_aborted(cluster: Cluster
         assert await seat.member.poll([partition], 10, 0.05) == {}
         return await seat.member.position(partition) == record.offset + 4
 
-    await eventually("the position is behind the markers", passed, 20)
+    await eventually("the position is behind the markers", passed)
     await seat.member.leave()
 
 
@@ -386,10 +396,11 @@ async def test_a_static_member_that_comes_back_in_time_disturbs_nobody(cluster: 
     await back.member.leave()
 
 
+@pytest.mark.parametrize("session_s", [SHORT_SESSION_S])
 async def test_a_member_that_is_gone_is_replaced_after_its_session(cluster: Cluster, topic: str) -> None:
     first, second = await two_members(cluster, topic)
     await second.member.leave()
-    await eventually("all partitions again", lambda: first.has(4), 4 * SESSION_S)
+    await eventually("all partitions again", lambda: first.has(4))
     await first.member.leave()
 
 

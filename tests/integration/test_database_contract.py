@@ -26,12 +26,12 @@ from tests.simulation.database import (
     StoredRow,
 )
 from tests.simulation.network import Network
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 from .loop.conftest import TABLES
 from .loop.copier import COUNT
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.integration
 GROUP, SOURCE = "g", Partition("in.v1", 0)
 Commit = Callable[[], Awaitable[None]]
 
@@ -210,7 +210,7 @@ async def test_one_publisher_at_a_time_and_the_next_when_its_connection_ends(dat
     await fresh(first)
     assert not waiting.done()
     await database.hang_up(first)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GUARD_S):
         await waiting
     with pytest.raises(LockLost):
         await first.number(0, 1)
@@ -219,7 +219,7 @@ async def test_one_publisher_at_a_time_and_the_next_when_its_connection_ends(dat
 async def test_a_publisher_that_says_nothing_loses_its_lock(database: Database) -> None:
     silent, second = await database.rows(), await database.rows()
     await silent.lock()
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(GUARD_S):
         await second.lock()
     with pytest.raises(LockLost):
         await silent.forget(0)
@@ -236,7 +236,7 @@ async def test_a_committed_row_is_found_after_a_wait(database: Database) -> None
         await rows.wait()
         return await fresh(rows) == [(1, "1")]
 
-    await eventually("the row", there, 10)
+    await eventually("the row", there)
 
 
 async def test_a_transaction_that_postgres_gives_up_is_aborted_and_ends_no_process(stack: Stack) -> None:

@@ -17,16 +17,16 @@ from typer.testing import CliRunner
 
 from roadloop_local.addresses import Stack
 from roadloop_runtime.commands import register
+from roadloop_runtime.commands.dead_letters import CHOOSE
 from roadloop_runtime.deadletter import original_headers, to_dead_letter
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.letters import REPLAYS, Choice, Fate, Place, mark, read_letter
-from roadloop_runtime.letters_command import CHOOSE
 from roadloop_runtime.letters_read import read_replayed
 from roadloop_runtime.letters_replay import replay
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.records import Event, Partition, Record
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 from .loop.conftest import Copying
 
@@ -76,7 +76,7 @@ async def test_letters_are_counted_shown_replayed_once_and_die_again_as_new_lett
     await copying.put_values(b"1", b"poison", b"not json", b"2")
     await copies_of(copying, 2)
     process.terminate()
-    assert await asyncio.to_thread(process.wait, 20) == 0
+    assert await asyncio.to_thread(process.wait, GUARD_S) == 0
 
     assert await counted(stack, letters) == [("handler_failed", 1, 0), ("undecodable", 1, 0)]
     shown = await run(stack, "show", letters, "0", "0")
@@ -169,7 +169,7 @@ async def replay_in_a_process(mailbox: Mailbox) -> tuple[int, str]:
     asked = ("deadletters", "replay", mailbox.letters, "--all", "--kafka", mailbox.stack.kafka_bootstrap)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(program, *asked, stdout=pipe, stderr=pipe)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(GUARD_S):
         _, complaint = await process.communicate()
     return process.returncode or 0, complaint.decode()
 

@@ -26,7 +26,7 @@ from screen.triton import NotLoadable, Triton
 from tests import releases
 from tests.unit.screen.networks import picture, says
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 
 # [4 + C, N]: one box around the canvas's middle, on a canvas of 64 x 64
 YOLO = says({"output0": np.array([[32, 28, 32, 16, 0.1, 0.75], [10, 30, 8, 8, 0.01, 0.02], [40, 30, 8, 8, 0, 0]]).T})

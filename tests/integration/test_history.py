@@ -39,7 +39,7 @@ from screen.history_upkeep import tidy
 from screen.memory import Memory
 from screen.memory_snapshots import Remembered
 from tests.unit.screen.units import PAIR, frame, looked_at, unit
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 pytestmark = pytest.mark.integration
 NOW = datetime.now(UTC)  # a snapshot's own clock is the machine's
@@ -112,7 +112,7 @@ async def sink(
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.wait(), 30)
+        await asyncio.wait_for(process.wait(), GUARD_S)
 
 
 def _files(place: Place) -> int:
@@ -143,7 +143,7 @@ async def test_each_verdict_is_there_once_though_its_writers_tidy_up_and_are_kil
         async with sink(stack, place, every_s=0.2) as one, sink(stack, place, every_s=0.3) as other:
             await write(stack, told)
             sent += 200
-            await eventually("so many files are written", partial(_has_more_files, place, before + files), 60)
+            await eventually("so many files are written", partial(_has_more_files, place, before + files))
             one.kill()  # between a file and its commit, as it happens
             other.kill()
 
@@ -151,7 +151,7 @@ async def test_each_verdict_is_there_once_though_its_writers_tidy_up_and_are_kil
         return sum((await asyncio.to_thread(counted, place, tenant)).values()) >= sent
 
     async with sink(stack, place):
-        await eventually("all is in history", is_whole, 60)
+        await eventually("all is in history", is_whole)
     found = counted(place, tenant)
     assert len(found) == sent
     assert set(found.values()) == {1}
@@ -175,7 +175,7 @@ async def test_every_version_of_a_policy_is_there_also_those_that_came_and_went(
         return {key[1]: policy.keep_budget for key, policy in known.items() if key[0] == tenant} == budgets
 
     async with sink(stack, place):
-        await eventually("all versions are in history", has_all, 60)
+        await eventually("all versions are in history", has_all)
 
 
 async def test_todays_verdicts_come_out_of_history_again_and_others_under_another_policy(
@@ -191,7 +191,7 @@ async def test_todays_verdicts_come_out_of_history_again_and_others_under_anothe
         return len(await asyncio.to_thread(counted, place, tenant)) == 1_200
 
     async with sink(stack, place):
-        await eventually("all is in history", is_whole, 60)
+        await eventually("all is in history", is_whole)
     reach = {
         "ROADLOOP_KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
         "ROADLOOP_POSTGRES_DSN": place.dsn,
@@ -250,7 +250,7 @@ async def test_records_that_expired_unread_are_counted_not_skipped(stack: Stack)
         await write(stack, [Event(topic, None, str(number).encode(), (), 0) for number in range(30)])
         async with open_tail(stack.kafka_bootstrap, topic, 1, "g") as tail:
             await tail.go_to({})
-            first = await tail.batch(10, 5)
+            first = await tail.batch(10, GUARD_S)
             assert [record.value for record in first] == [str(number).encode() for number in range(10)]
             await tail.tell({0: 10})
         await client.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=25)})
@@ -258,7 +258,7 @@ async def test_records_that_expired_unread_are_counted_not_skipped(stack: Stack)
             with pytest.raises(RecordsLost, match="15 records from 10 on expired before they were read"):
                 await tail.go_to({0: 10})
             await tail.go_to({0: 10}, with_gaps=True)
-            assert [record.offset for record in await tail.batch(5, 5)] == [25, 26, 27, 28, 29]
+            assert [record.offset for record in await tail.batch(5, GUARD_S)] == [25, 26, 27, 28, 29]
     finally:
         await client.close()
 

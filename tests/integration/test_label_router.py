@@ -32,7 +32,7 @@ from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, NewTask, Policy, queue_of
 from label_router.http import Desk, make_app
 from roadloop_local.addresses import Stack
-from roadloop_local.postgres import make_role
+from roadloop_local.postgres_setup import make_role
 from roadloop_runtime import migrations
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
@@ -43,7 +43,7 @@ from roadloop_schemas.cloudevents import derive_id, from_headers
 from roadloop_schemas.fields import Detection, LabelBox, ObjectRef
 from roadloop_schemas.frames import FrameScreened, SliceCounters, Verdict, VerdictReason
 from roadloop_schemas.labels import LabelCompleted, LabelSource
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 pytestmark = pytest.mark.integration
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -550,7 +550,7 @@ class Running:
 
     async def ready(self) -> bool:
         assert self.process.poll() is None, "the service ended"
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=GUARD_S) as client:
             try:
                 return (await client.get(f"{self.health}/readyz")).status_code == 200
             except httpx.TransportError:
@@ -613,7 +613,7 @@ async def test_the_service_takes_a_kept_frame_to_its_label(stack: Stack, dsn: st
     await publish(stack, tenant, dropped, screened("f-1", picture=picture), screened("f-2", audit=True))
     token = (await asyncio.to_thread(roadloop, dsn, "annotators", "enrol", "--tenant", tenant, "--name", "Ann")).stdout
     headers = {"Authorization": f"Bearer {token.strip()}"}
-    async with httpx.AsyncClient(base_url=running.http, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=running.http, headers=headers, timeout=GUARD_S) as client:
 
         async def both_wait() -> bool:
             found: dict[str, Any] = (await client.get("/v1/queue")).json()
@@ -634,4 +634,4 @@ async def test_the_service_takes_a_kept_frame_to_its_label(stack: Stack, dsn: st
     (label,) = await announced(stack, COMPLETED, tenant)
     assert (label["task_id"], label["boxes"]) == (task["task_id"], [CAR])
     running.process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(running.process.wait, 20) == 0
+    assert await asyncio.to_thread(running.process.wait, GUARD_S) == 0

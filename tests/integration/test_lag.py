@@ -25,7 +25,7 @@ from roadloop_runtime.commands import register
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.lag_read import connect, read_lags
 from roadloop_runtime.lag import Lag, sum_groups
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 from .loop.conftest import Copying
 
@@ -81,7 +81,7 @@ async def test_offsets_and_lag_are_those_of_kafkas_own_tool(copying: Copying) ->
 
     await eventually("300 copies and lag 0", all_settled)
     process.terminate()
-    assert await asyncio.to_thread(process.wait, 20) == 0
+    assert await asyncio.to_thread(process.wait, GUARD_S) == 0
     before = time.time()
     await copying.put(300, 410)
 
@@ -163,7 +163,7 @@ async def test_watch_goes_on_until_ctrl_c_and_ends_with_0(stack: Stack, topic: s
         program, *asked, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(GUARD_S):
         looks = [json.loads(await process.stdout.readline())["groups"][0]["group"] for _ in range(2)]
         process.send_signal(signal.SIGINT)
         _, errors = await process.communicate()

@@ -24,7 +24,7 @@ from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
 from screen import policy_topic
 from tests.unit.screen.verdicts import verdict
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -96,7 +96,7 @@ async def learner(stack: Stack) -> AsyncIterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), GUARD_S) == 0
 
 
 async def policies(stack: Stack, tenant: str) -> list[ScreenPolicy]:
@@ -123,7 +123,7 @@ async def test_what_the_audit_teaches_becomes_a_policy_once_and_stays_over_a_res
     async with learner(stack):
         unreadable = Event("labels.completed.v1", b"car-1", b"{", ())
         await write(stack, [unreadable, *audit(tenant, range(400)), *audit(other, range(400))])
-        await eventually("the score is learned", has_learned, 60)
+        await eventually("the score is learned", has_learned)
     found = (await policies(stack, tenant))[-1]
     assert found.predictor
     assert found.predictor.weights["disagreement"] > 2
@@ -138,7 +138,7 @@ async def test_what_the_audit_teaches_becomes_a_policy_once_and_stays_over_a_res
         async def another_has() -> bool:
             return (await policies(stack, third))[-1].predictor is not None
 
-        await eventually("what came later is learned, so what came before was looked at again", another_has, 60)
+        await eventually("what came later is learned, so what came before was looked at again", another_has)
     again = [policy.version for policy in await policies(stack, tenant)]
     assert again[: len(versions)] == versions
     assert len(again) <= len(versions) + 1, "a better fit on more lessons may follow, not the same again"

@@ -21,27 +21,28 @@ from minio.error import MinioException, S3Error
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from roadloop_local import leftovers, ports, s3, supervise, supervisor_files
+from roadloop_local import leftovers, ports, s3_setup, supervise, supervisor_files
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.errors import StackError
 from roadloop_local.health import refuse_taken_ports
 from roadloop_local.layout import Layout, settle_layout
+from tests.waiting import GUARD_S
 
 pytestmark = pytest.mark.integration
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    """Wait until a condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + timeout_s
+def wait_for(what: str, condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; say what did not come true where something hangs."""
+    until = time.monotonic() + GUARD_S
     while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
+        assert time.monotonic() < until, f"not in {GUARD_S:.0f} s: {what}"
         time.sleep(0.05)
 
 
 def answers(own: Stack, ask: Callable[[Minio], object]) -> bool:
     """Ask the object store once; say whether it did as asked."""
-    with s3.client(own.layout, "admin") as admin:
+    with s3_setup.client(own.layout, "admin") as admin:
         try:
             ask(admin)
         except (MinioException, urllib3.exceptions.HTTPError):
@@ -93,7 +94,7 @@ async def test_a_wrong_password_is_refused(stack: Stack) -> None:
 
 
 def test_an_object_comes_back_as_it_was_put(stack: Stack) -> None:
-    with s3.client(stack.layout, "ingest") as ingest, s3.client(stack.layout, "screen") as screen:
+    with s3_setup.client(stack.layout, "ingest") as ingest, s3_setup.client(stack.layout, "screen") as screen:
         ingest.put_object(bucket_name="uploads", object_name="smoke", data=io.BytesIO(b"picture"), length=7)
         answer = screen.get_object(bucket_name="uploads", object_name="smoke")
         assert answer.read() == b"picture"
@@ -111,7 +112,7 @@ def test_an_object_comes_back_as_it_was_put(stack: Stack) -> None:
     ],
 )
 def test_a_foreign_bucket_is_refused(stack: Stack, identity: str, bucket: str) -> None:
-    with s3.client(stack.layout, identity) as client, pytest.raises(S3Error) as refused:
+    with s3_setup.client(stack.layout, identity) as client, pytest.raises(S3Error) as refused:
         client.put_object(bucket_name=bucket, object_name="foreign", data=io.BytesIO(b"x"), length=1)
     assert refused.value.code == "AccessDenied"
 
@@ -164,7 +165,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.mark.parametrize("program", ["postgres", "s3", "triton"])
 def test_a_killed_server_is_started_again(own: Stack, program: str) -> None:
     killed = local.kill(own.data, program)
-    wait_for(lambda: supervise.read_states(own.layout)[program].pid not in (None, killed))
+    wait_for("another process runs", lambda: supervise.read_states(own.layout)[program].pid not in (None, killed))
     local.start(own.data, program)
     assert local.pid_of(own.data, program) != killed
 
@@ -172,7 +173,7 @@ def test_a_killed_server_is_started_again(own: Stack, program: str) -> None:
 @pytest.mark.crash
 def test_a_server_that_has_just_died_is_stopped_and_not_started_again(own: Stack) -> None:
     killed = local.kill(own.data, "triton")
-    wait_for(lambda: not psutil.pid_exists(killed))  # to ask the supervisor would let it go on
+    wait_for("it is dead", lambda: not psutil.pid_exists(killed))  # to ask the supervisor would let it go on
     local.stop(own.data, "triton")
     assert supervise.read_states(own.layout)["triton"].state == "STOPPED"
     local.start(own.data, "triton")
@@ -187,11 +188,11 @@ def test_up_is_idempotent(own: Stack) -> None:
 @pytest.mark.crash
 def test_servers_die_with_their_supervisor_and_data_survives_it(own: Stack) -> None:
     # the store was killed by the test before: its first write waits until the volumes are known again
-    wait_for(lambda: answers(own, lambda s3: s3.put_object("datasets", "kept", io.BytesIO(b"kept"), 4)))
+    wait_for("it is put", lambda: answers(own, lambda s3: s3.put_object("datasets", "kept", io.BytesIO(b"kept"), 4)))
     os.kill(int(supervisor_files.pidfile(own.layout).read_text()), signal.SIGKILL)
-    wait_for(lambda: leftovers.find_processes(own.data) == [], timeout_s=60)
+    wait_for("all are dead", lambda: leftovers.find_processes(own.data) == [])
     local.up(own.data, ["postgres", "s3", "triton"])
-    wait_for(lambda: answers(own, lambda s3: s3.stat_object("datasets", "kept")))
+    wait_for("it is still there", lambda: answers(own, lambda s3: s3.stat_object("datasets", "kept")))
 
 
 @pytest.mark.crash

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
+import httpx
 import psutil
 import pytest
 
@@ -15,13 +18,14 @@ from screen import repository
 from screen.detections import Look
 from screen.look import RefusedByModel
 from screen.triton import OUTAGES, Triton
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 MODEL, PATIENT = "detector.failing", "detector.patient"
-GOOD, BAD, SLOW = b"good", b"bad", b"slow"
+GOOD, BAD, SLOW, HELD = b"good", b"bad", b"slow", b"held"
 INSTANCES, WAITING = 2, 2
 PYTHON = """
+import pathlib
 import time
 
 import numpy as np
@@ -36,6 +40,10 @@ class TritonPythonModel:
             return pb.InferenceResponse(error=pb.TritonError("bad picture: it says so", pb.TritonError.INVALID_ARG))
         if picture == b"slow":
             time.sleep(0.5)
+        if picture == b"held":
+            pathlib.Path(__file__).with_name("held").touch()
+            while not pathlib.Path(__file__).with_name("go").exists():
+                time.sleep(0.01)
         shapes = {"DETECTIONS": (1, 1, 6), "PROBABILITIES": (1, 1, 1), "EMBEDDING": (1, 4)}
         tensors = [pb.Tensor(name, np.ones(shape, np.float32)) for name, shape in shapes.items()]
         return pb.InferenceResponse([*tensors, pb.Tensor("VERSION", np.ones((1, 1), np.int32))])
@@ -55,7 +63,9 @@ def config(epoch: int) -> str:
 
 
 @pytest.fixture
-async def triton(stack: Stack) -> AsyncIterator[Triton]:
+async def triton(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Triton]:
+    """A client that waits as long as a slow machine needs."""
+    monkeypatch.setattr("screen.triton.DEADLINE_S", GUARD_S)
     client = Triton(stack.triton_grpc, lambda _model, _version: ("nothing", "car"))
     if not await client.is_ready(MODEL, 1):
         await bring(stack, client, MODEL, config(1))
@@ -92,27 +102,43 @@ async def test_a_full_queue_and_a_slow_one_are_outages_and_no_pictures_fault(tri
         said.update(words for words in OUTAGES[:2] for failure in failed if words in str(failure))
         return said == {"Exceeds maximum queue size", "Request timeout expired"}
 
-    await eventually("a full queue and a slow one were seen", both_were_said, 60)
+    await eventually("a full queue and a slow one were seen", both_were_said)
 
 
 async def test_live_pictures_do_not_wait_behind_a_backfill(stack: Stack, triton: Triton) -> None:
     patient = repository.config(PATIENT, [1], 1, repository.Instances(count=1, kind="cpu"))
     patient["max_batch_size"] = 1
-    patient["dynamic_batching"]["default_queue_policy"]["default_timeout_microseconds"] = 60_000_000
+    patient["dynamic_batching"]["default_queue_policy"]["default_timeout_microseconds"] = int(GUARD_S * 1e6)
+    folder = stack.model_repository / PATIENT / "1"
+    for file in ("held", "go"):
+        (folder / file).unlink(missing_ok=True)
     await bring(stack, triton, PATIENT, json.dumps(patient))
     done: list[str] = []
 
-    async def look(kind: str) -> None:
-        await triton.detect(PATIENT, 1, SLOW, backfill=kind == "backfill")
+    async def look(kind: str, picture: bytes = GOOD) -> None:
+        await triton.detect(PATIENT, 1, picture, backfill=kind == "backfill")
         done.append(kind)
 
+    async def is_held() -> bool:
+        return (folder / "held").exists()
+
     async with asyncio.TaskGroup() as group:
-        for _ in range(6):
-            group.create_task(look("backfill"))
-        await asyncio.sleep(0.2)  # the server has them
-        for _ in range(2):
-            group.create_task(look("live"))
-    assert done[:4].count("live") == 2, done
+        group.create_task(look("backfill", HELD))
+        await eventually("the model is at work on the first", is_held)
+        for kind, count, queued in (("backfill", 5, 5), ("live", 2, 7)):
+            for _ in range(count):
+                group.create_task(look(kind))
+            await eventually(f"{queued} are queued", partial(_are_queued, stack, PATIENT, queued))
+        (folder / "go").touch()
+    assert done[:3] == ["backfill", "live", "live"], done
+
+
+async def _are_queued(stack: Stack, model: str, count: int) -> bool:
+    """Say whether so many requests wait in the server for a model."""
+    async with httpx.AsyncClient(timeout=GUARD_S) as client:
+        page = (await client.get(f"http://{stack.triton_metrics}/metrics")).text
+    found = re.search(rf'^nv_inference_pending_request_count{{model="{model}".*}} (\d+)', page, re.MULTILINE)
+    return found is not None and int(found[1]) == count
 
 
 async def test_one_dead_process_of_two_is_an_outage_until_the_model_is_loaded_anew(
@@ -131,7 +157,7 @@ async def test_one_dead_process_of_two_is_an_outage_until_the_model_is_loaded_an
     async def all_answer() -> bool:
         return all(isinstance(answer, Look) for answer in [(await ask(triton, [GOOD]))[0] for _ in range(20)])
 
-    await eventually("every instance answers", all_answer, 30)
+    await eventually("every instance answers", all_answer)
 
 
 async def test_a_version_that_is_not_there_is_worth_another_try_and_its_canary_tells_why(triton: Triton) -> None:

@@ -18,7 +18,7 @@ RUNTIME = Path("services/runtime/src/roadloop_runtime")
 SIMULATION = Path("tests/simulation")
 LANE, LOOP, OBSERVE = RUNTIME / "lane.py", RUNTIME / "loop.py", RUNTIME / "observe.py"
 KAFKA, POSTGRES, OUTBOX = RUNTIME / "settle_kafka.py", RUNTIME / "settle_postgres.py", RUNTIME / "outbox.py"
-FAILS_AFTER_S = 300
+FAILS_AFTER_S = 3600  # a guard against a hang
 
 
 class Patch(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from roadloop_runtime.deadletter import explain
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 from .conftest import Copying, assert_each_once
 
@@ -37,7 +37,7 @@ async def test_a_stopped_service_ends_with_0_and_goes_on_where_it_was(copying: C
     await copying.put(0, 300)
     await eventually("a first copy", reached(copying, 1))
     process.terminate()
-    assert await asyncio.to_thread(process.wait, 20) == 0
+    assert await asyncio.to_thread(process.wait, GUARD_S) == 0
     await copying.put(300, 400)
     copying.start("a")
     await eventually("400 copies", reached(copying, 400))
@@ -77,7 +77,7 @@ async def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(copying: C
         process.wait()
     copying.start("a")
     await copying.put(2_000, 2_100)
-    await eventually("2,100 copies", reached(copying, 2_100), 90)
+    await eventually("2,100 copies", reached(copying, 2_100))
     assert_each_once(await copying.copied(), 2_100)
 
 
@@ -89,15 +89,15 @@ async def test_a_frozen_member_wakes_up_fenced_or_empty_handed(copying: Copying)
     copying.start("b")
     await copying.put(200, 3_000)
     frozen.send_signal(signal.SIGSTOP)
-    await eventually("b copies the rest", reached(copying, 3_000), 90)
+    await eventually("b copies the rest", reached(copying, 3_000))
     await copying.put(3_000, 3_200)
     frozen.send_signal(signal.SIGCONT)
-    await eventually("3,200 copies", reached(copying, 3_200), 90)
+    await eventually("3,200 copies", reached(copying, 3_200))
     if frozen.poll() is not None:
         assert frozen.returncode == 1, "a zombie must be restarted"
         copying.start("a", log="a-again")
     await copying.put(3_200, 3_300)
-    await eventually("3,300 copies", reached(copying, 3_300), 90)
+    await eventually("3,300 copies", reached(copying, 3_300))
     assert_each_once(await copying.copied(), 3_300)
 
 
@@ -107,7 +107,7 @@ async def test_of_two_processes_with_one_member_id_the_older_ends_and_stays_ende
     await copying.put(0, 50)
     await eventually("50 copies", reached(copying, 50))
     younger = copying.start("a", log="younger")
-    assert await asyncio.to_thread(older.wait, 60) == 78
+    assert await asyncio.to_thread(older.wait, GUARD_S) == 78
     await copying.put(50, 100)
     await eventually("100 copies", reached(copying, 100))
     assert younger.poll() is None

@@ -33,13 +33,15 @@ from roadloop_schemas.models import ModelServing
 from roadloop_schemas.topics import dead_letter_topic
 from roadloop_world import fleet, stage
 from roadloop_world.subscriber import read_topic
-from tests.waiting import eventually
+from tests.waiting import GUARD_S, eventually
 
 TENANT, UNSERVED = "whole", "unserved"
 # Half of all frames is kept, by lot, whatever the model says of noise.
 POLICY = '{"threshold": 1.0, "audit_share": 0.5}'
 TAKEN = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
 COMPLETED = "uploads.completed.v1"
+# A lease ends while a test waits for that; a rollout goes on by the frames it saw, and never for want of them.
+SETTINGS = {"ROADLOOP_LEASE_S": "2", "ROADLOOP_ROLLOUT_PATIENCE_S": str(GUARD_S)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     running = os.environ.get("ROADLOOP_TEST_WHOLE_STACK")
     data = running or tmp_path_factory.mktemp("whole")
     try:
-        stack = local.up(data, environment={"ROADLOOP_LEASE_S": "2"})
+        stack = local.up(data, environment=SETTINGS)
         yield asyncio.run(furnish(stack))
     finally:
         if not running:
@@ -134,7 +136,10 @@ class Road:
             told = answer.json() if answer.status_code == 200 else {}
             return bool(told) and told["revision"] > 0 and not (told["open"] or told["in_flight"])
 
-        await eventually(f"upload {upload_id} has its fate", known)
+        async def told_last() -> object:
+            return told
+
+        await eventually(f"upload {upload_id} has its fate", known, moving=told_last)
         mine = {name: told[name] for name in ("upload_id", "vehicle", "revision", "received_at")}
         return {name: value for name, value in told.items() if value and name not in mine}
 
@@ -211,7 +216,7 @@ async def road(whole: Whole) -> AsyncIterator[Road]:
     store = open_store(stack.s3_endpoint, *stack.s3_keys())
     (car,) = await fleet.enrol(stack.postgres_dsn("ingest"), TENANT, [a_name("car")])
     async with (
-        httpx.AsyncClient(base_url=f"http://{stack.address('ingest')}", timeout=30) as client,
+        httpx.AsyncClient(base_url=f"http://{stack.address('ingest')}", timeout=GUARD_S) as client,
         AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, enable_idempotence=True) as producer,
     ):
         yield Road(whole, car, client, producer, store)

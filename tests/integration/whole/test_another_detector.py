@@ -10,11 +10,11 @@ from roadloop_world import fleet, stage
 from roadloop_world.stage import CommandFailed
 from roadloop_world.subscriber import read_topic
 from tests.unit.screen.networks import folder, says
-from tests.waiting import eventually
+from tests.waiting import LONG_TEST_S, eventually
 
 from .conftest import Road, a_name, picture, serves
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(LONG_TEST_S)]
 
 # one bus around the middle of the canvas, as a YOLO tells it: [4 + C, N]
 YOLO = says({"output0": np.array([[32, 32, 32, 16, 0.1, 0.75], [10, 30, 8, 8, 0.01, 0.02], [9, 9, 8, 8, 0.0, 0.0]]).T})

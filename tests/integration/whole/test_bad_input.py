@@ -21,7 +21,7 @@ from ingest import vehicle_table
 from ingest.signature import make_key, make_token
 from roadloop_agent import Picture
 from roadloop_audit.check import audit
-from roadloop_audit.commands import places_of
+from roadloop_audit.places import places_of
 from roadloop_audit.read import read_facts
 from roadloop_local import stack as local
 from roadloop_runtime.deadletter import REPLAYED_FROM
@@ -30,6 +30,7 @@ from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.frames import FrameScreened, Verdict, VerdictReason
 from roadloop_world import fleet, stage
 from roadloop_world.subscriber import read_topic
+from tests.waiting import GUARD_S, LONG_TEST_S, eventually
 
 from .conftest import (
     TENANT,
@@ -39,7 +40,6 @@ from .conftest import (
     a_name,
     bearer,
     body,
-    eventually,
     file,
     noise,
     picture,
@@ -47,7 +47,7 @@ from .conftest import (
     signed,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(LONG_TEST_S)]
 Sent = tuple[bytes, tuple[Header, ...]]
 GOOD = noise()
 WRITTEN_HERE = (
@@ -376,7 +376,7 @@ async def test_a_file_too_large_is_refused_before_it_is_sent(road: Road) -> None
 async def test_a_body_too_large_is_refused_before_it_is_read(road: Road) -> None:
     def announce_ten_gigabytes() -> bytes:
         host, _, port = road.whole.stack.address("ingest").partition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as line:
+        with socket.create_connection((host, int(port)), timeout=GUARD_S) as line:
             line.sendall(b"POST /v1/uploads HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\n\r\n{")
             return line.recv(1000)
 
@@ -426,7 +426,7 @@ def test_no_document_breaks_the_announcement(whole: Whole, fuzzer: tuple[httpx.C
 def fuzzer(whole: Whole) -> Any:
     """A client and a token that outlive one example."""
     (car,) = asyncio.run(fleet.enrol(whole.stack.postgres_dsn("ingest"), TENANT, [a_name("fuzzer")]))
-    with httpx.Client(base_url=f"http://{whole.stack.address('ingest')}", timeout=30) as client:
+    with httpx.Client(base_url=f"http://{whole.stack.address('ingest')}", timeout=GUARD_S) as client:
         yield client, car.token()
 
 
@@ -509,7 +509,7 @@ async def test_bad_labels(road: Road) -> None:
     assert (await road.fate(upload_id))["kept"]
     ann, ben = (bearer(token) for token in road.whole.annotators)
     address = f"http://{road.whole.stack.address('label-router')}"
-    async with httpx.AsyncClient(base_url=address, timeout=30) as desk:
+    async with httpx.AsyncClient(base_url=address, timeout=GUARD_S) as desk:
 
         async def take(who: dict[str, str]) -> dict[str, Any]:
             answer = await desk.post("/v1/tasks/next", headers=who)
@@ -541,7 +541,11 @@ async def test_bad_labels(road: Road) -> None:
 
         await eventually("the lease expired and the task went to somebody else", taken_over)
         assert mine["task_id"] in refused(await submit(ann, mine), 409, "lease-gone")
-        assert (await submit(ben, theirs)).status_code == 200
+
+        async def labelled() -> bool:  # this lease is short, too: where it ended, the task is taken again
+            return await taken_over() and (await submit(ben, theirs)).status_code == 200
+
+        await eventually("who holds the task labels it", labelled)
 
 
 @pytest.mark.parametrize(
@@ -559,7 +563,9 @@ async def test_a_training_spec_that_matches_nothing(
 ) -> None:
     nothing = {"uri": uri, "sha256": "0" * 64, "size_bytes": 1000}
     spec = {"min_labels": 10, "base_set": nothing, "validation_set": nothing, "steps": 1, "max_seconds": 1}
-    async with httpx.AsyncClient(base_url=f"http://{whole.stack.address('trainer-trigger')}", timeout=30) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://{whole.stack.address('trainer-trigger')}", timeout=GUARD_S
+    ) as client:
         answer = await client.put(f"/v1/specs/{model}", json=spec, headers=bearer(whole.researcher))
     assert refused(answer, status, reason)
 
@@ -573,7 +579,10 @@ async def test_at_the_end_the_books_balance(road: Road) -> None:
         found.update((await road.client.get("/v1/books")).json())
         return "in_flight" not in found["frames"]
 
-    await eventually("every frame has its fate", nothing_in_flight)
+    async def books() -> object:
+        return found
+
+    await eventually("every frame has its fate", nothing_in_flight, moving=books)
     assert found["balanced"], found
     for topic in WRITTEN_HERE:
         told = [dict(record.headers) for record in await read_topic(road.bootstrap, topic)]

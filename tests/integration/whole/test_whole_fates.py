@@ -18,11 +18,11 @@ from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.postgres import Pool, open_pool
 from roadloop_schemas.cloudevents import Attributes, to_headers
 from roadloop_world import fleet
-from tests.waiting import eventually
+from tests.waiting import LONG_TEST_S, eventually
 
 from .conftest import COMPLETED, Road, a_name, bearer, body, file, picture
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(LONG_TEST_S)]
 
 
 FORGET = "update frames set labelled = false, trained = false where frame_id = any($1::text[])"

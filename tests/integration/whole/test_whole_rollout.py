@@ -15,10 +15,10 @@ from roadloop_schemas.models import ModelReleased, ModelServing, RolloutStage
 from roadloop_world import fleet, stage
 from roadloop_world.subscriber import read_topic
 from tests.integration.whole.conftest import Road, a_name, picture
-from tests.waiting import eventually
+from tests.waiting import LONG_TEST_S, eventually
 from trainer_trigger import model_table
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(LONG_TEST_S)]
 SHADOW, SHARED = RolloutStage.SHADOW, RolloutStage.SHARED
 Said = tuple[int, int | None, RolloutStage | None, float | None]  # serves, on its way, its stage, its share
 
@@ -88,18 +88,24 @@ async def test_a_version_is_tried_on_live_frames_serves_and_is_rolled_back(road:
         said = await told(road, tenant)
         return bool(said) and (said[-1].version, said[-1].candidate) == (version, None)
 
-    await eventually("version 1 serves", lambda: serves(1), 60)
+    async def tried() -> tuple[Sequence[Said], int]:
+        """Return the stages so far, and how many frames version 2 was asked about."""
+        looks = [(one.models, one.shadow) for one in await screened(road, tenant)]
+        by_2 = sum(2 in (models and models.version, shadow and shadow.version) for models, shadow in looks)
+        return in_short(await told(road, tenant)), by_2
+
+    await eventually("version 1 serves", lambda: serves(1))
     car = await road.enrol(tenant)
     async with under_way(road, car) as sent:
         await release_again(road, await first_release(road, tenant), 2)
-        await eventually("version 2 serves", lambda: serves(2), 150)
+        await eventually("version 2 serves", lambda: serves(2), moving=tried)
         rolled = await stage.commanded(
             stack, "trainer-trigger", "models", "rollback", "--tenant", tenant, "--model", model
         )
         assert rolled == f"released {model} version 1 again, in place of version 2"
-        await eventually("version 1 serves again", lambda: serves(1), 30)
+        await eventually("version 1 serves again", lambda: serves(1))
         before = len(sent)
-        await eventually("uploads came after that", lambda: _more(sent, before + 3), 30)
+        await eventually("uploads came after that", lambda: _more(sent, before + 3))
 
     said = in_short(await told(road, tenant))
     nobody = (None, None, None)

@@ -6,8 +6,9 @@ import pytest
 
 from roadloop_world import fleet, stage
 from tests.integration.whole.conftest import Road, a_name, picture
+from tests.waiting import LONG_TEST_S
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(LONG_TEST_S)]
 
 
 async def test_a_unit_is_told_with_its_cost(road: Road) -> None:

@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from roadloop_world import fleet
 from screen.commands import register
+from tests.waiting import LONG_TEST_S
 
 from .conftest import Road, a_name, picture
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(LONG_TEST_S)]
 
 
 async def why(road: Road, *arguments: str) -> Any:

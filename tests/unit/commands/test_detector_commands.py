@@ -137,7 +137,7 @@ def test_what_cannot_be_annotated_with(arguments: list[str], said: str, pictures
 def test_a_server_that_is_away_is_said_in_one_line(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("screen.annotate_command.TRIES", 1)
+    monkeypatch.setattr("screen.commands.annotate.TRIES", 1)
     code, said = run("annotate", pictures, "--out", tmp_path, "--triton", "127.0.0.1:9", "--model", "m.a")
     assert code == 1
     assert "no answer: m.a: " in said

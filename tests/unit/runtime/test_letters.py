@@ -6,6 +6,7 @@ from functools import reduce
 
 import pytest
 
+from roadloop_runtime.commands.dead_letters import read_offsets, say
 from roadloop_runtime.deadletter import was_replayed
 from roadloop_runtime.letters import (
     Choice,
@@ -21,7 +22,6 @@ from roadloop_runtime.letters import (
     read_letter,
     read_mark,
 )
-from roadloop_runtime.letters_command import read_offsets, say
 from roadloop_runtime.records import Event, Partition
 from roadloop_runtime.terminal import Refused
 from roadloop_schemas.cloudevents import Header

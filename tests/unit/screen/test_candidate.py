@@ -1,11 +1,13 @@
 """A version on its way: it changes no verdict as a shadow, judges its share, and never fails a unit."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import cache, partial
 from random import Random
 from statistics import mean
+from typing import Any
 
+import async_solipsism
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,12 +108,15 @@ async def test_a_shadow_is_asked_together_with_the_others_and_told_beside_the_ve
     assert said.shadow.score_parts["uncertainty"] == pytest.approx(1 / 3, abs=1e-6), "a box of 0.5, where ours has 0.9"
 
 
+HANGS = "no answer within 5 times what the serving version took, and 3 s"
+
+
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
         pytest.param(RefusedByModel("no picture"), "no picture", id="refuses"),
         pytest.param(Transient("triton", "stub is dead"), "triton: stub is dead", id="fails"),
-        pytest.param(TimeoutError(), "no answer within 3 s", id="hangs"),
+        pytest.param(TimeoutError(), HANGS, id="hangs"),
     ],
 )
 async def test_a_shadow_that_fails_fails_alone(error: Exception, failure: str) -> None:
@@ -120,6 +125,41 @@ async def test_a_shadow_that_fails_fails_alone(error: Exception, failure: str) -
     told = verdicts(seen)
     assert [one.shadow.failure for one in told if one.shadow] == [failure] * 2
     assert [without(one) for one in told] == [without(one) for one in verdicts(alone)]
+
+
+@pytest.mark.parametrize(
+    ("serving_s", "candidate_s", "failures"),
+    [
+        pytest.param(0.01, 2.9, [""], id="three-seconds-are-always-allowed"),
+        pytest.param(0.01, 3.1, [HANGS], id="more-where-the-others-are-fast-is-too-much"),
+        pytest.param(8.0, 30.0, [""], id="on-a-slow-machine-it-may-be-slow-too"),
+        pytest.param(8.0, 41.0, [HANGS], id="but-not-slower-than-the-machine-is"),
+        pytest.param(8.0, 1e9, [HANGS], id="hangs"),
+    ],
+)
+def test_how_long_a_version_may_take_goes_by_how_long_the_serving_one_takes(
+    serving_s: float, candidate_s: float, failures: list[str]
+) -> None:
+    async def fetch(_object: ObjectRef) -> bytes:
+        return b"picture"
+
+    async def detect(model: str, version: int, picture: bytes) -> Look:
+        await asyncio.sleep(candidate_s if version == 4 else serving_s)
+        return by_version(model, version, picture)
+
+    async def story() -> Seen:
+        eyes = Eyes(fetch, detect, Seats(asyncio.Semaphore(4), asyncio.Semaphore(4)))
+        return await observe(unit(frame(0, dhash=0)), serving=lambda _: SHADOW, eyes=eyes)
+
+    told = verdicts(simulated(story()))
+    assert [one.shadow.failure for one in told if one.shadow] == failures
+    assert [one.verdict for one in told] == [Verdict.DROPPED]
+
+
+def simulated(story: Coroutine[Any, Any, Seen]) -> Seen:
+    """Run on a clock that jumps to whatever is waited for next."""
+    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+        return runner.run(story)
 
 
 @pytest.mark.parametrize("serving", [SHADOW, SHARED], ids=["shadow", "shared"])

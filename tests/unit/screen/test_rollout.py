@@ -276,6 +276,22 @@ async def test_a_fleet_that_sleeps_does_not_hold_a_release_up(tmp_path: Path) ->
         assert desk.stages == STAGES[:stages]
 
 
+async def test_a_slow_fleet_or_machine_is_waited_for_however_long_its_frames_take(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, plan=CAREFUL)
+    await desk.serve_and_release(1, 2)
+    for frame in range(1, 100):
+        desk.now = 599.0 * frame
+        await desk.live(1)
+    assert desk.stages == STAGES[:2], "99 frames, in sixteen hours"
+    desk.now += 599
+    await desk.rollout.take_verdict(on_live_frame(None, judged_by=1))
+    desk.now += 599
+    await desk.rollout.look_once()
+    assert desk.stages == STAGES[:2], "a frame that it was not asked about shows that the fleet is awake"
+    await desk.live(1)
+    assert desk.stages == STAGES[:3]
+
+
 async def test_a_rollback_serves_at_once_as_the_release_it_was(tmp_path: Path) -> None:
     desk = Desk(tmp_path, plan=CAREFUL)
     await desk.serve_and_release(1, 2)

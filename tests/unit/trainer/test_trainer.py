@@ -97,3 +97,44 @@ def test_average_precision(trainer: Any, tmp_path: Path, detections: list[list[f
     predictions.write_text(json.dumps({"image": "a.jpg", "detections": detections}) + "\n")
     scores = trainer("average_precision").score(folder, "train", predictions)
     assert scores == pytest.approx({"rain": expected, "mean": expected})
+
+
+def test_the_weights_with_the_smallest_held_out_loss_are_kept_and_what_gains_no_more_is_counted(trainer: Any) -> None:
+    best = trainer("best_so_far").BestSoFar()
+    for step, loss in [(25, 0.9), (50, 0.4), (75, 0.4), (100, float("nan")), (125, 0.41)]:
+        best.see(step, loss, f"weights of step {step}")
+    assert (best.loss, best.step, best.state, best.without_gain) == (0.4, 50, "weights of step 50", 3)
+
+
+def test_a_tenth_of_the_drives_is_held_out_whole_and_always_the_same(trainer: Any, tmp_path: Path) -> None:
+    dataset = trainer("dataset")
+    lines = [{"image": f"{n}.jpg", "boxes": [CAR], "drive": f"d-{n // 5}"} for n in range(500)]
+    folder = _dataset(tmp_path / "set", *lines)
+    rows = dataset.read_rows(folder, "train", dataset.read_classes(folder))
+    trained, held = dataset.hold_out(rows, folder)
+    assert {row.group for row in trained} & {row.group for row in held} == set()
+    assert len(trained) + len(held) == 500
+    assert 25 <= len(held) <= 75
+    assert dataset.hold_out(rows[::-1], folder) == (trained[::-1], held[::-1])
+
+
+def test_too_few_drives_to_hold_one_out_are_refused(trainer: Any, tmp_path: Path) -> None:
+    dataset = trainer("dataset")
+    folder = _dataset(tmp_path / "set", {"image": "a.jpg", "boxes": [CAR]})
+    with pytest.raises(dataset.BadDatasetError, match="leave nothing to hold out; give more drives, or leave"):
+        dataset.hold_out(dataset.read_rows(folder, "train", ["car", "bus"]), folder / "train.jsonl")
+
+
+def test_progress_is_written_when_something_moved_and_says_how_long_the_rest_takes(
+    trainer: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "progress.jsonl"
+    with trainer("progress").written(path, steps=10) as progress:
+        progress.after_step(1, 0.5, now=100.0)
+        assert progress.left_s is None, "the first step compiles"
+        progress.after_step(5, 0.25, now=108.0)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line | {"seconds": 0} for line in (lines[0], lines[-1])] == [
+        {"phase": "reading", "step": 0, "steps": 10, "loss": None, "frames": 0, "left_s": None, "seconds": 0},
+        {"phase": "training", "step": 5, "steps": 10, "loss": 0.25, "frames": 0, "left_s": 10.0, "seconds": 0},
+    ]

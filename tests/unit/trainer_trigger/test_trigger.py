@@ -11,7 +11,7 @@ from trainer_trigger.trigger import Facts, StartRun, Wait, Waiting, attempt_of, 
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SET = ObjectRef(uri="s3://datasets/acme/base.zip", sha256="0" * 64, size_bytes=1)
-SPEC = Spec(min_labels=50, base_set=SET, validation_set=SET, steps=10, max_seconds=60, cooldown_s=600)
+SPEC = Spec(min_labels=50, base_set=SET, validation_set=SET, steps=10, cooldown_s=600)
 DUE = Facts(now=NOW, serving_version=3, new_labels=50)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +81,7 @@ async def read_facts(places: Places, *, objects: bool) -> Facts:
 
 
 async def _rows(dsn: str, query: str) -> Sequence[Any]:
-    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=TIMEOUT_S)
+    connection = await asyncpg.connect(dsn, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S)
     try:
         async with connection.transaction(readonly=True):
             return list(await connection.fetch(query))
@@ -136,10 +136,12 @@ class _Reader:
         for tp, start in starts.items():
             self._consumer.seek(tp, start)
         heard: list[Heard] = []
-        async with asyncio.timeout(TIMEOUT_S):
+        clock = asyncio.get_running_loop().time
+        async with asyncio.timeout(TIMEOUT_S) as silence:  # a long topic may take long, as long as records come
             while left := [tp for tp, end in ends.items() if await self._consumer.position(tp) < end]:
                 for records in (await self._consumer.getmany(*left, timeout_ms=200)).values():
                     heard.extend(map(_heard, records))
+                    silence.reschedule(clock() + TIMEOUT_S)
         return heard
 
     async def _retention_s(self, name: str) -> float | None:
@@ -199,7 +201,7 @@ async def _missing_objects(places: Places, ingested: Topic) -> Mapping[str, str]
         for frame in unit.body.get("frames", ())
     }
     address = places.s3_endpoint.removeprefix("http://").removeprefix("https://")
-    pool = urllib3.PoolManager(maxsize=OBJECTS_AT_ONCE, timeout=10, retries=3)
+    pool = urllib3.PoolManager(maxsize=OBJECTS_AT_ONCE, timeout=TIMEOUT_S, retries=3)
     client = Minio(
         endpoint=address,
         access_key=places.s3_access_key,
@@ -213,13 +215,32 @@ async def _missing_objects(places: Places, ingested: Topic) -> Mapping[str, str]
         async with seats:
             return uri, await asyncio.to_thread(_why_not, client, uri, size)
 
-    found = await asyncio.gather(*(look(uri, size) for uri, size in wanted.items()))
+    listed = await asyncio.to_thread(_sizes, client, {_split(uri)[0] for uri in wanted})
+    unsure = {uri: size for uri, size in wanted.items() if listed.get(uri) != size}
+    found = await asyncio.gather(*(look(uri, size) for uri, size in unsure.items()))
     pool.clear()
     return {uri: why for uri, why in found if why}
 
 
-def _why_not(client: Minio, uri: str, size: int) -> str:
+def _sizes(client: Minio, buckets: Iterable[str]) -> dict[str, int]:
+    """Return the size of every object in some buckets, a thousand a request; none where they may not be listed."""
+    try:
+        return {
+            f"s3://{bucket}/{item.object_name}": int(item.size or 0)
+            for bucket in buckets
+            for item in client.list_objects(bucket_name=bucket, recursive=True)
+        }
+    except (MinioException, urllib3.exceptions.HTTPError):
+        return {}  # each is asked for by itself then, which says what is wrong
+
+
+def _split(uri: str) -> tuple[str, str]:
     bucket, _, name = uri.removeprefix("s3://").partition("/")
+    return bucket, name
+
+
+def _why_not(client: Minio, uri: str, size: int) -> str:
+    bucket, name = _split(uri)
     try:
         found = client.stat_object(bucket_name=bucket, object_name=name).size
     except S3Error as error:

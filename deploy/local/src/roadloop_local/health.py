@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 from roadloop_local import services, supervise
 from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
+from roadloop_local.life import Patience, read_signs
 from roadloop_local.ports import is_free
 from roadloop_local.servers import SERVERS
 
 WANTED_FREE_BYTES = 1 << 30
 LOG_LINES = 15
+ASK_EVERY_S, TELL_EVERY_S = 0.25, 30.0
+CHECK_S = 60.0  # for one answer: who is that slow is asked again
 
 
 def refuse_full_disk(layout: Layout) -> None:
@@ -39,39 +42,58 @@ def refuse_taken_ports(layout: Layout, names: Iterable[str]) -> None:
 async def check(layout: Layout, name: str) -> None:
     """Ask one server or service whether it is ready; raise `NotReadyError` until it is."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(CHECK_S):
             await (SERVERS[name].check(layout) if name in SERVERS else services.check(name, layout))
     except TimeoutError:
-        raise NotReadyError(f"{name}: no answer within 10 s") from None
+        raise NotReadyError(f"{name}: no answer within {CHECK_S:.0f} s") from None
 
 
 async def wait_ready(layout: Layout, names: Iterable[str], timeout_s: float, report: Callable[[str], None]) -> None:
-    """Wait for all of them together; raise `StackError` at the first that fails or takes too long."""
+    """Wait for all of them together; raise `StackError` at the first that gave up or shows no sign of life."""
     try:
         async with asyncio.TaskGroup() as group:
             for name in names:
-                group.create_task(wait_one(layout, name, time.monotonic() + timeout_s, report))
+                group.create_task(wait_one(layout, name, timeout_s, report))
     except BaseExceptionGroup as group:
         first = next((error for error in group.exceptions if isinstance(error, StackError)), group)
         raise first from None
 
 
-async def wait_one(layout: Layout, name: str, deadline: float, report: Callable[[str], None]) -> None:
-    """Ask one program again and again until it is ready, has failed, or the time is up."""
-    started = time.monotonic()
-    while True:
-        try:
-            await check(layout, name)
-        except NotReadyError as reason:
-            state = (await asyncio.to_thread(supervise.read_states, layout))[name]
-            if state.given_up:
-                raise failure(layout, name, f"{name} stopped by itself ({state.state.lower()})") from None
-            if time.monotonic() > deadline:
-                raise failure(layout, name, f"{name} is not ready in time ({reason})") from None
-            await asyncio.sleep(0.1)
-        else:
-            report(f"{name} is ready ({time.monotonic() - started:.1f} s)")
-            return
+async def wait_one(layout: Layout, name: str, timeout_s: float, report: Callable[[str], None]) -> None:
+    """Ask one program again and again until it is ready, however long that takes.
+
+    Raises `StackError` where it gave up by itself or has shown no sign of life for `timeout_s`.
+    """
+    started = told = time.monotonic()
+    patience = Patience(timeout_s, started)
+    while reason := await why_not_ready(layout, name):
+        if verdict := await asyncio.to_thread(look_at, layout, name, reason, patience):
+            raise failure(layout, name, verdict)
+        if time.monotonic() - told >= TELL_EVERY_S:
+            told = time.monotonic()
+            report(f"still waiting for {name} after {told - started:.0f} s ({reason})")
+        await asyncio.sleep(ASK_EVERY_S)
+    report(f"{name} is ready ({time.monotonic() - started:.1f} s)")
+
+
+async def why_not_ready(layout: Layout, name: str) -> str:
+    """Ask a program once; return nothing where it is ready."""
+    try:
+        await check(layout, name)
+    except NotReadyError as reason:
+        return str(reason) or "it does not say why"
+    return ""
+
+
+def look_at(layout: Layout, name: str, reason: str, patience: Patience) -> str:
+    """Return why a program that is not ready never will be; nothing while there is hope."""
+    state = supervise.read_states(layout)[name]
+    if state.given_up:
+        return f"{name} stopped by itself ({state.state.lower()})"
+    processes = supervise.processes_of(state)
+    signs = read_signs(processes, layout.log(name), state.state, state.pid, reason)
+    verdict = patience.look(signs, time.monotonic())
+    return f"{name} is not ready and {verdict} ({reason})" if verdict else ""
 
 
 def failure(layout: Layout, name: str, what: str) -> StackError:

@@ -102,7 +102,7 @@ async def check(layout: Layout) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", layout.ports["kafka"])
         writer.close()
         await writer.wait_closed()
-        admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=3000)
+        admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=30_000)
         try:
             await admin.start()
             cluster = await admin.describe_cluster()

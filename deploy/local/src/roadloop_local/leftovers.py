@@ -3,13 +3,17 @@
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from roadloop_local import s3
+from roadloop_local.errors import StackError
 from roadloop_local.layout import Layout
+from roadloop_local.life import PATIENCE_S
 
 
 def find_processes(data: Path) -> list[psutil.Process]:
@@ -40,13 +44,24 @@ def sweep(layout: Layout, grace_s: float = 15) -> list[str]:
     """Stop the stack's processes, politely first, and remove its files; return the names of what was there."""
     found = find_processes(layout.data)
     names = [stop(process) for process in found]
-    _, alive = psutil.wait_procs(found, timeout=grace_s)
-    for process in (*alive, *find_processes(layout.data)):
-        process.kill()
-    psutil.wait_procs(alive, timeout=5)
+    psutil.wait_procs(found, timeout=grace_s)
+    kill_all(layout.data)
     for path in find_files(layout):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return names
+
+
+def kill_all(data: Path) -> None:
+    """Kill the stack's processes until none is there; raise `StackError` where one outlives that by minutes."""
+    until = time.monotonic() + PATIENCE_S
+    while left := find_processes(data):
+        if time.monotonic() > until:
+            pids = ", ".join(str(process.pid) for process in left)
+            raise StackError(f"processes {pids} were killed and do not end: see what they wait for, then try again")
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.05)
 
 
 def stop(process: psutil.Process) -> str:

@@ -6,10 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import asyncpg
-
 from roadloop_local.binaries import Binaries
-from roadloop_local.errors import NotReadyError, StackError
+from roadloop_local.errors import StackError
 from roadloop_local.layout import Layout, write_private
 from roadloop_local.program import Program
 
@@ -104,43 +102,13 @@ def dsn(layout: Layout, role: str, database: str = DATABASE) -> str:
 
 async def check(layout: Layout) -> None:
     """Run `select 1`; raise `NotReadyError` until it answers."""
-    try:
-        connection = await asyncpg.connect(dsn(layout, ADMIN, "postgres"), timeout=3)
-        try:
-            await connection.fetchval("select 1", timeout=3)
-        finally:
-            await connection.close(timeout=3)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise NotReadyError(f"postgres at {layout.address('postgres')}: {error}") from error
+    from roadloop_local import postgres_setup  # the client is imported by whoever connects: `roadloop env` does not
+
+    await postgres_setup.check(layout)
 
 
 async def prepare(layout: Layout) -> None:
     """Make the database, the roles and their schemas; what exists stays."""
-    connection = await asyncpg.connect(dsn(layout, ADMIN, "postgres"), timeout=5)
-    try:
-        if not await connection.fetchval("select true from pg_database where datname = $1", DATABASE):
-            await connection.execute(f"create database {DATABASE}")
-    finally:
-        await connection.close()
-    connection = await asyncpg.connect(dsn(layout, ADMIN), timeout=5)
-    try:
-        async with connection.transaction():
-            await connection.execute(
-                f"revoke all on database {DATABASE} from public; revoke all on schema public from public"
-            )
-            for role in ROLES:
-                await make_role(connection, role, layout.secrets[f"postgres.{role}"])
-    finally:
-        await connection.close()
+    from roadloop_local import postgres_setup
 
-
-async def make_role(connection: "asyncpg.Connection[asyncpg.Record]", role: str, password: str) -> None:
-    """Make one role that may log in, with a schema of the same name first in its path."""
-    if not await connection.fetchval("select true from pg_roles where rolname = $1", role):
-        await connection.execute(f"create role {role} login")
-    await connection.execute(
-        await connection.fetchval("select format('alter role %I password %L', $1::text, $2::text)", role, password)
-    )
-    await connection.execute(f"grant connect, temporary on database {DATABASE} to {role}")
-    await connection.execute(f"create schema if not exists {role} authorization {role}")
-    await connection.execute(f"alter role {role} in database {DATABASE} set search_path = {role}")
+    await postgres_setup.prepare(layout)

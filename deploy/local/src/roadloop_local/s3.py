@@ -1,19 +1,10 @@
 """SeaweedFS: an S3 endpoint with a bucket per kind of object and an identity per service."""
 
-import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import urllib3
-from minio import Minio
-from minio.error import MinioException
 
 from roadloop_local.binaries import Binaries
-from roadloop_local.errors import NotReadyError
 from roadloop_local.layout import Layout, write_private
 from roadloop_local.program import Program
-from roadloop_local.triton import get
 
 BUCKETS = ("uploads", "models", "datasets", "history", "memory")
 ADMIN = "admin"
@@ -81,51 +72,15 @@ def program(layout: Layout, binaries: Binaries) -> Program:
     return Program("s3", command, {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}, stop_s=3)
 
 
-@contextmanager
-def client(layout: Layout, identity: str) -> Iterator[Minio]:
-    """Open a client that answers or fails within seconds."""
-    access_key, secret_key = keys(layout, identity)
-    pool = urllib3.PoolManager(timeout=3, retries=False)
-    try:
-        yield Minio(
-            endpoint=layout.address("s3"), access_key=access_key, secret_key=secret_key, secure=False, http_client=pool
-        )
-    finally:
-        pool.clear()
-
-
 async def check(layout: Layout) -> None:
     """List the buckets; raise `NotReadyError` until the gateway answers, and the master knows where there is room."""
-    try:
-        await asyncio.to_thread(list_buckets, layout)
-    except (OSError, urllib3.exceptions.HTTPError, MinioException) as error:
-        raise NotReadyError(f"s3 at {layout.address('s3')}: {error}") from error
-    # A volume server that was there before its master tells it of itself 5 s later: a first write would wait for that.
-    if not await asyncio.to_thread(volumes, layout):
-        raise NotReadyError(f"s3 at {layout.address('s3')}: the master knows no volume server")
+    from roadloop_local import s3_setup  # the client is imported by whoever connects: `roadloop env` does not
 
-
-def volumes(layout: Layout) -> int:
-    """Return for how many volumes there is room in all, as the master knows."""
-    status = json.loads(get(layout.ports["s3_master"], "/dir/status"))
-    return int(status["Topology"]["Max"])
-
-
-def list_buckets(layout: Layout) -> list[str]:
-    """Return the names of the buckets."""
-    with client(layout, ADMIN) as admin:
-        return [bucket.name for bucket in admin.list_buckets()]
+    await s3_setup.check(layout)
 
 
 async def prepare(layout: Layout) -> None:
     """Make the buckets that are missing."""
-    await asyncio.to_thread(make_buckets, layout)
+    from roadloop_local import s3_setup
 
-
-def make_buckets(layout: Layout) -> None:
-    """Make each bucket once."""
-    existing = list_buckets(layout)
-    with client(layout, ADMIN) as admin:
-        for bucket in BUCKETS:
-            if bucket not in existing:
-                admin.make_bucket(bucket_name=bucket)
+    await s3_setup.prepare(layout)

@@ -27,8 +27,8 @@ class Service:
 SIGNING_KEY = ("ROADLOOP_SIGNING_KEY", lambda layout, _: layout.secrets["ingest.signing_key"])
 AUDIT_SALT = ("ROADLOOP_AUDIT_SALT", lambda layout, _: layout.secrets["screen.audit_salt"])
 REPOSITORY = ("ROADLOOP_MODEL_REPOSITORY", lambda layout, _: str(model_repository(layout)))
-# On one machine a fleet is small: a new version is tried on fewer frames, and for some seconds at most.
-SOON = (("ROADLOOP_ROLLOUT_FRAMES", lambda *_: "60"), ("ROADLOOP_ROLLOUT_PATIENCE_S", lambda *_: "15"))
+# On one machine a fleet is small, and sleeps soon: a new version is tried on fewer frames, and waits seconds for them.
+SOON = (("ROADLOOP_ROLLOUT_FRAMES", lambda *_: "40"), ("ROADLOOP_ROLLOUT_PATIENCE_S", lambda *_: "15"))
 WAREHOUSE = ("ROADLOOP_WAREHOUSE", lambda *_: "s3://history")
 TRAINER = ("ROADLOOP_TRAINER_PYTHON", lambda _, binaries: str(binaries.trainer_python))
 TRAINER_PATH = ("ROADLOOP_TRAINER_PATH", lambda _, binaries: str(binaries.trainer))

@@ -17,6 +17,7 @@ from roadloop_local.errors import StackError
 from roadloop_local.health import refuse_full_disk, refuse_taken_ports, wait_ready
 from roadloop_local.layout import Layout, read_layout, settle_layout, write_private
 from roadloop_local.leftovers import sweep
+from roadloop_local.life import PATIENCE_S
 from roadloop_local.program import Program
 from roadloop_local.servers import SERVERS
 from roadloop_local.services import SERVICES
@@ -41,13 +42,14 @@ def up(
     *,
     environment: Mapping[str, str] | None = None,
     reach: Mapping[str, int] | None = None,
-    timeout_s: float = 120,
+    timeout_s: float = PATIENCE_S,
     report: Report = be_silent,
 ) -> Stack:
     """Start programs (servers first), prepare them and wait until they answer.
 
     What runs already goes on, except a service whose settings changed. `environment` is added to every service;
     `reach` has the ports at which services reach servers, where those are not the servers' own: of a proxy, say.
+    `timeout_s` is for how long a program that does not answer may show no sign of life: how slow it is never counts.
     Raises `StackError`, whose last line says what to do.
     """
     folder, wanted = Path(data).resolve(), tuple(programs)
@@ -119,7 +121,7 @@ def write_environment(layout: Layout, program: Program, wanted: tuple[str, ...])
 
 
 def start_all(layout: Layout, names: list[str], changed: set[str], timeout_s: float, report: Report) -> None:
-    """Start programs together and wait until all of them answer."""
+    """Start programs together and wait until all of them answer; see `up` for `timeout_s`."""
     supervise.stop_programs(layout, [name for name in names if name in changed])
     for name in names:
         supervise.start_program(layout, name)
@@ -150,7 +152,7 @@ def down(data: Path | str, *, purge: bool = False, report: Report = be_silent) -
             shutil.rmtree(layout.data)
 
 
-def start(data: Path | str, program: str, *, timeout_s: float = 60) -> None:
+def start(data: Path | str, program: str, *, timeout_s: float = PATIENCE_S) -> None:
     """Start one program of a running stack and wait until it answers."""
     start_all(read_layout(Path(data).resolve()), [program], set(), timeout_s, be_silent)
 
@@ -160,7 +162,7 @@ def stop(data: Path | str, program: str) -> None:
     supervise.stop_programs(read_layout(Path(data).resolve()), [program])
 
 
-def restart(data: Path | str, program: str, *, timeout_s: float = 60) -> None:
+def restart(data: Path | str, program: str, *, timeout_s: float = PATIENCE_S) -> None:
     """Stop one program, start it again and wait until it answers."""
     stop(data, program)
     start(data, program, timeout_s=timeout_s)

@@ -8,13 +8,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
+import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from roadloop_local.errors import StackError
 from roadloop_local.layout import Layout, make_private
+from roadloop_local.leftovers import find_processes
+from roadloop_local.life import PATIENCE_S, Patience, Signs, read_signs
 from roadloop_local.supervisor_files import EXPECTED_EXITS, config_path, socket
 
 
@@ -32,19 +36,36 @@ class ProgramState:
 
 
 def start_supervisor(layout: Layout) -> None:
-    """Start the supervisor in the background and wait until it answers."""
+    """Start the supervisor in the background and wait until it answers.
+
+    Raises `StackError` where it ended, or has shown no sign of life for long.
+    """
     make_private(layout.sockets)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ROADLOOP_")}
     environment["ROADLOOP_STACK"] = str(layout.data)
     command = (sys.executable, "-m", "supervisor.supervisord", "-c", str(config_path(layout)))
     started = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 ours
-    deadline = time.monotonic() + 10
+    patience = Patience(PATIENCE_S, time.monotonic())
     while not answers(layout):
-        if started.returncode != 0 or time.monotonic() > deadline:
+        verdict = look_at_supervisor(layout, patience) if started.returncode == 0 else f"exit {started.returncode}"
+        if verdict:
             raise StackError(
-                f"the supervisor did not start: see {layout.data}/logs/supervisor.log {started.stderr.strip()}"
+                f"the supervisor did not start ({verdict}): see {supervisor_log(layout)} {started.stderr.strip()}"
             )
-        time.sleep(0.05)
+        time.sleep(0.1)
+
+
+def look_at_supervisor(layout: Layout, patience: Patience) -> str:
+    """Return why a supervisor that does not answer never will; nothing while there is hope."""
+    processes = find_processes(layout.data)
+    if not processes:
+        return "its process is gone"
+    return patience.look(read_signs(processes, supervisor_log(layout)), time.monotonic())
+
+
+def supervisor_log(layout: Layout) -> Path:
+    """Return the file in which the supervisor says what it does."""
+    return layout.log("supervisor")
 
 
 @contextmanager
@@ -87,6 +108,14 @@ def read_state(info: dict[str, Any]) -> ProgramState:
     return ProgramState(state, info["pid"] or None, max(info["now"] - info["start"], 0), given_up)
 
 
+def processes_of(state: ProgramState) -> list[psutil.Process]:
+    """Return the process that a program runs as, none where it does not run."""
+    try:
+        return [psutil.Process(state.pid)] if state.pid else []
+    except psutil.NoSuchProcess:
+        return []
+
+
 def reload_config(layout: Layout) -> None:
     """Let the running supervisor take over a changed configuration; programs whose command changed are stopped."""
     with connect(layout) as supervisor:
@@ -103,19 +132,30 @@ def start_program(layout: Layout, name: str) -> None:
     tolerate(layout, Faults.ALREADY_STARTED, "startProcess", name)
 
 
-def stop_programs(layout: Layout, names: Iterable[str], timeout_s: float = 40) -> None:
+def stop_programs(layout: Layout, names: Iterable[str], patience_s: float = PATIENCE_S) -> None:
     """Stop programs, all at once, and wait until the last is gone.
 
     They are told until they stay stopped: one that has just died by itself does not run, and is started again after it.
+    The supervisor kills what has not stopped in the time it was given. Raises `StackError` where even so nothing has
+    changed for `patience_s` on top of that.
     """
     names = set(names)
-    deadline = time.monotonic() + timeout_s
-    while left := [name for name, state in read_states(layout).items() if name in names and not state.given_up]:
-        if time.monotonic() > deadline:
-            raise StackError(f"{', '.join(left)} did not stop within {timeout_s:.0f} s: run `roadloop down` again")
+    patience = Patience(patience_s + longest_stop_s(layout, names), time.monotonic())
+    while left := {name: state for name, state in read_states(layout).items() if name in names and not state.given_up}:
+        states = [(name, state.state, state.pid) for name, state in sorted(left.items())]
+        if verdict := patience.look(Signs(states), time.monotonic()):
+            shown = ", ".join(f"{name} ({state.lower()})" for name, state, _ in states)
+            raise StackError(f"{shown} did not stop, {verdict}: run `roadloop down` again")
         for name in left:
             tolerate(layout, Faults.NOT_RUNNING, "stopProcess", name)
         time.sleep(0.1)
+
+
+def longest_stop_s(layout: Layout, names: Iterable[str]) -> float:
+    """Return for how long the supervisor waits for the most patient of these programs before it kills it."""
+    with connect(layout) as supervisor:
+        given = {program["name"]: program["stopwaitsecs"] for program in supervisor.getAllConfigInfo()}
+    return max((float(given[name]) for name in names if name in given), default=0.0)
 
 
 def tolerate(layout: Layout, code: int, method: str, name: str) -> None:

@@ -89,7 +89,7 @@ async def check(layout: Layout) -> None:
 
 def get(port: int, path: str) -> bytes:
     """Return what a path of the loopback answers; raise `NotReadyError` unless that is 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -1,8 +1,16 @@
-"""The command `roadloop`: its root. Every package adds its own commands by the entry point `roadloop.commands`."""
+"""The command `roadloop`: its root. Every package adds its own commands by the entry point `roadloop.commands`.
 
+A package says its commands' names and help; the module of a command is imported when it is asked for, for most of them
+bring a client that takes longer to import than they take to run.
+"""
+
+from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
+from typer.main import get_command
 
 app = typer.Typer(
     name="roadloop",
@@ -13,17 +21,37 @@ app = typer.Typer(
 )
 
 
-SHARED = {"models": "Models: what serves, trials, the first version, offers."}
-
-
-def group_of(app: typer.Typer, name: str) -> typer.Typer:
-    """Return the group of commands of that name, to which several packages add theirs."""
+def add_group(app: typer.Typer, name: str, help_line: str) -> typer.Typer:
+    """Return the group of commands of that name, to which several packages may add theirs."""
     for known in app.registered_groups:
         if known.name == name and known.typer_instance is not None:
             return known.typer_instance
-    group = typer.Typer(help=SHARED[name], no_args_is_help=True)
+    group = typer.Typer(help=help_line, no_args_is_help=True)
     app.add_typer(group, name=name)
     return group
+
+
+def add_command(group: typer.Typer, name: str, target: str, help_line: str) -> None:
+    """Add a command without importing it. `target` is its function, as `module:function`."""
+
+    class ImportedWhenAsked(TyperCommand):
+        """Stands for a command in lists of them, and lets it read its own options."""
+
+        def make_context(self, *arguments: Any, **more: Any) -> Any:
+            return load(name, target).make_context(*arguments, **more)
+
+    def stand_in() -> None:
+        """Never run: the context that is made is the loaded command's."""
+
+    group.command(name, cls=ImportedWhenAsked, help=help_line)(stand_in)
+
+
+def load(name: str, target: str) -> Any:
+    """Import a command's function and return the command that typer makes of it."""
+    module, _, function = target.partition(":")
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name)(getattr(import_module(module), function))
+    return get_command(alone)
 
 
 def main() -> None:

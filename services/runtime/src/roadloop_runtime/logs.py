@@ -57,6 +57,6 @@ def configure(service: str, level: str) -> None:
     )
     handler.addFilter(FloodFilter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for noisy in ("aiokafka", "uvicorn", "faust", "mode"):
+    for noisy in ("aiokafka", "uvicorn", "faust", "mode", "faster_coco_eval"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)

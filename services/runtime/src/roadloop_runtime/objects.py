@@ -25,10 +25,13 @@ from minio.error import MinioException, S3Error
 from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import ObjectRef
 
-TIMEOUT_S = 15.0
+# Guards against a hang, not against a slow network: what moves may take its time.
+SILENT_S = 30.0
+CONNECT_S = 10.0
+TIMEOUT_S = 600.0
 CONNECTIONS = 32
 SIGNED_FOR = timedelta(minutes=15)  # how far two clocks may differ, as for any signed request
-READ_WITHIN = aiohttp.ClientTimeout(TIMEOUT_S, sock_connect=3, sock_read=10)
+READ_WITHIN = aiohttp.ClientTimeout(TIMEOUT_S, sock_connect=CONNECT_S, sock_read=SILENT_S)
 CANARY = "canary/is-not-there"
 MOST_SAID = 4096  # bytes of an error that are read
 BUSY = {"ServiceUnavailable", "SlowDown"}
@@ -121,9 +124,8 @@ class ObjectStore:
 def open_store(endpoint: str, access_key: str, secret_key: str) -> ObjectStore:
     """Make a client; nothing is asked yet. The region is given, so that presigning needs no round trip."""
     parts = urlsplit(endpoint)
-    pool = urllib3.PoolManager(
-        maxsize=CONNECTIONS, timeout=urllib3.Timeout(connect=3, read=10), retries=urllib3.Retry(0, redirect=0)
-    )
+    timeout = urllib3.Timeout(connect=CONNECT_S, read=SILENT_S)
+    pool = urllib3.PoolManager(maxsize=CONNECTIONS, timeout=timeout, retries=urllib3.Retry(0, redirect=0))
     return ObjectStore(
         Minio(
             parts.netloc,

@@ -14,7 +14,9 @@ from screen.detections import Look
 from screen.facts import Judged, Unjudged
 
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
-CANDIDATE_WAITS_S = 3.0  # what is only tried may not keep a unit for longer
+# What is only tried may not keep a unit for long. How long that is goes by what serves: a slow machine slows both.
+CANDIDATE_WAITS_S = 3.0
+CANDIDATE_SLOWER_AT_MOST = 5.0  # times what the serving models took for the same picture
 
 NOT_TRIED = Unjudged(VerdictReason.REFUSED_BY_MODEL, "the model server was busy")
 
@@ -80,24 +82,55 @@ class Eyes:
             return (Unjudged(VerdictReason.OBJECT_MISSING, str(error)),) * 2
         except ObjectChanged as error:
             return (Unjudged(VerdictReason.OBJECT_CHANGED, str(error)),) * 2
-        asked = list(dict.fromkeys((*serving, *candidate)))
         async with self.seats.asked:
-            found = await gather_bounded(partial(self._ask, picture, serving), asked, asyncio.Semaphore(len(asked)))
-        said_by = dict(zip(asked, found, strict=True))
+            said_by = await self._ask_all(picture, serving, [model for model in candidate if model not in serving])
         return _judged([said_by[model] for model in serving]), _judged([said_by[model] for model in candidate])
 
-    async def _ask(self, picture: bytes, serving: Sequence[Model], model: Model) -> Look | Unjudged:
+    async def _ask_all(
+        self, picture: bytes, serving: Sequence[Model], tried: Sequence[Model]
+    ) -> dict[Model, Look | Unjudged]:
+        """Ask all models at once; those that are only tried have so many times as long as those that serve took."""
+        if not tried:
+            return dict(zip(serving, await self._ask_serving(picture, serving, asyncio.Event()), strict=True))
+        began, served = asyncio.get_running_loop().time(), asyncio.Event()
+        asking = asyncio.ensure_future(self._ask_serving(picture, serving, served))
+        trying = asyncio.ensure_future(
+            gather_bounded(partial(self._try, picture, served, began), tried, asyncio.Semaphore(len(tried)))
+        )
         try:
-            if model in serving:
-                return await self.detect(*model, picture)
-            async with asyncio.timeout(CANDIDATE_WAITS_S):
-                return await self.detect(*model, picture)
+            return dict(zip((*serving, *tried), (*await asking, *await trying), strict=True))
+        finally:
+            for task in (asking, trying):
+                task.cancel()
+            await asyncio.gather(asking, trying, return_exceptions=True)
+
+    async def _ask_serving(
+        self, picture: bytes, serving: Sequence[Model], served: asyncio.Event
+    ) -> tuple[Look | Unjudged, ...]:
+        looks = await gather_bounded(partial(self._ask, picture), serving, asyncio.Semaphore(len(serving)))
+        served.set()
+        return looks
+
+    async def _ask(self, picture: bytes, model: Model) -> Look | Unjudged:
+        try:
+            return await self.detect(*model, picture)
         except RefusedByModel as error:
             return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
+
+    async def _try(self, picture: bytes, served: asyncio.Event, began: float, model: Model) -> Look | Unjudged:
+        """Ask a model that is only tried; that it fails, or is far slower than what serves, is part of its answer."""
+        asked = asyncio.ensure_future(self._ask(picture, model))
+        try:
+            await served.wait()
+            took_s = asyncio.get_running_loop().time() - began
+            allowed_s = max(CANDIDATE_WAITS_S, CANDIDATE_SLOWER_AT_MOST * took_s)
+            async with asyncio.timeout(allowed_s - took_s):
+                return await asked
         except (Transient, TimeoutError) as error:
-            if model in serving:
-                raise
             return unanswered(error)
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
 
 
 def unanswered(error: Exception) -> Unjudged:
@@ -107,7 +140,8 @@ def unanswered(error: Exception) -> Unjudged:
     """
     if isinstance(error, Transient) and error.busy:
         return NOT_TRIED
-    said = str(error) or f"no answer within {CANDIDATE_WAITS_S:.0f} s"
+    slower = f"{CANDIDATE_SLOWER_AT_MOST:.0f} times what the serving version took, and {CANDIDATE_WAITS_S:.0f} s"
+    said = str(error) or f"no answer within {slower}"
     return Unjudged(VerdictReason.REFUSED_BY_MODEL, said[:500])
 
 

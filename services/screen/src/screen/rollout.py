@@ -43,9 +43,12 @@ Tell = Callable[[Sequence[Event]], Awaitable[None]]  # all or none
 
 @dataclass
 class Trial:
-    """The stage that a version is in: since when, what it made of live frames, and how often it was loaded anew."""
+    """The stage that a version is in: what it made of live frames, and how often it was loaded anew.
 
-    since: float
+    `last_frame_at` is when the tenant's last frame was decided, by whatever version, or when the stage began.
+    """
+
+    last_frame_at: float
     tally: Tally = field(default_factory=Tally)
     healed: int = 0
 
@@ -94,6 +97,7 @@ class Rollout:
         trial, serving = self._trials.get(model), self._serving.get(model)
         if trial is None or serving is None or serving.candidate is None:
             return
+        trial.last_frame_at = self._clock()
         version = serving.candidate.version
         if f'"version":{version}'.encode() in (record.value or b""):
             verdict = FrameScreened.model_validate_json(record.value or b"")
@@ -175,7 +179,7 @@ class Rollout:
         elif trial.tally.fails:
             found = f"{trial.tally.failed} of {trial.tally.seen} live frames that others judged"
             await self._refuse(release, tenant, f"it failed {found}: {trial.tally.why}")
-        elif is_through(trial.tally, self._plan, self._clock() - trial.since):
+        elif is_through(trial.tally, self._plan, self._clock() - trial.last_frame_at):
             await self._go_on(release, tenant, next_stage(candidate, self._plan))
 
     async def _try_again(self, release: ModelReleased, tenant: str, trial: Trial) -> None:

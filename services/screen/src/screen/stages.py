@@ -14,8 +14,8 @@ class Plan:
     """How carefully versions are tried.
 
     `shadow` is the share of units at which a version looks, too, `shares` are those that it judges after that, one
-    after the other, and `frames` is how many it must have answered in each stage. After `patience_s` in a stage it
-    goes on with what it saw: a fleet may be asleep. Without stages a version serves at once.
+    after the other, and `frames` is how many it must have answered in each stage. Where no frame at all has come for
+    `patience_s` it goes on with what it saw: the fleet is asleep. Without stages a version serves at once.
     """
 
     shadow: float = 0.2
@@ -58,9 +58,12 @@ class Tally:
         return self.failed > max(FAILURES_ALWAYS_ALLOWED, FAILURES_AT_MOST * self.seen)
 
 
-def is_through(tally: Tally, plan: Plan, seconds: float) -> bool:
-    """Say whether a stage that began so many seconds ago has seen enough."""
-    return not tally.fails and (tally.seen >= plan.frames or seconds >= plan.patience_s)
+def is_through(tally: Tally, plan: Plan, quiet_s: float) -> bool:
+    """Say whether a stage has seen enough, where the last frame of any version came so many seconds ago.
+
+    How long a stage takes does not count: on a slow machine as many frames are wanted as on a fast one.
+    """
+    return not tally.fails and (tally.seen >= plan.frames or quiet_s >= plan.patience_s)
 
 
 def next_stage(candidate: Candidate, plan: Plan) -> Candidate | None:

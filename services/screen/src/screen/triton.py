@@ -17,10 +17,13 @@ from screen.embedding import pack
 from screen.look import MAX_PICTURE_BYTES, RefusedByModel
 from screen.together import AT_MOST, Asked, Together
 
-DEADLINE_S = 10.0  # the server gives up what has waited for 2 s: to be later than this, it has to hang
+# A guard against a hang: the server gives up what has waited for 2 s. Eight slow pictures once took 9 s beside other
+# work, and what fails three times while others are answered is given up.
+DEADLINE_S = 60.0
 # What the server says of itself and not of a picture: its queue is full or slow, or an instance's process has died.
 # Where one of several is dead a canary does not show it, for the others may answer.
 OUTAGES = ("Exceeds maximum queue size", "Request timeout expired", "is not healthy")
+LOADS_WITHIN_S = 300.0
 LIVE, BACKFILL = 1, 2  # priorities of `serving/config.json`
 FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
 ANSWERS = ("DETECTIONS", "EMBEDDING")
@@ -162,7 +165,7 @@ class Triton:
         Raises NotLoadable where the model is at fault, Transient where the server is away or broken.
         """
         try:
-            await self._client.load_model(model, config=config, client_timeout=60)
+            await self._client.load_model(model, config=config, client_timeout=LOADS_WITHIN_S)
         except InferenceServerException as error:
             if is_fault_of_model(error.status()):
                 raise NotLoadable(error.message()) from error

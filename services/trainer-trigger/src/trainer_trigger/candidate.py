@@ -15,7 +15,7 @@ from trainer_trigger.dataset import Cache
 from trainer_trigger.label_table import Label
 from trainer_trigger.release import offered_folder
 from trainer_trigger.run import Offer, Run
-from trainer_trigger.training import Order, Trainer, TrainerFailed
+from trainer_trigger.training import Order, Progress, Trainer, TrainerFailed
 
 log = structlog.get_logger()
 KEEP_OBJECTS_FOR = timedelta(days=14)
@@ -66,16 +66,27 @@ async def train(
         out=folder / "candidate",
         seed=run.spec.seed,
         steps=run.spec.steps,
-        max_seconds=run.spec.max_seconds,
+        patience=run.spec.patience,
+        hang_after_s=run.spec.hang_after_s,
         architecture=base.card.architecture,
     )
-    await training.train(workshop.trainer, order, _tell)
+    await training.train(workshop.trainer, order, ProgressLog())
     return order.out
 
 
-def _tell(line: str) -> None:
-    """Log a progress line as the trainer wrote it."""
-    log.info("training_progress", progress=line)
+class ProgressLog:
+    """Log where a training is: each phase, and each hundredth of its steps."""
+
+    def __init__(self) -> None:
+        self._phase, self._step = "", 0
+
+    def __call__(self, progress: Progress) -> None:
+        phase, step, steps = (progress.get(name) for name in ("phase", "step", "steps"))
+        step, steps = (number if isinstance(number, int) else 0 for number in (step, steps))
+        if phase != self._phase or step - self._step >= max(1, steps // 100):
+            self._phase, self._step = str(phase), step
+            loss, left_s = progress.get("loss"), progress.get("left_s")
+            log.info("training_progress", phase=phase, step=step, steps=steps, loss=loss, left_s=left_s)
 
 
 async def fetch_offer(workshop: Workshop, run_id: str, offer: Offer) -> Path:

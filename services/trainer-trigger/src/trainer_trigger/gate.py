@@ -36,6 +36,9 @@ class Pass:
 
     gain: float
 
+    def __str__(self) -> str:
+        return f"passed: mean mAP50 {self.gain:+.4f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Refuse:

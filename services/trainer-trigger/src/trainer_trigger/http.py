@@ -16,7 +16,7 @@ from trainer_trigger.model_table import tenant_of
 from trainer_trigger.researcher_table import Researcher
 from trainer_trigger.run import Offer
 from trainer_trigger.shown import described, described_version
-from trainer_trigger.spec import Spec
+from trainer_trigger.spec import INSTEAD, Spec
 
 UPLOAD_FOR = timedelta(minutes=15)
 MAX_BODY_BYTES = 1_000_000
@@ -67,8 +67,10 @@ def _own(caller: Researcher, model: str) -> None:
 
 def _add_specs(app: FastAPI, Caller: Any, pool: Pool, store: ObjectStore, bucket: str) -> None:
     @app.put("/v1/specs/{model}")
-    async def put_spec(model: Model, spec: Spec, caller: Caller) -> Spec:
+    async def put_spec(model: Model, spec: Spec, caller: Caller, response: Response) -> Spec:
         _own(caller, model)
+        if spec.has_old_limit:
+            response.headers["Warning"] = f'299 - "max_seconds: {INSTEAD}"'
         await accept_spec(pool, store, bucket, model=model, spec=spec, by=caller.name, now=datetime.now(UTC))
         return spec
 

@@ -36,6 +36,17 @@ class Measured:
             "confidence": self.confidence,
         }
 
+    @property
+    def table(self) -> dict[str, object]:
+        """What people compare: per condition the figure of what serves, the candidate's, and the change."""
+        rows = {"mean": (self.serving.mean, self.candidate.mean)} | {
+            condition: (before, self.candidate.conditions[condition])
+            for condition, before in sorted(self.serving.conditions.items())
+            if condition in self.candidate.conditions
+        }
+        shown = {name: f"{before:.3f} -> {after:.3f} ({after - before:+.3f})" for name, (before, after) in rows.items()}
+        return {"map50": shown, "confidence": round(self.confidence, 3)}
+
 
 def _named(name: str, report: Report) -> Mapping[str, float]:
     per_condition = {f"{name}.{condition}": round(score, 6) for condition, score in report.conditions.items()}
@@ -49,7 +60,8 @@ async def measure(workshop: Workshop, run: Run, serving: ModelReleased, folder: 
         raise TrainerFailed(f"the candidate has the classes {', '.join(card.classes)}, which are not the model's")
     validation = await workshop.unpacked(run.spec.validation_set)
     candidate_out = workshop.folder_of(run.run_id) / "candidate.jsonl"
-    await training.predict(workshop.trainer, folder, validation, SPLIT, out=candidate_out)
+    guard = run.spec.hang_after_s
+    await training.predict(workshop.trainer, folder, validation, SPLIT, out=candidate_out, hang_after_s=guard)
     serving_out = await _predict_serving(workshop, run, serving, validation)
     return await asyncio.to_thread(_compare, validation, serving_out, candidate_out, run.spec.seed)
 
@@ -60,7 +72,7 @@ async def _predict_serving(workshop: Workshop, run: Run, serving: ModelReleased,
     out.parent.mkdir(parents=True, exist_ok=True)
     files = {"model.onnx": await workshop.cache.get(serving.weights)}
     model = offered_folder(workshop.folder_of(run.run_id) / "serving", serving.card, files)
-    await training.predict(workshop.trainer, model, validation, SPLIT, out=out)
+    await training.predict(workshop.trainer, model, validation, SPLIT, out=out, hang_after_s=run.spec.hang_after_s)
     return out
 
 

@@ -27,6 +27,7 @@ from trainer_trigger.measure import Measured, measure
 from trainer_trigger.opening import consider, serving_release, unanswered_release
 from trainer_trigger.release import BadFolder, release
 from trainer_trigger.run import Run
+from trainer_trigger.spec import INSTEAD
 from trainer_trigger.training import TrainerFailed
 from trainer_trigger.wake import channel
 
@@ -35,6 +36,7 @@ RUNS = Counter("roadloop_training_runs", "Runs that ended, by kind and final sta
 LOCK = "select pg_try_advisory_lock(hashtext('runner'), hashtext(current_schema()))"
 LOOK_S = 15.0  # cooldowns end without anybody saying so
 STAND_BY_S = 1.0
+HOLD_S = 60.0  # a database that is slow to answer has not lost the lock, and a training is much to lose
 PAUSE_S = 0.5  # labels come in bursts; counting them once is enough
 AFTER_TRANSIENT_S = 5.0
 
@@ -62,6 +64,8 @@ async def run_for_ever(runner: Runner, dsn: str) -> None:
             await asyncio.sleep(STAND_BY_S)
         woken = asyncio.Event()
         await connection.add_listener(await channel(connection), lambda *_: woken.set())
+        for model in await spec_table.renew(runner.pool):
+            log.warning("spec_renewed", model=model, max_seconds=INSTEAD)
         async with asyncio.TaskGroup() as group:
             group.create_task(_hold(connection))
             group.create_task(_work(runner, woken))
@@ -75,7 +79,7 @@ async def _hold(connection: Connection) -> None:
     while True:
         await asyncio.sleep(STAND_BY_S)
         try:
-            await connection.fetchval("select 1", timeout=10)
+            await connection.fetchval("select 1", timeout=HOLD_S)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             raise LockLost(str(error)) from error
 
@@ -136,6 +140,7 @@ async def _execute(runner: Runner, run: Run) -> Run:
 
 async def _decide(runner: Runner, run: Run, measured: Measured, *, serving: ModelReleased, folder: Path) -> Run:
     verdict = gate(measured.serving, measured.candidate, run.spec.gate, confidence=measured.confidence)
+    log.info("gate", verdict=str(verdict), **measured.table)
     match verdict:
         case Refuse():
             return await _change(runner, run, state=TrainingState.REFUSED, detail=str(verdict))

@@ -12,6 +12,8 @@ insert into specs (model, tenant, body, set_by, set_at) values ($1, $2, $3, $4, 
 on conflict (model) do update set body = excluded.body, set_by = excluded.set_by, set_at = excluded.set_at
 """
 ONE = "select body from specs where model = $1"
+OLD = "select model, body from specs where body::jsonb ? 'max_seconds' order by model for update"
+RENEW = "update specs set body = $2 where model = $1"
 ALL = "select model, body from specs order by model"
 
 
@@ -25,6 +27,16 @@ async def put(pool: Pool, model: str, spec: Spec, *, by: str, now: datetime) -> 
 async def get(pool: Pool, model: str) -> Spec | None:
     body = await pool.fetchval(ONE, model)
     return Spec.model_validate_json(body) if body else None
+
+
+async def renew(pool: Pool) -> list[str]:
+    """Write anew what older versions stored; return the models whose spec had a limit that means another thing now."""
+    async with pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(OLD)
+        for row in rows:
+            spec = Spec.model_validate_json(row["body"])
+            await connection.execute(RENEW, row["model"], spec.model_dump_json())
+    return [row["model"] for row in rows]
 
 
 async def everything(pool: Pool) -> dict[str, Spec]:

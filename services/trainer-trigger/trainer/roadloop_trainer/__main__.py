@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -31,7 +30,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True)
     train.add_argument("--seed", type=int, required=True)
     train.add_argument("--steps", type=_positive, required=True)
-    train.add_argument("--max-seconds", type=float, default=math.inf, help="end the steps early, compiling included")
+    train.add_argument(
+        "--patience",
+        type=_not_negative,
+        default=0,
+        help="end after so many evaluations on a held-out tenth without gain",
+    )
     train.add_argument("--architecture", choices=("plain", "patchify"), default="plain")
     for name, command, what in (("predict", _predict, "run a detector"), ("score", _score, "score predictions")):
         other = commands.add_parser(name, help=f"{what} over a split")
@@ -51,6 +55,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be at least 0; 0 holds nothing out, and --steps end the run")
+    return number
+
+
 def _train(arguments: argparse.Namespace) -> None:
     from roadloop_trainer.run import Order, run
 
@@ -62,7 +73,7 @@ def _train(arguments: argparse.Namespace) -> None:
             arguments.out,
             arguments.seed,
             arguments.steps,
-            arguments.max_seconds,
+            arguments.patience,
             arguments.architecture,
         )
     )

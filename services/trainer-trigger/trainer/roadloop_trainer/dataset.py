@@ -1,7 +1,9 @@
 """Read a dataset folder, and refuse what cannot be trained on."""
 
+import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 INPUT_WIDTH, INPUT_HEIGHT = 256, 160  # pixels
 MAX_BOXES = 24  # of one frame; the largest are kept
+_HELD_OUT_PART = 10  # one group of so many
 
 
 class BadDatasetError(ValueError):
@@ -26,6 +29,7 @@ class Row:
     boxes: tuple[tuple[int, float, float, float, float], ...]
     weight: float  # how often the frame is seen, relative to the others
     condition: str  # "" where the line has none
+    group: str  # frames of one group were taken together: a drive where the line names one, else the frame alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,12 @@ def read_rows(folder: Path, split: str, classes: list[str]) -> list[Row]:
     return rows
 
 
-def read_examples(folder: Path, rows: list[Row]) -> Examples:
-    """Decode all pictures of a split; a picture of another size is stretched."""
-    images = np.stack([read_picture(folder, row.image) for row in rows])
+def read_examples(folder: Path, rows: list[Row], report: Callable[[int], None] = lambda _: None) -> Examples:
+    """Decode all pictures of a split; a picture of another size is stretched. `report` is told how many are read."""
+    images = np.empty((len(rows), INPUT_HEIGHT, INPUT_WIDTH, 3), np.uint8)
+    for index, row in enumerate(rows):
+        images[index] = read_picture(folder, row.image)
+        report(index + 1)
     boxes = np.zeros((len(rows), MAX_BOXES, 4), np.float32)
     classes = np.full((len(rows), MAX_BOXES), -1, np.int32)
     for index, row in enumerate(rows):
@@ -74,6 +81,22 @@ def read_examples(folder: Path, rows: list[Row]) -> Examples:
             classes[index, place] = box[0]
             boxes[index, place] = box[1:]
     return Examples(images, boxes, classes, np.array([row.weight for row in rows]))
+
+
+def hold_out(rows: list[Row], place: Path) -> tuple[list[Row], list[Row]]:
+    """Return what is trained on, and the tenth of the groups that a run is measured on; the same rows part alike."""
+    held = [row for row in rows if _is_held_out(row)]
+    trained = [row for row in rows if not _is_held_out(row)]
+    if not held or not trained:
+        raise BadDatasetError(
+            f"{place}: its {len({row.group for row in rows})} groups of frames leave nothing to hold out; "
+            "give more drives, or leave --patience out"
+        )
+    return trained, held
+
+
+def _is_held_out(row: Row) -> bool:
+    return hashlib.sha256(row.group.encode()).digest()[0] % _HELD_OUT_PART == 0
 
 
 def read_picture(folder: Path, name: str) -> NDArray[np.uint8]:
@@ -95,7 +118,8 @@ def _row(line: str, place: str, classes: list[str]) -> Row:
         fields: dict[str, Any] = json.loads(line)
         boxes = tuple(_box(box, place, classes) for box in fields["boxes"])
         weight = float(fields.get("weight", 1.0))
-        row = Row(str(fields["image"]), boxes, weight, str(fields.get("condition", "")))
+        group = str(fields.get("group") or fields.get("drive") or fields["image"])
+        row = Row(str(fields["image"]), boxes, weight, str(fields.get("condition", "")), group)
     except BadDatasetError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,10 +1,10 @@
-"""Tell a run's watcher every second how far it is, even while a compiler is busy."""
+"""Tell a run's watcher how far it is, as often as something has moved and at most once a second."""
 
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
@@ -13,35 +13,55 @@ INTERVAL_S = 1.0
 
 @dataclass(slots=True)
 class Progress:
-    """Where the run is; written to `progress.jsonl` as it stands."""
+    """Where the run is. `left_s` is how long the steps that are left will take, at the pace since the first one."""
 
     phase: str
     step: int
     steps: int
     loss: float | None
-    seconds: float = 0.0
+    frames: int = 0  # read so far
+    left_s: float | None = None
+    _first_ended: float = field(default=0.0, repr=False)
+
+    def after_step(self, step: int, loss: float, now: float) -> None:
+        """Take note of a step that ended at a moment of a clock; the first one compiles, so it tells no pace."""
+        self.phase, self.step, self.loss = "training", step, round(loss, 5)
+        if step == 1:
+            self._first_ended = now
+        else:
+            self.left_s = round((now - self._first_ended) / (step - 1) * (self.steps - step), 1)
+
+    def line(self) -> dict[str, object]:
+        """Return what is written."""
+        return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
 
 
 @contextmanager
-def told(path: Path, steps: int) -> Iterator[Progress]:
-    """Append a line a second to `path` until the block ends, and one last line then."""
+def written(path: Path, steps: int) -> Iterator[Progress]:
+    """Append a line to `path` when something has moved, until the block ends, and one last line then.
+
+    What stands still writes nothing: whoever watches can tell a slow run from one that hangs.
+    """
     progress, over, started = Progress("reading", 0, steps, None), Event(), time.monotonic()
 
-    def tell() -> None:
-        progress.seconds = round(time.monotonic() - started, 2)
-        with path.open("a") as lines:
-            lines.write(json.dumps(asdict(progress)) + "\n")
+    def write(before: dict[str, object]) -> dict[str, object]:
+        now = progress.line()
+        if now != before:
+            with path.open("a") as lines:
+                lines.write(json.dumps(now | {"seconds": round(time.monotonic() - started, 2)}) + "\n")
+        return now
 
-    def keep_telling() -> None:
+    def keep_writing() -> None:
+        last: dict[str, object] = {}
         while not over.wait(INTERVAL_S):
-            tell()
+            last = write(last)
 
-    teller = Thread(target=keep_telling, daemon=True)
-    tell()
-    teller.start()
+    writer = Thread(target=keep_writing, daemon=True)
+    write({})
+    writer.start()
     try:
         yield progress
     finally:
         over.set()
-        teller.join()
-        tell()
+        writer.join()
+        write({})

@@ -10,11 +10,13 @@ from roadloop_trainer.dataset import (
     INPUT_WIDTH,
     BadDatasetError,
     Examples,
+    Row,
+    hold_out,
     read_classes,
     read_examples,
     read_rows,
 )
-from roadloop_trainer.progress import Progress, told
+from roadloop_trainer.progress import Progress, written
 
 SCORE_FLOOR = 0.05
 _PARITY_FRAMES = 8
@@ -29,20 +31,20 @@ class Order:
     out: Path
     seed: int
     steps: int
-    max_seconds: float
+    patience: int  # evaluations of a held-out tenth without gain that end it; 0 holds nothing out
     architecture: str
 
 
 def run(order: Order) -> None:
     """Fill the output folder; `report.json` comes last, so a folder that has it is whole."""
     order.out.mkdir(parents=True, exist_ok=True)
-    with told(order.out / "progress.jsonl", order.steps) as progress:
+    with written(order.out / "progress.jsonl", order.steps) as progress:
         classes = read_classes(order.dataset)
         rows = read_rows(order.dataset, "train", classes)
         _check_start(order, classes)
-        examples = read_examples(order.dataset, rows)
+        examples, held_out = _read(order, rows, progress)
         progress.phase = "compiling"
-        report = _trained(order, classes, examples, progress)
+        report = _trained(order, classes, examples, held_out, progress)
         progress.phase = "done"
     _write_json(order.out / "report.json", report)
 
@@ -60,7 +62,22 @@ def _check_start(order: Order, classes: list[str]) -> None:
         )
 
 
-def _trained(order: Order, classes: list[str], examples: Examples, progress: Progress) -> dict[str, object]:
+def _read(order: Order, rows: list[Row], progress: Progress) -> tuple[Examples, Examples | None]:
+    """Return what is trained on, and what is held out where that is asked for."""
+
+    def report(frames: int) -> None:
+        progress.frames = frames
+
+    if not order.patience:
+        return read_examples(order.dataset, rows, report), None
+    trained, held_out = hold_out(rows, order.dataset / "train.jsonl")
+    examples = read_examples(order.dataset, trained, report)
+    return examples, read_examples(order.dataset, held_out, lambda frames: report(len(trained) + frames))
+
+
+def _trained(
+    order: Order, classes: list[str], examples: Examples, held_out: Examples | None, progress: Progress
+) -> dict[str, object]:
     from roadloop_trainer import checkpoint, export, networks, training
 
     started = time.monotonic()
@@ -69,12 +86,12 @@ def _trained(order: Order, classes: list[str], examples: Examples, progress: Pro
         checkpoint.restore(order.init, network)
 
     def report(step: int, loss: float) -> None:
-        progress.phase, progress.step, progress.loss = "training", step, round(loss, 5)
+        progress.after_step(step, loss, time.monotonic())
 
     rate = training.WARM_RATE if order.init else training.FRESH_RATE
-    budget = training.Budget(order.steps, order.max_seconds, rate)
-    outcome = training.train(network, examples, order.seed, budget, report=report)
-    progress.phase = "exporting"
+    budget = training.Budget(order.steps, order.patience, rate)
+    outcome = training.train(network, examples, held_out, order.seed, budget, report=report)
+    progress.phase, progress.left_s = "exporting", None
     checkpoint.save(order.out / "checkpoint.npz", network, checkpoint.Description(order.architecture, classes))
     export.write_onnx(network, order.out / "model.onnx")
     difference = export.check_parity(network, order.out / "model.onnx", examples.images[:_PARITY_FRAMES])

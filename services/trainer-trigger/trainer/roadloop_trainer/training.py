@@ -1,4 +1,4 @@
-"""Move a network's weights towards the labels, for so many steps or seconds."""
+"""Move a network's weights towards the labels, for so many steps, or until held-out frames gain no more."""
 
 import math
 import time
@@ -12,53 +12,65 @@ import numpy as np
 import optax
 from flax import nnx
 
+from roadloop_trainer.best_so_far import BestSoFar
 from roadloop_trainer.dataset import Examples
 from roadloop_trainer.losses import detection_loss
 
 BATCH = 16
 FRESH_RATE, WARM_RATE = 4e-3, 2e-3
+EVALUATE_EVERY = 25  # steps
 _WARM_UP = 0.06  # part of the run in which the rate rises
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Where a run ends: at `steps`, or as soon as `max_seconds` have passed (inf: never)."""
+    """Where a run ends: at `steps`, or after `patience` evaluations of the held-out frames without a smaller loss.
+
+    0 evaluates nothing. A clock never ends a run: what it learned would depend on how fast the machine was.
+    """
 
     steps: int
-    max_seconds: float
+    patience: int
     peak_rate: float
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did."""
+    """What a run did. Of a run with held-out frames, `best_step` made the weights that were kept."""
 
     steps: int
     seconds: float
     loss: float  # mean of the last 20 steps
+    best_step: int
+    held_out_loss: float | None
 
 
 Report = Callable[[int, float], None]  # step, loss
 
 
-def train(network: nnx.Module, examples: Examples, seed: int, budget: Budget, *, report: Report) -> Outcome:
-    """Train `network` in place. With a seed, and steps that end it, the same data give the same weights."""
+def train(
+    network: nnx.Module, examples: Examples, held_out: Examples | None, seed: int, budget: Budget, *, report: Report
+) -> Outcome:
+    """Train `network` in place; the same seed and data give the same weights, however long a step takes."""
     network.train()
     graph, weights, means = nnx.split(network, nnx.Param, nnx.BatchStat)
     rule = optax.chain(optax.clip_by_global_norm(10.0), optax.scale_by_adam(), optax.add_decayed_weights(1e-4))
     step, memory = _step(graph, rule), rule.init(weights)
-    started, losses, done = time.monotonic(), [], 0
-    for batch in _batches(examples, np.random.default_rng(seed), budget.steps):
-        passed = max(done / budget.steps, (time.monotonic() - started) / budget.max_seconds)
-        if passed >= 1:
-            break
-        rate = budget.peak_rate * _rate(passed)
+    evaluate = _evaluation(network, held_out) if held_out is not None else None
+    started, losses, best = time.monotonic(), [], BestSoFar()
+    for number, batch in enumerate(_batches(examples, np.random.default_rng(seed), budget.steps), 1):
+        rate = budget.peak_rate * _rate((number - 1) / budget.steps)
         weights, means, memory, loss = step(weights, means, memory, rate, batch)
         losses.append(float(loss))
-        done += 1
-        report(done, losses[-1])
-    nnx.update(network, weights, means)
-    return Outcome(done, time.monotonic() - started, float(np.mean(losses[-20:])))
+        report(number, losses[-1])
+        if evaluate is not None and (number % EVALUATE_EVERY == 0 or number == budget.steps):
+            best.see(number, evaluate(weights, means), (weights, means))
+            if best.without_gain >= budget.patience:
+                break
+    nnx.update(network, *(best.state or (weights, means)))
+    held_out_loss = best.loss if best.state else None
+    kept = best.step if best.state else len(losses)
+    return Outcome(len(losses), time.monotonic() - started, float(np.mean(losses[-20:])), kept, held_out_loss)
 
 
 def _step(graph: Any, rule: optax.GradientTransformation) -> Callable[..., Any]:
@@ -76,6 +88,29 @@ def _step(graph: Any, rule: optax.GradientTransformation) -> Callable[..., Any]:
         return weights, means, memory, loss
 
     return step
+
+
+def _evaluation(network: nnx.Module, held_out: Examples) -> Callable[[Any, Any], float]:
+    """Return the function from weights to their mean loss on the held-out frames; a short last batch is filled up."""
+    network.eval()
+    graph, *_ = nnx.split(network, nnx.Param, nnx.BatchStat)
+    network.train()
+    count = len(held_out.images)
+    starts = range(0, max(BATCH, count), BATCH)
+    chosen = [np.arange(start, start + BATCH) % count for start in starts]
+
+    @jax.jit
+    def loss_of(weights: Any, means: Any, images: Any, boxes: Any, classes: Any) -> jax.Array:
+        return detection_loss(nnx.merge(graph, weights, means, copy=True)(images), boxes, classes)
+
+    def evaluate(weights: Any, means: Any) -> float:
+        losses = [
+            loss_of(weights, means, held_out.images[some], held_out.boxes[some], held_out.classes[some])
+            for some in chosen
+        ]
+        return float(np.mean([float(loss) for loss in losses]))
+
+    return evaluate
 
 
 def _rate(passed: float) -> float:

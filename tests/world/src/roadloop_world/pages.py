@@ -1,7 +1,10 @@
 """What a person looks at: kept frames with boxes and reasons, the funnel, the curves. Written as one folder."""
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,8 @@ import jinja2
 import matplotlib as mpl
 import numpy as np
 
-from roadloop_world.figures import Told
+from roadloop_world.loop_state import ScreenedFrame
+from roadloop_world.promises import Promise
 from screen.picture import draw_boxes
 from screen.why import reason_in_words
 
@@ -45,7 +49,8 @@ def draw_map(scores: Mapping[str, Mapping[str, float]], path: Path) -> None:
         axes.bar(places, [found.get(condition, 0) for condition in conditions], width, label=version)
     axes.set_xticks(np.arange(len(conditions)) + 0.4 - width / 2, conditions)
     axes.set_ylabel("mAP at overlap 0.5")
-    axes.legend(frameon=False)
+    if scores:
+        axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
@@ -62,10 +67,10 @@ def draw_keep_rate(kept: Sequence[bool], path: Path, window: int = 200) -> None:
     _save(figure, path)
 
 
-def draw_loss(progress: Sequence[Mapping[str, float]], path: Path) -> None:
+def draw_loss(steps: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw a training's loss curve."""
     figure, axes = plt.subplots(figsize=(9, 2.6))
-    axes.plot([line["step"] for line in progress], [line["loss"] for line in progress], color="#c05621")
+    axes.plot([step["step"] for step in steps], [step["loss"] for step in steps], color="#c05621")
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     axes.spines[["top", "right"]].set_visible(False)
@@ -74,47 +79,71 @@ def draw_loss(progress: Sequence[Mapping[str, float]], path: Path) -> None:
 
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    picture = BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
     plt.close(figure)
+    _put(path, picture.getvalue())
 
 
-def write(
-    folder: Path,
-    report: Mapping[str, Any],
-    told: Sequence[Told],
-    pictures: Mapping[str, bytes],
-    progress: Sequence[Mapping[str, float]],
-) -> Path:
-    """Write report.json, the charts and index.html; return the page's path."""
+RELOAD_S = 5  # while the demo runs
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is shown: figures, promises, verdicts, and a training's curve. `now` says what goes on, until the end."""
+
+    report: Mapping[str, Any]
+    promises: Sequence[Promise]
+    frames: Sequence[ScreenedFrame]
+    steps: Sequence[Mapping[str, Any]]
+    now: str = ""
+
+
+def write(folder: Path, page: Page, pictures: Mapping[str, bytes]) -> Path:
+    """Write report.json, the charts and index.html, each whole or not at all; return the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(report, indent=2))
-    draw_funnel(report, folder / "funnel.png")
-    draw_map(report["map"], folder / "map.png")
-    draw_keep_rate([item.verdict.verdict == "kept" for item in told], folder / "keep_rate.png")
-    draw_loss(progress, folder / "loss.png")
-    shown = [_show(folder, item, pictures) for item in choose(told, pictures)]
+    promises = [
+        {"name": promise.name, "outcome": promise.outcome.value, "why": promise.why} for promise in page.promises
+    ]
+    _put(folder / "report.json", json.dumps({**page.report, "promises": promises}, indent=2).encode())
+    draw_funnel(page.report, folder / "funnel.png")
+    draw_map(page.report["map"], folder / "map.png")
+    draw_keep_rate([frame.verdict.verdict == "kept" for frame in page.frames], folder / "keep_rate.png")
+    draw_loss(page.steps, folder / "loss.png")
+    shown = [_show(folder, frame, pictures) for frame in choose(page.frames, pictures)]
     template = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "index.html.j2").read_text())
-    page = folder / "index.html"
-    page.write_text(template.render(report=report, shown=shown))
-    return page
+    html = template.render(
+        report=page.report, promises=promises, shown=shown, now=page.now, reload_s=RELOAD_S, stamp=uuid.uuid4().hex
+    )
+    _put(folder / "index.html", html.encode())
+    return folder / "index.html"
 
 
-def choose(told: Sequence[Told], pictures: Mapping[str, bytes], most: int = 48) -> list[Told]:
+def _put(path: Path, content: bytes) -> None:
+    """Replace a file: a browser that reloads meanwhile sees the old one or the new one."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def choose(frames: Sequence[ScreenedFrame], pictures: Mapping[str, bytes], most: int = 48) -> list[ScreenedFrame]:
     """Choose kept frames to show: the highest scores of each slice and tenant in turn."""
-    kept = [item for item in told if item.verdict.verdict == "kept" and item.verdict.frame_id in pictures]
-    kept.sort(key=lambda item: -(item.verdict.score or 0))
-    by_slice: dict[tuple[str, str], list[Told]] = {}
-    for item in kept:
-        by_slice.setdefault((item.tenant, item.verdict.condition), []).append(item)
+    kept = [frame for frame in frames if frame.verdict.verdict == "kept" and frame.verdict.frame_id in pictures]
+    kept.sort(key=lambda frame: -(frame.verdict.score or 0))
+    by_slice: dict[tuple[str, str], list[ScreenedFrame]] = {}
+    for frame in kept:
+        by_slice.setdefault((frame.tenant, frame.verdict.condition), []).append(frame)
     rounds = max(map(len, by_slice.values()), default=0)
-    turn = [items[n] for n in range(rounds) for items in by_slice.values() if n < len(items)]
+    turn = [frames[n] for n in range(rounds) for frames in by_slice.values() if n < len(frames)]
     return turn[:most]
 
 
-def _show(folder: Path, item: Told, pictures: Mapping[str, bytes]) -> dict[str, Any]:
-    verdict = item.verdict
-    name = f"frames/{verdict.frame_id}.jpg"
-    (folder / "frames").mkdir(exist_ok=True)
-    (folder / name).write_bytes(draw_boxes(pictures[verdict.frame_id], verdict.detections))
+def _show(folder: Path, frame: ScreenedFrame, pictures: Mapping[str, bytes]) -> dict[str, Any]:
+    verdict = frame.verdict
+    path = folder / "frames" / f"{verdict.frame_id}.jpg"
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists():  # a verdict never changes
+        _put(path, draw_boxes(pictures[verdict.frame_id], verdict.detections))
     model = f"{verdict.models.name} v{verdict.models.version}" if verdict.models else ""
-    return {"file": name, "why": reason_in_words(verdict), "slice": f"{item.tenant} · {verdict.slice}", "model": model}
+    slice_ = f"{frame.tenant} · {verdict.slice}"
+    return {"file": f"frames/{path.name}", "why": reason_in_words(verdict), "slice": slice_, "model": model}

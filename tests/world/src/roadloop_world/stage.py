@@ -28,18 +28,18 @@ class Training:
 
     min_labels: int
     steps: int
-    max_seconds: int
     min_gain: float
     label_weight: float
     base_frames: int
     validation_frames: int  # per condition
+    max_condition_loss: float = 0.02
 
 
 def command(stack: Stack, service: str, *arguments: str) -> str:
     """Run `roadloop ...` with the settings of a service and return what it printed."""
     settings = environment(service, stack.layout, find_binaries())
     program = [str(Path(sys.executable).with_name("roadloop")), *arguments]
-    done = subprocess.run(program, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(program, env=os.environ | settings, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CommandFailed(f"roadloop {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.strip()
@@ -80,8 +80,8 @@ async def set_training(stack: Stack, tenant: str, training: Training, work: Path
         "--base-set": base,
         "--validation-set": validation,
         "--steps": training.steps,
-        "--max-seconds": training.max_seconds,
         "--min-gain": training.min_gain,
+        "--max-condition-loss": training.max_condition_loss,
         "--label-weight": training.label_weight,
     }
     flat = [str(word) for option in options.items() for word in option]
@@ -91,10 +91,10 @@ async def set_training(stack: Stack, tenant: str, training: Training, work: Path
 async def enrol_annotators(stack: Stack, tenant: str, names: Iterable[str]) -> list[str]:
     """Enrol annotators and return their tokens."""
     await commanded(stack, "label-router", "queues", "set", "--tenant", tenant, "--classes", CLASSES)
-    return [
-        await commanded(stack, "label-router", "annotators", "enrol", "--tenant", tenant, "--name", name)
-        for name in names
+    enrolled = [
+        commanded(stack, "label-router", "annotators", "enrol", "--tenant", tenant, "--name", name) for name in names
     ]
+    return await asyncio.gather(*enrolled)
 
 
 async def set_policy(stack: Stack, tenant: str, policy: str) -> None:

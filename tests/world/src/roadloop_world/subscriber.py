@@ -1,26 +1,40 @@
-"""A downstream team: reads every public topic as a read_committed subscriber."""
+"""A downstream team: reads the public topics as a read_committed subscriber."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import cast
 
-from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.records import Partition, Record
+from aiokafka import TopicPartition
+
+from roadloop_runtime.kafka.reader import open_reader
+from roadloop_runtime.records import Record
 from roadloop_schemas.topics import topics
 
 
 async def read_topic(bootstrap: str, topic: str) -> list[Record]:
-    """Return every committed record of a topic."""
-    partitions = range(topics()[topic].partitions)
-    read: Sequence[Sequence[Record]] = [await read_partition(bootstrap, Partition(topic, p)) for p in partitions]
-    return [record for records in read for record in records]
+    """Return every committed record of a topic, partition by partition."""
+    return await read_topics(bootstrap, (topic,))
+
+
+async def read_topics(bootstrap: str, names: Iterable[str]) -> list[Record]:
+    """Return every committed record of topics, by one consumer: topic by topic, partition by partition."""
+    tps = [TopicPartition(name, number) for name in names for number in range(topics()[name].partitions)]
+    records: dict[TopicPartition, list[Record]] = {tp: [] for tp in tps}
+    async with open_reader(bootstrap) as consumer:
+        consumer.assign(tps)
+        ends = await consumer.end_offsets(tps)
+        await consumer.seek_to_beginning(*tps)
+        while left := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
+            for tp, some in (await consumer.getmany(*left, timeout_ms=200)).items():
+                records[tp] += cast("list[Record]", some)
+    return [record for tp in tps for record in records[tp]]
 
 
 async def duplicates_seen(bootstrap: str) -> int:
     """Return how many events of the public topics came more than once, by source and id."""
-    seen: Counter[tuple[bytes | None, bytes | None, str]] = Counter()
-    for topic in topics().values():
-        if topic.public:
-            for record in await read_topic(bootstrap, topic.name):
-                headers = dict(record.headers)
-                seen[headers.get("ce_source"), headers.get("ce_id"), topic.name] += 1
+    records = await read_topics(bootstrap, [topic.name for topic in topics().values() if topic.public])
+    seen: Counter[tuple[str, bytes | None, bytes | None]] = Counter()
+    for record in records:
+        headers = dict(record.headers)
+        seen[record.topic, headers.get("ce_source"), headers.get("ce_id")] += 1
     return sum(count - 1 for count in seen.values())

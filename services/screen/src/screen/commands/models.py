@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from roadloop_runtime.terminal import Refused, one_line_refusals, printable
 from screen.annotate import Page, drawn_name, plan, write
-from screen.annotate_command import boxes_of
+from screen.commands.annotate import boxes_of
 from screen.detections import Box
 from screen.picture import SHOWN_FROM
 from screen.serving.answer import Found

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from roadloop_audit.check import Finding, audit
 from roadloop_audit.facts import Facts
+from roadloop_audit.places import places_of
 from roadloop_audit.read import Places, read_facts
 from roadloop_local import stack
-from roadloop_local.addresses import Stack
 from roadloop_local.errors import StackError
 
 PREFIX = "ROADLOOP_AUDIT_"
@@ -50,11 +50,6 @@ class Given(BaseSettings):
             self.s3_access_key,
             self.s3_secret_key.get_secret_value(),
         )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the root."""
-    app.command("audit")(run)
 
 
 def run(
@@ -89,18 +84,6 @@ def places(data: Path) -> Places:
     if any(name.startswith(PREFIX) for name in os.environ):
         return Given().places()  # pydantic names every variable that is missing
     return places_of(stack.open_stack(data))
-
-
-def places_of(local: Stack) -> Places:
-    """Return where a local stack is."""
-    return Places(
-        local.kafka_bootstrap,
-        local.postgres_dsn("ingest"),
-        local.postgres_dsn("label_router"),
-        local.postgres_dsn("trainer_trigger"),
-        local.s3_endpoint,
-        *local.s3_keys(),
-    )
 
 
 def show(facts: Facts, found: list[Finding]) -> None:

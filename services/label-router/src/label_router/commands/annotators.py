@@ -52,18 +52,6 @@ Classes = Annotated[str, typer.Option("--classes", callback=class_list, help="co
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON list")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the root."""
-    annotators = typer.Typer(help="Who may label.", no_args_is_help=True)
-    annotators.command("enrol")(enrol)
-    annotators.command("revoke")(revoke)
-    annotators.command("list")(list_annotators)
-    app.add_typer(annotators, name="annotators")
-    queues = typer.Typer(help="What tenants ask annotators for.", no_args_is_help=True)
-    queues.command("set")(set_queue)
-    app.add_typer(queues, name="queues")
-
-
 def enrol(tenant: TenantName, name: PersonName, postgres: Dsn) -> None:
     """Let somebody label for a tenant; print the token, which is shown this once."""
     token = annotator_table.new_token()

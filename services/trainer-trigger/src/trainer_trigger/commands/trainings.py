@@ -14,7 +14,7 @@ from roadloop_schemas.fields import ObjectRef
 from trainer_trigger import run_table
 from trainer_trigger.accept_spec import accept_spec
 from trainer_trigger.shown import described
-from trainer_trigger.spec import GatePolicy, Spec
+from trainer_trigger.spec import HANG_AFTER_S, INSTEAD, GatePolicy, Spec
 from trainer_trigger.terminal import (
     AccessKey,
     AsJson,
@@ -44,7 +44,13 @@ def set_spec(
     base_set: Zip,
     validation_set: Zip,
     steps: Annotated[int, typer.Option()],
-    max_seconds: Annotated[float, typer.Option()],
+    patience: Annotated[
+        int, typer.Option(help="evaluations on a held-out tenth without gain that end it; 0: none")
+    ] = 0,
+    hang_after_s: Annotated[
+        float | None, typer.Option(help=f"nothing has moved for so long: the run fails [default: {HANG_AFTER_S:g}]")
+    ] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="older name: taken as --hang-after-s", hidden=True)] = None,
     seed: int = 1,
     label_weight: float = 3.0,
     cooldown_s: float = 60.0,
@@ -58,19 +64,23 @@ def set_spec(
     store = open_store(s3_endpoint, s3_access_key, s3_secret_key)
 
     async def put(pool: Pool) -> None:
+        guards = {"hang_after_s": hang_after_s, "max_seconds": max_seconds}
         spec = Spec(
             min_labels=min_labels,
             base_set=await _put_zip(store, bucket, tenant, base_set),
             validation_set=await _put_zip(store, bucket, tenant, validation_set),
             steps=steps,
-            max_seconds=max_seconds,
+            patience=patience,
             seed=seed,
             label_weight=label_weight,
             cooldown_s=cooldown_s,
             gate=GatePolicy(min_gain=min_gain, max_condition_loss=max_condition_loss, min_confidence=min_confidence),
+            **{name: value for name, value in guards.items() if value is not None},
         )
         await accept_spec(pool, store, bucket, model=model, spec=spec, by="admin", now=datetime.now(UTC))
         typer.echo(f"{model} trains from {min_labels} new labels on")
+        if spec.has_old_limit:
+            typer.echo(f"--max-seconds: {INSTEAD}", err=True)
 
     with_pool(postgres, put)
 

@@ -1,4 +1,4 @@
-"""The commands of ingest: vehicles and the books."""
+"""The commands `roadloop vehicles enrol | revoke | list | token`."""
 
 import json
 import re
@@ -9,24 +9,13 @@ from typing import Annotated
 import typer
 from rich import print as show
 
-from ingest import fate_table, vehicle_table
+from ingest import vehicle_table
 from ingest.signature import make_key, make_token
 from roadloop_runtime.terminal import asked
 from roadloop_schemas.fields import is_tenant
 
 Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="ingest's own role")]
 TenantOption = Annotated[str, typer.Option("--tenant", help="whose vehicle it is")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the root."""
-    vehicles = typer.Typer(help="Who may upload.", no_args_is_help=True)
-    vehicles.command("enrol")(enrol)
-    vehicles.command("revoke")(revoke)
-    vehicles.command("list")(list_vehicles)
-    vehicles.command("token")(token)
-    app.add_typer(vehicles, name="vehicles")
-    app.command("books")(books)
 
 
 def enrol(
@@ -83,10 +72,3 @@ def token(vehicle: str, tenant: TenantOption, key: Annotated[Path | None, typer.
     if not path.is_file():
         raise typer.BadParameter(f"there is no key in {path}: name it with --key, or enrol the vehicle")
     typer.echo(make_token(tenant, vehicle, path.read_text(), datetime.now(UTC)))
-
-
-def books(postgres: Postgres, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Show both books; the exit code says whether they balance."""
-    found = asked(postgres, fate_table.book_rows)
-    typer.echo(json.dumps(found)) if as_json else show(found["total"])
-    raise typer.Exit(0 if found["total"]["balanced"] else 1)

@@ -22,15 +22,6 @@ Topic = Annotated[str, typer.Argument(help="A dead-letter topic: dlq.<group>.<to
 CHOOSE = "say which letters: --reason, --rule, --id, --partition with or without --offset, or --all"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the root."""
-    letters = typer.Typer(help="What our loops gave up: count it, read it, replay it.", no_args_is_help=True)
-    letters.command("list")(list_letters)
-    letters.command("show")(show_letter)
-    letters.command("replay")(replay_letters)
-    app.add_typer(letters, name="deadletters")
-
-
 def list_letters(kafka: Bootstrap, json_: AsJson = False) -> None:
     """Count the dead letters of every topic by reason."""
     with one_line_errors(kafka):

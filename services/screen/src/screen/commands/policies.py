@@ -1,4 +1,4 @@
-"""The commands of screening: policies, why a frame has its verdict, trying a detector, annotating pictures."""
+"""The command `roadloop policies set`."""
 
 import asyncio
 import json
@@ -7,28 +7,10 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from roadloop_runtime.cli import group_of
 from roadloop_runtime.terminal import Bootstrap, one_line_errors
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.policies import ScreenPolicy
-from screen.annotate_command import annotate
-from screen.models_command import add_model
 from screen.policy_topic import publish
-from screen.units_command import units
-from screen.what_if_command import command as what_if
-from screen.why_command import why
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the root."""
-    policies = typer.Typer(help="What screening is asked to do.", no_args_is_help=True)
-    policies.command("set")(set_policy)
-    app.add_typer(policies, name="policies")
-    app.command("why")(why)
-    app.command("what-if")(what_if)
-    app.command("annotate")(annotate)
-    app.command("units")(units)
-    group_of(app, "models").command("add")(add_model)
 
 
 def set_policy(

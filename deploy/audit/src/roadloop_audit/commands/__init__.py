@@ -1,0 +1,15 @@
+"""The command `roadloop audit`, imported when it is asked for."""
+
+import typer
+
+from roadloop_runtime.cli import add_command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    add_command(
+        app,
+        "audit",
+        "roadloop_audit.commands.audit:run",
+        "Compare what Kafka, Postgres and S3 say of every frame, and print what does not add up.",
+    )

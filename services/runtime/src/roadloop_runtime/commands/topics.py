@@ -1,0 +1,12 @@
+"""The command `roadloop topics create`."""
+
+import asyncio
+
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.terminal import Bootstrap, one_line_errors
+
+
+def create_topics(kafka: Bootstrap) -> None:
+    """Create the topics that are missing; refuse a changed partition count."""
+    with one_line_errors(kafka):
+        asyncio.run(admin.ensure_topics(kafka))
