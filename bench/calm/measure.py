@@ -32,7 +32,7 @@ from roadloop_local.binaries import find_binaries
 from roadloop_local.ports import choose_ports
 from roadloop_local.services import environment
 from roadloop_runtime.kafka.admin import ensure_topics
-from roadloop_runtime.objects import open_store
+from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.topics import topics
 from screen.memory_entries import TOPIC

@@ -9,7 +9,7 @@ import faust
 
 from loop.client import PARTITIONS, Job, Meter, take_job
 from loop.seen import FrameSeen
-from roadloop_runtime import logs
+from roadloop_runtime.service import logs
 
 
 class WithoutWeb(faust.App.BootStrategy):

@@ -5,18 +5,18 @@ import sys
 
 from loop.client import Job, Meter, take_job
 from loop.seen import FrameSeen
-from roadloop_runtime import logs, service
 from roadloop_runtime.broker import Member
-from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.loop import Loop
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outcome import Emit
-from roadloop_runtime.process import identity
 from roadloop_runtime.records import Event, Partition
-from roadloop_runtime.settle import Batch
-from roadloop_runtime.settle_kafka import KafkaSettlement
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
+from roadloop_runtime.settlement.protocols import Batch
 
 
 class MeteredSettlement(KafkaSettlement):
@@ -61,9 +61,9 @@ async def main(stopping: asyncio.Event) -> None:
     handler = Handler(decoder(FrameSeen), copy, rebuild, lambda: job.target)
     settlement = MeteredSettlement(member, job, stopping)
     loop = Loop(claim, {job.source: handler}, kafka=member, settlement=settlement)
-    await service.side_by_side(stopping, [service.tell_fenced_apart(claim, loop.run(stopping))], [])
+    await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [])
 
 
 if __name__ == "__main__":
     logs.configure("bench", "WARNING")
-    sys.exit(service.run(main))
+    sys.exit(lifecycle.run(main))

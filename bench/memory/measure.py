@@ -30,8 +30,8 @@ from roadloop_runtime.decode import Received
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka.admin import create, ensure_topics
 from roadloop_runtime.kafka.reader import ends_of
-from roadloop_runtime.objects import open_store
 from roadloop_runtime.records import Event
+from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.cloudevents import Attributes
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame

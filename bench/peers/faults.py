@@ -21,8 +21,8 @@ from peers.supervised import Supervised, supervise
 from peers.work import Task
 from roadloop_runtime.kafka import lag_read
 from roadloop_runtime.kafka.admin import open_admin
+from roadloop_runtime.kafka.lag import Lag
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.lag import Lag
 from roadloop_runtime.records import Partition
 from roadloop_schemas.topics import dead_letter_topic
 

@@ -12,7 +12,7 @@ import faust
 
 from loop.faust_agent import open_app
 from peers.work import Task, Work, take_task
-from roadloop_runtime import logs
+from roadloop_runtime.service import logs
 
 
 def make_app(task: Task, folder: str) -> faust.App:

@@ -6,16 +6,16 @@ import sys
 from loop.roadloop import copy, rebuild
 from loop.seen import FrameSeen
 from peers.work import StubFailed, Work, take_task
-from roadloop_runtime import logs, service
-from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.loop import Loop
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.limits import Limits
+from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.pending import Limits
-from roadloop_runtime.process import identity
-from roadloop_runtime.settle_kafka import KafkaSettlement
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
 
 
 async def main(stopping: asyncio.Event) -> None:
@@ -37,9 +37,9 @@ async def main(stopping: asyncio.Event) -> None:
     handler = Handler(decoder(FrameSeen), copy, rebuild, lambda: task.target, observe)
     limits = Limits(observing=task.concurrency)
     loop = Loop(claim, {task.source: handler}, kafka=member, settlement=KafkaSettlement(member), limits=limits)
-    await service.side_by_side(stopping, [service.tell_fenced_apart(claim, loop.run(stopping))], [])
+    await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [])
 
 
 if __name__ == "__main__":
     logs.configure("bench", "WARNING")
-    sys.exit(service.run(main))
+    sys.exit(lifecycle.run(main))

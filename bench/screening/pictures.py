@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from roadloop_local.addresses import Stack
-from roadloop_runtime.objects import open_store
+from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.fields import ObjectRef
 from roadloop_world.drives import drive
 from roadloop_world.scenes import Condition

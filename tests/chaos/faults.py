@@ -25,8 +25,8 @@ from roadloop_local.binaries import find_binaries
 from roadloop_local.errors import StackError
 from roadloop_local.leftovers import find_processes
 from roadloop_local.ports import choose_ports
-from roadloop_runtime.objects import ObjectRefused, open_store
 from roadloop_runtime.outcome import Transient
+from roadloop_runtime.storage.objects import ObjectRefused, open_store
 from tests.chaos import clock
 from tests.chaos.proxy import Mode, Proxy
 from tests.waiting import GUARD_S, eventually

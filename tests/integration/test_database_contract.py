@@ -12,13 +12,13 @@ import asyncpg
 import pytest
 
 from roadloop_local.addresses import Stack
-from roadloop_runtime import outbox_table
 from roadloop_runtime.broker import Aborted, Fenced
-from roadloop_runtime.offset_table import OffsetTable
-from roadloop_runtime.outbox import LockLost, Row, Rows
-from roadloop_runtime.postgres import Connection, Pool, open_pool
+from roadloop_runtime.outbox import outbox_table
+from roadloop_runtime.outbox.publisher import LockLost, Row, Rows
 from roadloop_runtime.records import Event, Partition
-from roadloop_runtime.settle import Batch, Offsets, Owned
+from roadloop_runtime.settlement.offset_table import OffsetTable
+from roadloop_runtime.settlement.protocols import Batch, Offsets, Owned
+from roadloop_runtime.storage.postgres import Connection, Pool, open_pool
 from tests.simulation.database import (
     SimulatedDatabase,
     SimulatedOffsets,

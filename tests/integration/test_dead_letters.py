@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 from roadloop_local.addresses import Stack
 from roadloop_runtime.commands import register
 from roadloop_runtime.commands.dead_letters import CHOOSE
-from roadloop_runtime.deadletter import original_headers, to_dead_letter
+from roadloop_runtime.dead_letter import original_headers, to_dead_letter
+from roadloop_runtime.dead_letters.dead_letters import REPLAYS, Choice, Fate, Place, mark, read_letter
+from roadloop_runtime.dead_letters.read import read_replayed
+from roadloop_runtime.dead_letters.replay import replay
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.letters import REPLAYS, Choice, Fate, Place, mark, read_letter
-from roadloop_runtime.letters_read import read_replayed
-from roadloop_runtime.letters_replay import replay
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.records import Event, Partition, Record
 from tests.waiting import GUARD_S, eventually

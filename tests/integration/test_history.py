@@ -26,9 +26,9 @@ from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import ends_of
 from roadloop_runtime.kafka.tail import RecordsLost, open_tail
-from roadloop_runtime.objects import open_store
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Record
+from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.policies import ScreenPolicy
 from screen import history, history_table, history_upkeep, memory_entries, policy_topic
 from screen.commands import register

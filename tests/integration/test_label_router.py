@@ -33,12 +33,12 @@ from label_router.handle import REQUESTED, NewTask, Policy, queue_of
 from label_router.http import Desk, make_app
 from roadloop_local.addresses import Stack
 from roadloop_local.postgres_setup import make_role
-from roadloop_runtime import migrations
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.objects import open_store
-from roadloop_runtime.postgres import Pool, open_pool
 from roadloop_runtime.records import Partition, event
+from roadloop_runtime.storage import migrations
+from roadloop_runtime.storage.objects import open_store
+from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.cloudevents import derive_id, from_headers
 from roadloop_schemas.fields import Detection, LabelBox, ObjectRef
 from roadloop_schemas.frames import FrameScreened, SliceCounters, Verdict, VerdictReason

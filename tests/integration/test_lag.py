@@ -23,8 +23,8 @@ from roadloop_local.binaries import find_binaries
 from roadloop_local.jars import bring_jars
 from roadloop_runtime.commands import register
 from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.lag import Lag, sum_groups
 from roadloop_runtime.kafka.lag_read import connect, read_lags
-from roadloop_runtime.lag import Lag, sum_groups
 from tests.waiting import GUARD_S, eventually
 
 from .loop.conftest import Copying

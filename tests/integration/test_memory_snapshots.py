@@ -16,9 +16,9 @@ from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import LogTooShort, ends_of, read_partition
-from roadloop_runtime.objects import ObjectRefused, ObjectStore, open_store
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Partition
+from roadloop_runtime.storage.objects import ObjectRefused, ObjectStore, open_store
 from screen.handle import Seen, decide
 from screen.memory import Memory
 from screen.memory_entries import remember

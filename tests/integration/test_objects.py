@@ -9,8 +9,15 @@ import pytest
 
 from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectRefused, ObjectStore, connected, open_store
 from roadloop_runtime.outcome import Transient
+from roadloop_runtime.storage.objects import (
+    ObjectChanged,
+    ObjectMissing,
+    ObjectRefused,
+    ObjectStore,
+    connected,
+    open_store,
+)
 from roadloop_schemas.fields import ObjectRef
 
 pytestmark = pytest.mark.integration

@@ -26,13 +26,13 @@ from typer.testing import CliRunner
 
 from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
-from roadloop_runtime.cli import app as root
+from roadloop_runtime.cli.root import app as root
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.migrations import upgrade
-from roadloop_runtime.objects import ObjectStore, open_store
-from roadloop_runtime.postgres import Pool, open_pool
 from roadloop_runtime.records import Partition, Record, event
+from roadloop_runtime.storage.migrations import upgrade
+from roadloop_runtime.storage.objects import ObjectStore, open_store
+from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.fields import Condition, LabelBox, ObjectRef
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, RolloutStage, ServingState, TrainingState

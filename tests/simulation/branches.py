@@ -10,14 +10,14 @@ import coverage
 import structlog
 
 MODULES = (
-    "roadloop_runtime.claims",
-    "roadloop_runtime.lane",
-    "roadloop_runtime.loop",
-    "roadloop_runtime.observe",
-    "roadloop_runtime.outbox",
-    "roadloop_runtime.settle_kafka",
-    "roadloop_runtime.settle_postgres",
-    "roadloop_runtime.waiting",
+    "roadloop_runtime.loop.claims",
+    "roadloop_runtime.loop.partition_task",
+    "roadloop_runtime.loop.loop",
+    "roadloop_runtime.loop.observe",
+    "roadloop_runtime.outbox.publisher",
+    "roadloop_runtime.settlement.kafka_settlement",
+    "roadloop_runtime.settlement.postgres_settlement",
+    "roadloop_runtime.loop.observation_queue",
 )
 
 

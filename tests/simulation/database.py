@@ -8,9 +8,9 @@ from itertools import count
 from typing import Any, cast
 
 from roadloop_runtime.broker import Aborted, Fenced
-from roadloop_runtime.outbox import LockLost, Row
+from roadloop_runtime.outbox.publisher import LockLost, Row
 from roadloop_runtime.records import Event, Partition
-from roadloop_runtime.settle import Batch, Owned
+from roadloop_runtime.settlement.protocols import Batch, Owned
 from tests.simulation.clock import OUTSIDE
 from tests.simulation.network import Lost, Network
 

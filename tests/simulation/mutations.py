@@ -16,8 +16,9 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNTIME = Path("services/runtime/src/roadloop_runtime")
 SIMULATION = Path("tests/simulation")
-LANE, LOOP, OBSERVE = RUNTIME / "lane.py", RUNTIME / "loop.py", RUNTIME / "observe.py"
-KAFKA, POSTGRES, OUTBOX = RUNTIME / "settle_kafka.py", RUNTIME / "settle_postgres.py", RUNTIME / "outbox.py"
+PARTITION_TASK, LOOP, OBSERVE = (RUNTIME / "loop" / f"{name}.py" for name in ("partition_task", "loop", "observe"))
+KAFKA, POSTGRES = (RUNTIME / "settlement" / f"{name}_settlement.py" for name in ("kafka", "postgres"))
+OUTBOX = RUNTIME / "outbox" / "publisher.py"
 FAILS_AFTER_S = 3600  # a guard against a hang
 
 
@@ -60,13 +61,13 @@ OFFSET_ID = 'f"{self._kafka.group}.{partition.topic}.{partition.partition}"'
 ALL = (
     _one(
         "A: commit one past the unfinished head",
-        LANE,
+        PARTITION_TASK,
         "memory, offset = self._memory, self._next or 0",
         "memory, offset = self._memory, self._waiting._fifo[0].record.offset + 1 if self._waiting else self._next or 0",
     ),
     _one(
         "B: no head check where nothing was committed yet",
-        LANE,
+        PARTITION_TASK,
         READY,
         f"        while self._settled is None and {UNDONE}:\n            self._waiting._fifo.popleft()\n" + READY,
     ),
@@ -76,19 +77,19 @@ ALL = (
             Patch(LOOP, "if lane.open and lane.in_flight == 0:", "if lane.open:"),
             Patch(LOOP, "        if not found and self.turned_at - self._looked_at >= POLL_S:", "        if True:"),
             Patch(
-                LANE, "if self.open and not self._waiting and not self._kinds and position", "if self.open and position"
+                PARTITION_TASK, "if self.open and not self._waiting and not self._kinds and position", "if self.open and position"
             ),
         ),
     ),
     _one(
         "D: an exception in decide is acknowledged",
-        LANE,
+        PARTITION_TASK,
         "            self._give_up(record, handler_failed(error))\n            return\n        if isinstance(outcome",
         "            self._take(record, Emit, ())\n            return\n        if isinstance(outcome",
     ),
     _one(
         "E: an exception in observe acknowledges all that waits",
-        LANE,
+        PARTITION_TASK,
         "            self._decide(record, seen)\n",
         "            if isinstance(seen, DeadLetter) and self._waiting:\n"
         "                record = self._waiting._fifo[-1].record\n                self._waiting._fifo.clear()\n"
@@ -96,7 +97,7 @@ ALL = (
     ),
     _one(
         "F: one failed batch and the commit never moves again",
-        LANE,
+        PARTITION_TASK,
         "        except Aborted as error:\n",
         "        except Aborted as error:\n            await asyncio.Event().wait()\n",
     ),
@@ -104,7 +105,7 @@ ALL = (
         "G: what is cancelled at a stop counts as done",
         (
             Patch(
-                LANE,
+                PARTITION_TASK,
                 "        self._draining = True\n",
                 "        self._draining = True\n        [p.task and p.task.cancel() for p in self._waiting._fifo]\n",
             ),
@@ -113,21 +114,21 @@ ALL = (
     ),
     _one(
         "H: a stop commits what is in flight",
-        LANE,
+        PARTITION_TASK,
         "        self._draining = True\n",
         "        self._draining = True\n        if self._waiting._fifo:\n"
         "            self._next = self._waiting._fifo[-1].record.offset + 1\n            self._waiting._fifo.clear()\n",
     ),
     _one(
         "I: a malformed record is acknowledged before its turn",
-        LANE,
+        PARTITION_TASK,
         "        self._waiting.add(records, self._clock())\n",
         "        self._waiting.add(records, self._clock())\n        for pending in self._waiting._fifo:\n"
         "            if pending.letter:\n                self._give_up(pending.record, pending.letter)\n",
     ),
     _one(
         "J: acknowledged when handed out, not when done",
-        LANE,
+        PARTITION_TASK,
         READY,
         f"        while {UNDONE}:\n            self._take(self._waiting._fifo.popleft().record, Emit, ())\n" + READY,
     ),
@@ -140,13 +141,13 @@ ALL = (
     ),
     _one(
         "L: the memory's changes are left out",
-        LANE,
+        PARTITION_TASK,
         "(*self._events, *changed)",
         "(*self._events, *(() if len(kinds) == 1 else changed))",
     ),
     _one(
         "M: a failed settle moves on as if it had worked",
-        LANE,
+        PARTITION_TASK,
         "        await self._settlement.settle(batch)\n",
         "        try:\n            await self._settlement.settle(batch)\n        except Aborted:\n            pass\n",
     ),
@@ -159,7 +160,7 @@ ALL = (
     ),
     _one(
         "no seek at a take-over",
-        LANE,
+        PARTITION_TASK,
         "        self._kafka.seek(self.partition, start if offset is None else offset)\n",
         "        if offset is None:\n            self._kafka.seek(self.partition, start)\n",
     ),
@@ -171,7 +172,7 @@ ALL = (
     ),
     _one(
         "fencing is swallowed",
-        LANE,
+        PARTITION_TASK,
         "        await self._settlement.settle(batch)\n",
         "        from roadloop_runtime.broker import Fenced\n"
         "        try:\n            await self._settlement.settle(batch)\n        except Fenced:\n            pass\n",
@@ -186,20 +187,20 @@ ALL = (
     ),
     _one(
         "memory is kept after an abort",
-        LANE,
+        PARTITION_TASK,
         "        if self._kept is not None and self._kept.offset == offset:\n",
         "        if self._remembers:\n            memory = self._memory\n"
         "        elif self._kept is not None and self._kept.offset == offset:\n",
     ),
     _one(
         "a returning owner keeps its memory whatever the offset",
-        LANE,
+        PARTITION_TASK,
         "self._kept is not None and self._kept.offset == offset",
         "self._kept is not None",
     ),
     _one(
         "no memory is taken for an empty one",
-        LANE,
+        PARTITION_TASK,
         " if self._remembers else None",
         "",
     ),
@@ -231,13 +232,13 @@ ALL = (
     ),
     _one(
         "the offset of the record itself is committed",
-        LANE,
+        PARTITION_TASK,
         "        self._next = record.offset + 1\n",
         "        self._next = record.offset\n",
     ),
     _one(
         "the position behind markers is not committed",
-        LANE,
+        PARTITION_TASK,
         "            self._next = position\n",
         "            pass\n",
     ),
@@ -255,7 +256,7 @@ ALL = (
     ),
     _one(
         "an aborted settle swallows a cancellation",
-        LANE,
+        PARTITION_TASK,
         "            go_if_cancelled()\n",
         "",
     ),
@@ -274,7 +275,7 @@ ALL = (
     ),
     _one(
         "of twins the younger ends",
-        RUNTIME / "claims.py",
+        RUNTIME / "loop" / "claims.py",
         "> self.me.started_at_ms",
         "< self.me.started_at_ms",
     ),
@@ -305,7 +306,7 @@ ALL = (
     ),
     _one(
         "a full lane is polled for all the same",
-        LANE,
+        PARTITION_TASK,
         "        return limits.in_flight - in_flight if in_flight <= limits.in_flight // 2 else 0\n",
         "        return limits.in_flight\n",
     ),

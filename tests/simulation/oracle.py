@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from roadloop_runtime.records import Partition
-from roadloop_runtime.settle import Batch
+from roadloop_runtime.settlement.protocols import Batch
 from tests.simulation import work
 from tests.simulation.broker import Transaction
 from tests.simulation.work import Calm, calm

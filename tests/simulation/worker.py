@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 import immutables
 
-from roadloop_runtime import service
 from roadloop_runtime.broker import Member
-from roadloop_runtime.claims import Claim
-from roadloop_runtime.loop import Loop
-from roadloop_runtime.outbox import publish_for_ever
-from roadloop_runtime.pending import Limits
-from roadloop_runtime.process import EXIT_STAY_ENDED, Identity
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.identity import EXIT_STAY_ENDED, Identity
+from roadloop_runtime.loop.limits import Limits
+from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.outbox.publisher import publish_for_ever
 from roadloop_runtime.records import Partition
-from roadloop_runtime.settle import Settlement
-from roadloop_runtime.settle_kafka import KafkaSettlement
-from roadloop_runtime.settle_postgres import PostgresSettlement
+from roadloop_runtime.service import lifecycle
+from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
+from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
+from roadloop_runtime.settlement.protocols import Settlement
 from tests.simulation import work
 from tests.simulation.broker import SimulatedBroker
 from tests.simulation.client import SimulatedKafka
@@ -83,9 +83,9 @@ class Worker:
 
     def _ended(self, life: Life, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
-        life.exit_code = service.exit_code(error)
+        life.exit_code = lifecycle.exit_code(error)
         if error is not None:
-            self.errors += [f"{type(leaf).__name__}: {leaf}" for leaf in service.leaves(error)]
+            self.errors += [f"{type(leaf).__name__}: {leaf}" for leaf in lifecycle.leaves(error)]
         life.process.on_death = lambda: None
         life.process.kill()
         hang_up_soon(self.servers.database, life.connections, 0.0)
@@ -113,8 +113,8 @@ async def main(life: Life, servers: Servers) -> None:
         rows = SimulatedRows(servers.database, servers.network)
         life.connections.append(rows.connection)
         others.append(publish_for_ever(rows, kafka, work.GROUP))
-    loops = [service.tell_fenced_apart(claim, life.loop.run(life.stopping))]
-    await service.side_by_side(life.stopping, loops, others, ends_within_s=NEVER_S)  # it would end all processes here
+    loops = [lifecycle.tell_fenced_apart(claim, life.loop.run(life.stopping))]
+    await lifecycle.side_by_side(life.stopping, loops, others, ends_within_s=NEVER_S)  # it would end all processes here
 
 
 def settlement(member: Member, servers: Servers) -> Settlement:

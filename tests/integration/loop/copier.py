@@ -12,19 +12,19 @@ from typing import Any
 
 import immutables
 
-from roadloop_runtime import logs, service
-from roadloop_runtime.claims import Claim
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.loop import Loop
-from roadloop_runtime.offset_table import OffsetTable
-from roadloop_runtime.outbox_table import publish_outbox
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Skip, Undecodable
-from roadloop_runtime.postgres import Connection, open_pool
-from roadloop_runtime.process import identity
 from roadloop_runtime.records import Event, Partition, Record
-from roadloop_runtime.settle_kafka import KafkaSettlement
-from roadloop_runtime.settle_postgres import PostgresSettlement
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
+from roadloop_runtime.settlement.offset_table import OffsetTable
+from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
+from roadloop_runtime.storage.postgres import Connection, open_pool
 
 Counts = immutables.Map[bytes, int]
 COUNT = """
@@ -88,7 +88,7 @@ async def _copy_to_kafka(env: dict[str, str], claim: Claim, kafka: Kafka, stoppi
     handler = Handler(decode, decide, rebuild, lambda: env, observe, remember(env["MEMORY"]))
     member = kafka.member(claim.group, claim.me.member)
     loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=KafkaSettlement(member))
-    await service.side_by_side(stopping, [service.tell_fenced_apart(claim, loop.run(stopping))], [])
+    await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [])
 
 
 async def _copy_to_postgres(env: dict[str, str], claim: Claim, kafka: Kafka, stopping: asyncio.Event) -> None:
@@ -103,10 +103,10 @@ async def _copy_to_postgres(env: dict[str, str], claim: Claim, kafka: Kafka, sto
     settlement = PostgresSettlement(member, OffsetTable(pool, store))
     loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=settlement)
     publish = publish_outbox(env["DSN"], kafka, env["GROUP"])
-    await service.side_by_side(stopping, [service.tell_fenced_apart(claim, loop.run(stopping))], [publish])
+    await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [publish])
     await pool.close()
 
 
 if __name__ == "__main__":
     logs.configure("copier", "INFO")
-    sys.exit(service.run(main))
+    sys.exit(lifecycle.run(main))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from roadloop_runtime.deadletter import explain
+from roadloop_runtime.dead_letter import explain
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition
 from tests.waiting import GUARD_S, eventually

@@ -22,12 +22,12 @@ from ingest.signature import key_id, sign
 from roadloop_agent import Picture, put_pictures
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
-from roadloop_runtime.deadletter import explain
+from roadloop_runtime.dead_letter import explain
+from roadloop_runtime.dead_letters.dead_letters import Choice, Fate
+from roadloop_runtime.dead_letters.replay import replay
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.letters import Choice, Fate
-from roadloop_runtime.letters_replay import replay
-from roadloop_runtime.objects import ObjectStore, open_store
 from roadloop_runtime.records import Partition, Record
+from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers
 from roadloop_schemas.models import ModelServing
 from roadloop_schemas.topics import dead_letter_topic

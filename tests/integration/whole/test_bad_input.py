@@ -24,8 +24,8 @@ from roadloop_audit.check import audit
 from roadloop_audit.places import places_of
 from roadloop_audit.read import read_facts
 from roadloop_local import stack as local
-from roadloop_runtime.deadletter import REPLAYED_FROM
-from roadloop_runtime.letters import Fate
+from roadloop_runtime.dead_letter import REPLAYED_FROM
+from roadloop_runtime.dead_letters.dead_letters import Fate
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.frames import FrameScreened, Verdict, VerdictReason
 from roadloop_world import fleet, stage

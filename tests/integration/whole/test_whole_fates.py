@@ -12,10 +12,10 @@ from ingest import fate_table
 from ingest.abandon import abandon_late
 from ingest.fates import FrameFate, FramesTrained
 from ingest.signature import OWN_KEY_ID, sign
-from roadloop_runtime.deadletter import to_dead_letter
-from roadloop_runtime.letters import Fate
+from roadloop_runtime.dead_letter import to_dead_letter
+from roadloop_runtime.dead_letters.dead_letters import Fate
 from roadloop_runtime.outcome import DeadLetter, LoopReason
-from roadloop_runtime.postgres import Pool, open_pool
+from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.cloudevents import Attributes, to_headers
 from roadloop_world import fleet
 from tests.waiting import LONG_TEST_S, eventually

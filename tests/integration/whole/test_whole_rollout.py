@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from roadloop_runtime.postgres import open_pool
+from roadloop_runtime.storage.postgres import open_pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.models import ModelReleased, ModelServing, RolloutStage

@@ -26,7 +26,7 @@ HEAVY = (
 )
 REPORT = """
 import json, sys
-from roadloop_runtime.cli import main
+from roadloop_runtime.cli.root import main
 sys.argv = ["roadloop", *{arguments}]
 try:
     main()

@@ -27,8 +27,8 @@ from ingest.sender import Known
 from ingest.signature import OWN_KEY_ID, sign
 from roadloop_agent import Picture
 from roadloop_runtime.decode import Received
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Skip, Transient
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FramesIngested

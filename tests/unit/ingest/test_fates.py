@@ -11,7 +11,7 @@ from ingest.fate_table import Books
 from ingest.fates import FrameFate, FramesTrained, UploadRefused
 from ingest.reasons import SkipReason
 from ingest.signature import OWN_KEY_ID, make_key, sign
-from roadloop_runtime.deadletter import to_dead_letter
+from roadloop_runtime.dead_letter import to_dead_letter
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Skip
 from roadloop_schemas.cloudevents import Attributes, Header, rfc3339, to_headers

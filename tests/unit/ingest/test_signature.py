@@ -28,7 +28,7 @@ from ingest.signature import (
     sign,
     verify,
 )
-from roadloop_runtime.deadletter import to_dead_letter
+from roadloop_runtime.dead_letter import to_dead_letter
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter
 from roadloop_schemas.cloudevents import Attributes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from label_router.annotator_table import Annotator
 from label_router.completion import Label, require_repeat
 from label_router.submission import Submission, check_classes, read_lease, read_submission
-from roadloop_runtime.problems import Problem
+from roadloop_runtime.service.problems import Problem
 from roadloop_schemas.fields import LabelBox
 
 BOX: dict[str, Any] = {"class_name": "car", "x1": 0.1, "y1": 0.2, "x2": 0.3, "y2": 0.4}

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from roadloop_runtime.cancelled import go_if_cancelled
+from roadloop_runtime.loop.cancellation import go_if_cancelled
 
 
 async def test_a_task_that_was_cancelled_and_went_on_ends_and_another_one_does_not() -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from roadloop_runtime.deadletter import explain, is_dead_letter_topic, original_headers, to_dead_letter
-from roadloop_runtime.letters import as_sent, read_letter
+from roadloop_runtime.dead_letter import explain, is_dead_letter_topic, original_headers, to_dead_letter
+from roadloop_runtime.dead_letters.dead_letters import as_sent, read_letter
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.records import Event, Partition
 from roadloop_schemas.cloudevents import Header

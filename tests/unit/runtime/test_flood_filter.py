@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from roadloop_runtime import logs
-from roadloop_runtime.logs import FloodFilter
+from roadloop_runtime.service import logs
+from roadloop_runtime.service.logs import FloodFilter
 
 
 def line(message: str, name: str = "aiokafka.conn") -> logging.LogRecord:

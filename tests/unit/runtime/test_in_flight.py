@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.lane import Lane
-from roadloop_runtime.loop import most_records
+from roadloop_runtime.loop.dead_letter_limit import Streak
+from roadloop_runtime.loop.limits import Limits
+from roadloop_runtime.loop.loop import most_records
+from roadloop_runtime.loop.partition_task import Lane
 from roadloop_runtime.outcome import Emit
-from roadloop_runtime.pending import Limits
 from roadloop_runtime.records import Partition
-from roadloop_runtime.streak import Streak
 
 
 @dataclass(frozen=True)

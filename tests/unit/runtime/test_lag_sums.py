@@ -2,7 +2,17 @@
 
 import pytest
 
-from roadloop_runtime.lag import GroupLag, Lag, Log, as_json, lag_of, next_offsets, rows, seconds_since, sum_groups
+from roadloop_runtime.kafka.lag import (
+    GroupLag,
+    Lag,
+    Log,
+    as_json,
+    lag_of,
+    next_offsets,
+    rows,
+    seconds_since,
+    sum_groups,
+)
 from roadloop_runtime.records import Partition
 
 P = Partition("frames.ingested.v1", 2)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from roadloop_runtime.letter_text import describe, pretty
-from roadloop_runtime.letters import Letter, Place
-from roadloop_runtime.terminal import printable
+from roadloop_runtime.cli.terminal import printable
+from roadloop_runtime.dead_letters.dead_letters import Letter, Place
+from roadloop_runtime.dead_letters.describe import describe, pretty
 
 DEEP = b"[" * 100_000
 

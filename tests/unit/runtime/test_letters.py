@@ -6,9 +6,10 @@ from functools import reduce
 
 import pytest
 
+from roadloop_runtime.cli.terminal import Refused
 from roadloop_runtime.commands.dead_letters import read_offsets, say
-from roadloop_runtime.deadletter import was_replayed
-from roadloop_runtime.letters import (
+from roadloop_runtime.dead_letter import was_replayed
+from roadloop_runtime.dead_letters.dead_letters import (
     Choice,
     Count,
     Fate,
@@ -23,7 +24,6 @@ from roadloop_runtime.letters import (
     read_mark,
 )
 from roadloop_runtime.records import Event, Partition
-from roadloop_runtime.terminal import Refused
 from roadloop_schemas.cloudevents import Header
 
 TOPIC = "dlq.screen.frames.ingested.v1"

@@ -6,9 +6,9 @@ import hashlib
 import aiohttp
 import pytest
 
-from roadloop_runtime import objects
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectRefused, connected, open_store
 from roadloop_runtime.outcome import Transient
+from roadloop_runtime.storage import objects
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectRefused, connected, open_store
 from roadloop_schemas.fields import ObjectRef
 
 CONTENT = b"ten bytes."

@@ -8,7 +8,7 @@ import stamina
 from aiokafka import ConsumerRecord
 
 from roadloop_runtime.handler import Canary, Handler
-from roadloop_runtime.observe import observe
+from roadloop_runtime.loop.observe import observe
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Outcome, Skip, Transient
 
 RECORD = ConsumerRecord("frames.ingested.v1", 0, 7, 0, 0, b"v-1", b"", 0, 3, 0, ())

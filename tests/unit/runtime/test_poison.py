@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from roadloop_runtime.deadletter import explain, to_dead_letter
+from roadloop_runtime.dead_letter import explain, to_dead_letter
 from roadloop_runtime.decode import decoder
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Undecodable
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import asyncio, sys
-from roadloop_runtime import logs, service
+from roadloop_runtime.service import lifecycle, logs
 
 async def fails():
     await asyncio.sleep(0.05)
@@ -25,10 +25,10 @@ async def stays():
             print("I stay", flush=True)
 
 async def main(stopping):
-    await service.side_by_side(stopping, [{loop}()], [fails()], ends_within_s=0.3)
+    await lifecycle.side_by_side(stopping, [{loop}()], [fails()], ends_within_s=0.3)
 
 logs.configure("test", "INFO")
-sys.exit(service.run(main))
+sys.exit(lifecycle.run(main))
 """
 
 
@@ -39,7 +39,7 @@ sys.exit(service.run(main))
         pytest.param("stays", 'OSError("no disk")', '"event": "does_not_end"', 1, id="one-does-not-end"),
         pytest.param(
             "stays",
-            '__import__("roadloop_runtime.process").process.Superseded("by a twin")',
+            '__import__("roadloop_runtime.loop.identity").loop.identity.Superseded("by a twin")',
             '"event": "does_not_end"',
             78,
             id="the-exit-code-stays",
@@ -48,7 +48,7 @@ sys.exit(service.run(main))
 )
 def test_one_part_that_fails_ends_the_process(loop: str, error: str, said: str, code: int) -> None:
     program = textwrap.dedent(PROGRAM).format(loop=loop, error=error)
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == code, ended.stderr
     assert said in ended.stdout + ended.stderr
     assert ("I stay" in ended.stdout) == (loop == "stays")

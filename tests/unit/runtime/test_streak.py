@@ -2,8 +2,8 @@
 
 import pytest
 
+from roadloop_runtime.loop.dead_letter_limit import Streak, TooManyDeadLetters
 from roadloop_runtime.outcome import DeadLetter, LoopReason
-from roadloop_runtime.streak import Streak, TooManyDeadLetters
 
 LETTER = DeadLetter(LoopReason.UNDECODABLE, "no JSON")
 

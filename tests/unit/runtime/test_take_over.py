@@ -7,11 +7,11 @@ import pytest
 
 from roadloop_runtime.broker import OffsetsExpired
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.lane import Lane
+from roadloop_runtime.loop.dead_letter_limit import Streak
+from roadloop_runtime.loop.limits import Kept, Limits
+from roadloop_runtime.loop.partition_task import Lane
 from roadloop_runtime.outcome import Emit
-from roadloop_runtime.pending import Kept, Limits
 from roadloop_runtime.records import Partition
-from roadloop_runtime.streak import Streak
 
 LIMITS = Limits()
 

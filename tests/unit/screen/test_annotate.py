@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from roadloop_runtime.terminal import Refused
+from roadloop_runtime.cli.terminal import Refused
 from screen.annotate import Page, Told, annotate_all, plan
 from screen.detections import Box
 from screen.look import RefusedByModel

@@ -9,9 +9,9 @@ from typing import cast
 
 import pytest
 
-from roadloop_runtime.objects import ObjectMissing
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Event, Record
+from roadloop_runtime.storage.objects import ObjectMissing
 from roadloop_schemas.cloudevents import Attributes, from_headers, to_headers
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import ModelPair, ShadowVerdict

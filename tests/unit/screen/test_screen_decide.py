@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadloop_runtime.deadletter import REPLAYED_FROM
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing
+from roadloop_runtime.dead_letter import REPLAYED_FROM
 from roadloop_runtime.outcome import DeadLetter, Emit, Transient
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
 from roadloop_schemas.fields import Condition, Detection, ObjectRef
 from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, Verdict, VerdictReason

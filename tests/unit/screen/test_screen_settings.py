@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from roadloop_runtime.settings import BadSettings
+from roadloop_runtime.service.settings import BadSettings
 from screen.settings import RolloutSettings, Settings
 from screen.stages import Plan
 

@@ -88,7 +88,7 @@ async def check(name: str, layout: Layout) -> None:
 async def prepare(layout: Layout) -> None:
     """Make the topics and bring the schemas up to date, before any service starts."""
     from roadloop_runtime.kafka.admin import ensure_topics
-    from roadloop_runtime.migrations import upgrade
+    from roadloop_runtime.storage.migrations import upgrade
 
     await ensure_topics(layout.address("kafka"))
     for package, role in MIGRATED.items():

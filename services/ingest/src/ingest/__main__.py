@@ -13,20 +13,21 @@ from ingest.abandon import abandon_for_ever
 from ingest.handle import Memory, decide, observe
 from ingest.measure import measure
 from ingest.settings import Settings
-from roadloop_runtime import logs, postgres, service
-from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import decoder
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka, admin
-from roadloop_runtime.loop import Loop
-from roadloop_runtime.objects import ObjectStore, connected, open_store
-from roadloop_runtime.offset_table import OffsetTable
-from roadloop_runtime.outbox_table import publish_outbox
-from roadloop_runtime.postgres import Pool
-from roadloop_runtime.process import Identity, identity
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.identity import Identity, identity
+from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.records import Record
-from roadloop_runtime.settle_postgres import PostgresSettlement
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.settlement.offset_table import OffsetTable
+from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
+from roadloop_runtime.storage import postgres
+from roadloop_runtime.storage.objects import ObjectStore, connected, open_store
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted
 from roadloop_schemas.models import TrainingChanged
@@ -108,11 +109,11 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         settlement = PostgresSettlement(member, OffsetTable(pool, fate_table.store))
         keeping = Loop(verdicts, fate_handlers(settings), kafka=member, settlement=settlement)
         health = health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
-        await service.side_by_side(
+        await lifecycle.side_by_side(
             stopping,
             [
-                service.tell_fenced_apart(uploads, admitting.run(stopping)),
-                service.tell_fenced_apart(verdicts, keeping.run(stopping)),
+                lifecycle.tell_fenced_apart(uploads, admitting.run(stopping)),
+                lifecycle.tell_fenced_apart(verdicts, keeping.run(stopping)),
             ],
             [
                 serve_http(vehicles_app(settings, pool), settings.http_host, settings.http_port, stopping),
@@ -146,4 +147,4 @@ def vehicles_app(settings: Settings, pool: Pool) -> FastAPI:
 if __name__ == "__main__":
     read = Settings.read()
     logs.configure("ingest", read.log_level)
-    sys.exit(service.run(partial(main, read, identity(read.member))))
+    sys.exit(lifecycle.run(partial(main, read, identity(read.member))))

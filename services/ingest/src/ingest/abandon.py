@@ -9,7 +9,7 @@ import structlog
 from ingest import fate_table
 from ingest.reasons import FileReason
 from ingest.upload_table import OUTAGES
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.postgres import Pool
 
 log = structlog.get_logger()
 LOOK_EVERY_S = 60.0

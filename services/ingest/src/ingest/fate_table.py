@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ingest.fates import FrameFate, FramesTrained, UploadRefused
-from roadloop_runtime import outbox_table
-from roadloop_runtime.postgres import Connection, Reader
+from roadloop_runtime.outbox import outbox_table
 from roadloop_runtime.records import Event, event
+from roadloop_runtime.storage.postgres import Connection, Reader
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.uploads import UploadFate
 

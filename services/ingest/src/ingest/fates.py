@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ingest.reasons import SkipReason
 from ingest.signature import OWN_KEY_ID, BadSignature, verify
-from roadloop_runtime.deadletter import explain, was_replayed
+from roadloop_runtime.dead_letter import explain, was_replayed
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.outcome import Emit, Outcome, Skip, Undecodable
 from roadloop_runtime.records import Record

@@ -13,9 +13,9 @@ from ingest.sender import Known, check_sender, unknown_vehicle
 from ingest.signature import OWN_KEY_ID, claimed_key
 from roadloop_runtime.decode import Received
 from roadloop_runtime.gather import gather_bounded
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
 from roadloop_runtime.records import Event, event
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import ObjectRef, is_tenant
 from roadloop_schemas.frames import FramesIngested, IngestedFrame

@@ -13,11 +13,11 @@ from ingest.manifest import Manifest, completed, object_key
 from ingest.signature import OWN_KEY_ID, BadSignature, check_token, sign
 from ingest.upload_table import Upload
 from ingest.vehicle_table import Vehicle
-from roadloop_runtime import outbox_table
-from roadloop_runtime.objects import ObjectStore
-from roadloop_runtime.postgres import Pool
-from roadloop_runtime.problems import Problem, answer_with_problems
+from roadloop_runtime.outbox import outbox_table
 from roadloop_runtime.records import Event, event
+from roadloop_runtime.service.problems import Problem, answer_with_problems
+from roadloop_runtime.storage.objects import ObjectStore
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import Id
 from roadloop_schemas.uploads import UploadFate

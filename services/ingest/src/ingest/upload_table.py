@@ -11,7 +11,7 @@ from ingest.handle import Admitted
 from ingest.manifest import Manifest
 from ingest.sender import Known
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.postgres import Connection, Pool, Reader
+from roadloop_runtime.storage.postgres import Connection, Pool, Reader
 from roadloop_schemas.uploads import UploadCompleted
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from roadloop_runtime.postgres import Connection, Reader
+from roadloop_runtime.storage.postgres import Connection, Reader
 
 
 @dataclass(frozen=True, slots=True)

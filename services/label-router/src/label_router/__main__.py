@@ -10,23 +10,23 @@ from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, Observation, Policy, decide, observe
 from label_router.http import Desk, make_app
 from label_router.settings import Settings
-from roadloop_runtime import logs, service
-from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka.admin import check_topics_of
-from roadloop_runtime.loop import Loop
-from roadloop_runtime.objects import ObjectStore, open_store
-from roadloop_runtime.offset_table import OffsetTable
-from roadloop_runtime.outbox import position_topic
-from roadloop_runtime.outbox_table import publish_outbox
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.outbox.outbox_table import publish_outbox
+from roadloop_runtime.outbox.publisher import position_topic
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.postgres import Pool, answers, open_pool
-from roadloop_runtime.problems import DATABASE_AWAY
-from roadloop_runtime.process import identity
-from roadloop_runtime.settle_postgres import PostgresSettlement
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.problems import DATABASE_AWAY
+from roadloop_runtime.settlement.offset_table import OffsetTable
+from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
+from roadloop_runtime.storage.objects import ObjectStore, open_store
+from roadloop_runtime.storage.postgres import Pool, answers, open_pool
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.topics import dead_letter_topic
@@ -54,10 +54,10 @@ async def main(settings: Settings, stopping: asyncio.Event) -> None:
         loop = Loop(claim, {SCREENED: screened(own)}, kafka=member, settlement=settlement)
         checks = {"postgres": partial(answers, own)}
         http = make_app(desk(settings, asked))
-        await service.side_by_side(
+        await lifecycle.side_by_side(
             stopping,
             [
-                service.tell_fenced_apart(claim, loop.run(stopping)),
+                lifecycle.tell_fenced_apart(claim, loop.run(stopping)),
                 serve_http(http, settings.http_host, settings.http_port, stopping),
             ],
             [
@@ -102,4 +102,4 @@ def picture_url(store: ObjectStore, picture: ObjectRef) -> str:
 if __name__ == "__main__":
     settings = Settings.read()
     logs.configure(NAME, settings.log_level)
-    sys.exit(service.run(partial(main, settings)))
+    sys.exit(lifecycle.run(partial(main, settings)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.storage.postgres import Connection, Pool
 
 PREFIX = "rl_"
 

@@ -17,8 +17,8 @@ from label_router.handle import Policy, prelabels, queue_of
 from label_router.refusal import MAX_BODY_BYTES, no_such_task, too_large, unauthorised
 from label_router.submission import LEASE_SCHEMA, SUBMISSION_SCHEMA, read_lease, read_submission
 from label_router.task_table import Task
-from roadloop_runtime.postgres import Pool
-from roadloop_runtime.problems import answer_with_problems
+from roadloop_runtime.service.problems import answer_with_problems
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.fields import Detection, ObjectRef
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")

@@ -1,6 +1,6 @@
 """Which classes a tenant asks for. A tenant without a row takes every class."""
 
-from roadloop_runtime.postgres import Connection, Reader
+from roadloop_runtime.storage.postgres import Connection, Reader
 
 CLASSES = "select classes from queues where tenant = $1"
 

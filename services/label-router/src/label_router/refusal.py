@@ -1,6 +1,6 @@
 """The requests that label-router refuses, and what their senders can do about it."""
 
-from roadloop_runtime.problems import Problem
+from roadloop_runtime.service.problems import Problem
 
 MAX_BODY_BYTES = 64 * 1024
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from roadloop_runtime.settings import DatabaseSettings
+from roadloop_runtime.service.settings import DatabaseSettings
 
 
 class Settings(DatabaseSettings):

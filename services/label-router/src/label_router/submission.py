@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from roadloop_runtime.problems import Problem
+from roadloop_runtime.service.problems import Problem
 from roadloop_schemas.fields import LabelBox
 
 MAX_BOXES = 500

@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from roadloop_runtime.deadletter import was_replayed
+from roadloop_runtime.dead_letter import was_replayed
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Undecodable
 from roadloop_runtime.records import Record
 from roadloop_schemas.cloudevents import Attributes, NotACloudEvent, from_headers

@@ -4,18 +4,18 @@ import asyncio
 import sys
 from functools import partial
 
-from roadloop_runtime import logs, service
-from roadloop_runtime.claims import Claim
 from roadloop_runtime.decode import decoder
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka, admin
-from roadloop_runtime.loop import Loop
-from roadloop_runtime.objects import ObjectStore, connected, open_store
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.identity import Identity, identity
+from roadloop_runtime.loop.limits import Limits
+from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.pending import Limits
-from roadloop_runtime.process import Identity, identity
-from roadloop_runtime.settle_kafka import KafkaSettlement
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
+from roadloop_runtime.storage.objects import ObjectStore, connected, open_store
 from roadloop_schemas.frames import FramesIngested
 from screen import canary, memory_entries
 from screen.follow import Followed
@@ -88,9 +88,9 @@ async def screen(settings: Settings, me: Identity, stopping: asyncio.Event, stor
         await followed.serving_follower.caught_up.wait()
         await loop.run(stopping)
 
-    await service.side_by_side(
+    await lifecycle.side_by_side(
         stopping,
-        [service.tell_fenced_apart(claim, screen_once_caught_up())],
+        [lifecycle.tell_fenced_apart(claim, screen_once_caught_up())],
         [
             followed.policy_follower.run(),
             followed.serving_follower.run(),
@@ -103,4 +103,4 @@ async def screen(settings: Settings, me: Identity, stopping: asyncio.Event, stor
 if __name__ == "__main__":
     read = Settings.read()
     logs.configure("screen", read.log_level)
-    sys.exit(service.run(partial(main, read, identity(read.member))))
+    sys.exit(lifecycle.run(partial(main, read, identity(read.member))))

@@ -11,8 +11,8 @@ from typing import TextIO
 import cv2
 import numpy as np
 
+from roadloop_runtime.cli.terminal import Refused
 from roadloop_runtime.gather import gather_bounded
-from roadloop_runtime.terminal import Refused
 from screen.detections import Box
 from screen.look import RefusedByModel
 from screen.picture import draw_on, encoded

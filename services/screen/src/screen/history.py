@@ -15,15 +15,15 @@ import structlog
 from pydantic import Field, ValidationError
 from pyiceberg.exceptions import CommitStateUnknownException
 
-from roadloop_runtime import logs, service
-from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import follow_topic
 from roadloop_runtime.kafka.tail import Tail, open_tail
-from roadloop_runtime.objects import open_store
-from roadloop_runtime.process import Identity, identity
+from roadloop_runtime.loop.identity import Identity, identity
 from roadloop_runtime.records import Record
-from roadloop_runtime.settings import DatabaseSettings
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.settings import DatabaseSettings
+from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.policies import ScreenPolicy
 from screen import memory_entries, policy_topic
 from screen.history_rows import row_of
@@ -133,7 +133,7 @@ async def main(settings: HistorySettings, _me: Identity, stopping: asyncio.Event
         async with open_tail(kafka, SOURCE, partitions[SOURCE], GROUP) as tail:
             await keep(tail, history, heard, settings)
 
-    await service.side_by_side(
+    await lifecycle.side_by_side(
         stopping,
         [],
         [
@@ -148,4 +148,4 @@ async def main(settings: HistorySettings, _me: Identity, stopping: asyncio.Event
 if __name__ == "__main__":
     read = HistorySettings.read()
     logs.configure("screen-history", read.log_level)
-    sys.exit(service.run(partial(main, read, identity(read.member))))
+    sys.exit(lifecycle.run(partial(main, read, identity(read.member))))

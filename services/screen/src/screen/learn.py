@@ -13,13 +13,13 @@ from functools import partial
 
 import structlog
 
-from roadloop_runtime import logs, service
-from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import Follower, follow_topic
-from roadloop_runtime.process import Identity, identity
+from roadloop_runtime.loop.identity import Identity, identity
 from roadloop_runtime.records import Record
-from roadloop_runtime.settings import ServiceSettings
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
@@ -123,7 +123,7 @@ async def main(settings: ServiceSettings, _me: Identity, stopping: asyncio.Event
     await admin.check_topics_of(kafka, (VERDICTS, LABELS, policy_topic.TOPIC))
     learner = Learner(partial(policy_topic.publish, kafka))
     partitions = await admin.topics_of(kafka)
-    await service.side_by_side(
+    await lifecycle.side_by_side(
         stopping,
         [],
         [
@@ -139,4 +139,4 @@ async def main(settings: ServiceSettings, _me: Identity, stopping: asyncio.Event
 if __name__ == "__main__":
     read = ServiceSettings.read()
     logs.configure("screen-learn", read.log_level)
-    sys.exit(service.run(partial(main, read, identity(read.member))))
+    sys.exit(lifecycle.run(partial(main, read, identity(read.member))))

@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectRefused
 from roadloop_runtime.outcome import Transient
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectRefused
 from roadloop_schemas.models import ModelReleased
 from screen import canary, repository
 from screen.look import Fetch, RefusedByModel

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from roadloop_runtime.gather import gather_bounded
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import Transient
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import IngestedFrame, ModelPair, VerdictReason
 from screen.detections import Look

@@ -13,9 +13,9 @@ from prometheus_client import Gauge
 
 from roadloop_runtime.kafka.admin import cluster_of
 from roadloop_runtime.kafka.reader import LogTooShort, ends_of, read_partition
-from roadloop_runtime.objects import ObjectMissing, ObjectRefused, ObjectStore
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Partition, Record
+from roadloop_runtime.storage.objects import ObjectMissing, ObjectRefused, ObjectStore
 from screen import memory_entries
 from screen.memory import Memory
 from screen.memory_entries import NOTHING, TOPIC

@@ -14,15 +14,15 @@ from functools import partial
 
 import structlog
 
-from roadloop_runtime import logs, service
-from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import Follower, read_partition
 from roadloop_runtime.kafka.tail import open_tail
-from roadloop_runtime.objects import open_store
+from roadloop_runtime.loop.identity import Identity, identity
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.process import Identity, identity
 from roadloop_runtime.records import Event, Partition, Record
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, ServingState
 from roadloop_schemas.topics import topics
@@ -267,7 +267,7 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
     rollout.recall(list(await read_partition(settings.kafka_bootstrap, Partition(SERVING, 0))))
     follower = Follower(settings.kafka_bootstrap, RELEASED, rollout.take)
     try:
-        await service.side_by_side(
+        await lifecycle.side_by_side(
             stopping,
             [],
             [
@@ -285,4 +285,4 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
 if __name__ == "__main__":
     read = RolloutSettings.read()
     logs.configure("screen-rollout", read.log_level)
-    sys.exit(service.run(partial(main, read, identity(read.member))))
+    sys.exit(lifecycle.run(partial(main, read, identity(read.member))))

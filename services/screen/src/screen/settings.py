@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from roadloop_runtime.settings import ObjectSettings
+from roadloop_runtime.service.settings import ObjectSettings
 from screen.stages import Plan
 
 CAREFUL = Plan()

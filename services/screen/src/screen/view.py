@@ -19,11 +19,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from roadloop_runtime import logs, service
-from roadloop_runtime.health import health_app, serve_http
 from roadloop_runtime.kafka import admin
-from roadloop_runtime.process import Identity, identity
-from roadloop_runtime.settings import ServiceSettings
+from roadloop_runtime.loop.identity import Identity, identity
+from roadloop_runtime.service import lifecycle, logs
+from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import topics
@@ -141,7 +141,7 @@ async def main(settings: ViewSettings, _me: Identity, stopping: asyncio.Event) -
     followed = Followed(kafka)
     app, table, scores = make_app(settings, followed.policies)
     served = view_app(table, health_app([], {}, stopping))
-    await service.side_by_side(
+    await lifecycle.side_by_side(
         stopping,
         [view(app, stopping)],
         [
@@ -155,4 +155,4 @@ async def main(settings: ViewSettings, _me: Identity, stopping: asyncio.Event) -
 if __name__ == "__main__":
     read = ViewSettings.read()
     logs.configure("screen-view", read.log_level)
-    sys.exit(service.run(partial(main, read, identity(read.member))))
+    sys.exit(lifecycle.run(partial(main, read, identity(read.member))))

@@ -4,19 +4,20 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from roadloop_runtime import health, logs, postgres, service
-from roadloop_runtime.claims import Claim
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import Follower
-from roadloop_runtime.loop import Loop
-from roadloop_runtime.objects import ObjectStore, open_store
-from roadloop_runtime.offset_table import OffsetTable
-from roadloop_runtime.outbox import position_topic
-from roadloop_runtime.outbox_table import publish_outbox
-from roadloop_runtime.postgres import Pool
-from roadloop_runtime.process import identity
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.outbox.outbox_table import publish_outbox
+from roadloop_runtime.outbox.publisher import position_topic
 from roadloop_runtime.records import Record
-from roadloop_runtime.settle_postgres import PostgresSettlement
+from roadloop_runtime.service import health, lifecycle, logs
+from roadloop_runtime.settlement.offset_table import OffsetTable
+from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
+from roadloop_runtime.storage import postgres
+from roadloop_runtime.storage.objects import ObjectStore, open_store
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.topics import dead_letter_topic
 from trainer_trigger import handle, http, label_table, runner, serving_table
 from trainer_trigger.candidate import Workshop
@@ -51,9 +52,9 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     app = http.http_app(pool, store, datasets_bucket=settings.datasets_bucket, models_bucket=settings.models_bucket)
     health_app = health.health_app([loop], checks, stopping)
     try:
-        await service.side_by_side(
+        await lifecycle.side_by_side(
             stopping,
-            [service.tell_fenced_apart(claim, loop.run(stopping))],
+            [lifecycle.tell_fenced_apart(claim, loop.run(stopping))],
             [
                 publish_outbox(dsn, kafka, SERVICE),
                 Follower(bootstrap, SERVING, take_serving).run(),
@@ -75,7 +76,7 @@ def _runner(settings: Settings, pool: Pool, store: ObjectStore) -> Runner:
 def main() -> int:
     settings = Settings.read()
     logs.configure(SERVICE, settings.log_level)
-    return service.run(lambda stopping: run(settings, stopping))
+    return lifecycle.run(lambda stopping: run(settings, stopping))
 
 
 if __name__ == "__main__":

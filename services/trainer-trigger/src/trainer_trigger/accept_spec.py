@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from roadloop_runtime.objects import ObjectStore
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.objects import ObjectStore
+from roadloop_runtime.storage.postgres import Pool
 from trainer_trigger import model_table, spec_table
 from trainer_trigger.check_spec import check_spec
 from trainer_trigger.model_table import tenant_of

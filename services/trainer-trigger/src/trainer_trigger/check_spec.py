@@ -3,8 +3,8 @@
 import asyncio
 from enum import StrEnum
 
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectStore
-from roadloop_runtime.problems import Problem
+from roadloop_runtime.service.problems import Problem
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectStore
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard
 from trainer_trigger import frame_set

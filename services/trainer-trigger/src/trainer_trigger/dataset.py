@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing
 from roadloop_runtime.outcome import Transient
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.fields import ObjectRef
 from trainer_trigger.label_table import Label
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from roadloop_runtime.objects import ObjectStore
-from roadloop_runtime.postgres import Pool
-from roadloop_runtime.problems import Problem, answer_with_problems
+from roadloop_runtime.service.problems import Problem, answer_with_problems
+from roadloop_runtime.storage.objects import ObjectStore
+from roadloop_runtime.storage.postgres import Pool
 from trainer_trigger import model_table, offers, researcher_table, run_table, spec_table
 from trainer_trigger.accept_spec import accept_spec
 from trainer_trigger.model_table import tenant_of

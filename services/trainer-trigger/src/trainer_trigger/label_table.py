@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.fields import LabelBox, ObjectRef
 from roadloop_schemas.labels import LabelCompleted
 from trainer_trigger.wake import wake

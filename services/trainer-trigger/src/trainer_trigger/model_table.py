@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from roadloop_runtime import outbox_table
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.outbox import outbox_table
 from roadloop_runtime.records import event
+from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
 from trainer_trigger.wake import wake

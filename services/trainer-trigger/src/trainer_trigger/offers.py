@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from roadloop_runtime.objects import ObjectStore
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.objects import ObjectStore
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
 from trainer_trigger import model_table, run_table, serving_table, spec_table

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import structlog
 
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
 from trainer_trigger import dataset, label_table, model_table, run_table, serving_table

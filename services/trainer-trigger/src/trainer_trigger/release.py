@@ -10,8 +10,8 @@ from pathlib import Path
 
 import asyncpg
 
-from roadloop_runtime.objects import ObjectStore
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.objects import ObjectStore
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased, PrelabelPolicy, TrainingState

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import asyncpg
 
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 
 PREFIX = "rlr_"

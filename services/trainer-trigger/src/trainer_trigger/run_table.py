@@ -7,9 +7,9 @@ from datetime import datetime
 
 import asyncpg
 
-from roadloop_runtime import outbox_table
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.outbox import outbox_table
 from roadloop_runtime.records import Event, event
+from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import TrainingChanged, TrainingState
 from trainer_trigger.label_table import Label

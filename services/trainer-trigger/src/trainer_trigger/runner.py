@@ -15,9 +15,9 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectStore
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectStore
+from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.models import ModelReleased, TrainingState
 from trainer_trigger import candidate, dataset, label_table, model_table, run_table, spec_table
 from trainer_trigger.candidate import Workshop

@@ -6,8 +6,8 @@ import structlog
 
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.outcome import Undecodable
-from roadloop_runtime.postgres import Connection, Pool
 from roadloop_runtime.records import Record
+from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.models import ModelServing, ServingState
 from trainer_trigger.model_table import tenant_of
 from trainer_trigger.wake import wake

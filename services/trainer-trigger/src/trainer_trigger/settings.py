@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import DirectoryPath, Field, FilePath
 
-from roadloop_runtime.settings import DatabaseSettings
+from roadloop_runtime.service.settings import DatabaseSettings
 
 
 class Settings(DatabaseSettings):

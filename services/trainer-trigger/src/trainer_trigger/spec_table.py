@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.postgres import Pool
 from trainer_trigger.model_table import tenant_of
 from trainer_trigger.spec import Spec
 from trainer_trigger.wake import wake

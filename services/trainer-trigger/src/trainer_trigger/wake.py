@@ -1,6 +1,6 @@
 """Wake the runner: whoever gives it something to do says so in the transaction that did it."""
 
-from roadloop_runtime.postgres import Connection
+from roadloop_runtime.storage.postgres import Connection
 
 WAKE = "select pg_notify('work_' || current_schema(), '')"
 

@@ -7,7 +7,7 @@ import typer
 from rich import print as show
 
 from ingest import fate_table
-from roadloop_runtime.terminal import asked
+from roadloop_runtime.cli.terminal import asked
 
 Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="ingest's own role")]
 

@@ -11,7 +11,7 @@ from rich import print as show
 
 from ingest import vehicle_table
 from ingest.signature import make_key, make_token
-from roadloop_runtime.terminal import asked
+from roadloop_runtime.cli.terminal import asked
 from roadloop_schemas.fields import is_tenant
 
 Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="ingest's own role")]

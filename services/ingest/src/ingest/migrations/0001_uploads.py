@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from roadloop_runtime.migrations import create_runtime_tables
+from roadloop_runtime.storage.migrations import create_runtime_tables
 
 revision = "ingest0001"
 down_revision = None

@@ -2,7 +2,7 @@
 
 import typer
 
-from roadloop_runtime.cli import add_command, add_group
+from roadloop_runtime.cli.root import add_command, add_group
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from roadloop_runtime.migrations import create_runtime_tables
+from roadloop_runtime.storage.migrations import create_runtime_tables
 
 revision = "0001"
 down_revision = None

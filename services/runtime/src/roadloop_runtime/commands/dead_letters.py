@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from roadloop_runtime.letter_text import SHOWN_BYTES, describe
-from roadloop_runtime.letters import Choice, Count, Fate, Letter, as_sent, counts_as_json
-from roadloop_runtime.letters_read import NoSuchLetter, count_letters, find_letter
-from roadloop_runtime.letters_replay import rehearse, replay
-from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable, show_rows
+from roadloop_runtime.cli.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable, show_rows
+from roadloop_runtime.dead_letters.dead_letters import Choice, Count, Fate, Letter, as_sent, counts_as_json
+from roadloop_runtime.dead_letters.describe import SHOWN_BYTES, describe
+from roadloop_runtime.dead_letters.read import NoSuchLetter, count_letters, find_letter
+from roadloop_runtime.dead_letters.replay import rehearse, replay
 from roadloop_schemas.cloudevents import rfc3339
 
 TITLES = ("topic", "reason", "letters", "replayed", "first", "last")

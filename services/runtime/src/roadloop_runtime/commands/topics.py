@@ -2,8 +2,8 @@
 
 import asyncio
 
+from roadloop_runtime.cli.terminal import Bootstrap, one_line_errors
 from roadloop_runtime.kafka import admin
-from roadloop_runtime.terminal import Bootstrap, one_line_errors
 
 
 def create_topics(kafka: Bootstrap) -> None:

@@ -11,8 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError
 
 from roadloop_runtime.kafka.admin import open_admin, partition_counts
+from roadloop_runtime.kafka.lag import Lag, Log, lag_of, next_offsets, seconds_since
 from roadloop_runtime.kafka.reader import REQUEST_TIMEOUT_S, open_reader
-from roadloop_runtime.lag import Lag, Log, lag_of, next_offsets, seconds_since
 from roadloop_runtime.records import Partition
 
 FIRST_UNREAD_TIMEOUT_S = 5.0

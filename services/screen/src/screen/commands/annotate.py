@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from roadloop_runtime.cli.terminal import Refused, one_line_refusals, printable
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.terminal import Refused, one_line_refusals, printable
 from screen.annotate import LINES, Detect, Page, Told, annotate_all, plan
 from screen.detections import Box
 from screen.picture import SHOWN_FROM

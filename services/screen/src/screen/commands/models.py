@@ -10,7 +10,7 @@ import onnxruntime
 import typer
 from typer.core import TyperGroup
 
-from roadloop_runtime.terminal import Refused, one_line_refusals, printable
+from roadloop_runtime.cli.terminal import Refused, one_line_refusals, printable
 from screen.annotate import Page, drawn_name, plan, write
 from screen.commands.annotate import boxes_of
 from screen.detections import Box

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from roadloop_runtime.terminal import Bootstrap, one_line_errors
+from roadloop_runtime.cli.terminal import Bootstrap, one_line_errors
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.policies import ScreenPolicy
 from screen.policy_topic import publish

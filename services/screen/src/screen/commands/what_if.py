@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
+from roadloop_runtime.cli.terminal import AsJson, Bootstrap, Refused, one_line_errors, show_rows
 from roadloop_runtime.kafka.admin import topics_of
 from roadloop_runtime.kafka.reader import each_record
 from roadloop_runtime.records import Record
-from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors, show_rows
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy

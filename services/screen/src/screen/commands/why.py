@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from roadloop_runtime.cli.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable
 from roadloop_runtime.kafka.admin import check_topics_of, topics_of
 from roadloop_runtime.kafka.reader import each_record
-from roadloop_runtime.objects import ObjectChanged, ObjectMissing, ObjectRefused, ObjectStore, open_store
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Record
-from roadloop_runtime.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectRefused, ObjectStore, open_store
 from roadloop_schemas.frames import FrameScreened
 from screen.picture import draw_boxes
 from screen.why import explain

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from roadloop_runtime.terminal import Refused
+from roadloop_runtime.cli.terminal import Refused
 from roadloop_schemas.models import DetectorCard
 from screen.serving.card import FAMILIES, OPTIONAL_TENSOR, Card, read_card
 from screen.trial.finding import Finding

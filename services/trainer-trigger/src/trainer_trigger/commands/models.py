@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from roadloop_runtime.objects import open_store
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.objects import open_store
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.models import PrelabelPolicy
 from trainer_trigger import model_table, offers, release
 from trainer_trigger.run import Offer

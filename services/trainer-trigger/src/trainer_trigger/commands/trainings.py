@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from roadloop_runtime.objects import ObjectStore, open_store
-from roadloop_runtime.postgres import Pool
+from roadloop_runtime.storage.objects import ObjectStore, open_store
+from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.fields import ObjectRef
 from trainer_trigger import run_table
 from trainer_trigger.accept_spec import accept_spec

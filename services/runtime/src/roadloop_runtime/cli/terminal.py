@@ -14,7 +14,7 @@ from rich.text import Text
 
 from roadloop_runtime.broker import Aborted, Fenced, TopicMissing
 from roadloop_runtime.kafka import ClientError, NoBrokerAnswers
-from roadloop_runtime.postgres import Connection
+from roadloop_runtime.storage.postgres import Connection
 
 Bootstrap = Annotated[str, typer.Option("--kafka", envvar="ROADLOOP_KAFKA_BOOTSTRAP", help="host:port of a broker")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

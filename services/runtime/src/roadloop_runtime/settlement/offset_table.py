@@ -5,11 +5,11 @@ from typing import Any
 
 import asyncpg
 
-from roadloop_runtime import outbox_table
 from roadloop_runtime.broker import Aborted, Fenced
-from roadloop_runtime.postgres import Connection, Pool
+from roadloop_runtime.outbox import outbox_table
 from roadloop_runtime.records import Partition
-from roadloop_runtime.settle import Batch, Owned
+from roadloop_runtime.settlement.protocols import Batch, Owned
+from roadloop_runtime.storage.postgres import Connection, Pool
 
 Store = Callable[[Connection, Sequence[Any]], Awaitable[None]]
 

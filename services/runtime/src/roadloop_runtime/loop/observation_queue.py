@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.observe import decoded, observe
+from roadloop_runtime.loop.limits import Pending
+from roadloop_runtime.loop.observe import decoded, observe
 from roadloop_runtime.outcome import DeadLetter
-from roadloop_runtime.pending import Pending
 from roadloop_runtime.records import Record
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from roadloop_runtime.broker import Aborted
-from roadloop_runtime.deadletter import is_dead_letter_topic
+from roadloop_runtime.dead_letter import is_dead_letter_topic
+from roadloop_runtime.dead_letters.dead_letters import REPLAYS, Count, Letter, Place, count, read_letter, read_mark
 from roadloop_runtime.kafka.admin import topics_of
 from roadloop_runtime.kafka.reader import each_record, read_one
-from roadloop_runtime.letters import REPLAYS, Count, Letter, Place, count, read_letter, read_mark
 from roadloop_runtime.records import Partition, Record
 
 

@@ -1,6 +1,6 @@
 """The consume loop of one consumer group: observe, decide, settle.
 
-Read `lane.py` for the way of a record. Here: joining the group, handing partitions to lanes and taking them back.
+Read `partition_task.py` for the way of a record. Here: joining the group, handing partitions out and taking them back.
 """
 
 import asyncio
@@ -9,15 +9,15 @@ from typing import Any
 
 import structlog
 
-from roadloop_runtime import metrics
 from roadloop_runtime.broker import Member
-from roadloop_runtime.claims import Claim
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.lane import Lane
-from roadloop_runtime.pending import Kept, Limits
+from roadloop_runtime.loop import metrics
+from roadloop_runtime.loop.claims import Claim
+from roadloop_runtime.loop.dead_letter_limit import Streak
+from roadloop_runtime.loop.limits import Kept, Limits
+from roadloop_runtime.loop.partition_task import Lane
 from roadloop_runtime.records import Partition
-from roadloop_runtime.settle import Settlement
-from roadloop_runtime.streak import Streak
+from roadloop_runtime.settlement.protocols import Settlement
 
 log = structlog.get_logger()
 POLL_RECORDS = 1_000

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from roadloop_runtime.loop import Loop
+from roadloop_runtime.loop.loop import Loop
 
 Check = Callable[[], Awaitable[bool]]
 STUCK_S = 60.0

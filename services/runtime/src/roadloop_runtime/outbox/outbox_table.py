@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 
 from roadloop_runtime.broker import Broker
-from roadloop_runtime.outbox import LockLost, Row, publish_for_ever
-from roadloop_runtime.postgres import Connection
+from roadloop_runtime.outbox.publisher import LockLost, Row, publish_for_ever
 from roadloop_runtime.records import Event
+from roadloop_runtime.storage.postgres import Connection
 
 WAKE_S = 1.0
 # The lock's connection speaks at least every WAKE_S. Postgres ends it when its process is frozen, and the lock with it.

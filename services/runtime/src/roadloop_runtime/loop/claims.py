@@ -7,7 +7,7 @@ shows the first one's client id whoever is in. So every process writes its start
 from dataclasses import dataclass
 
 from roadloop_runtime.broker import Broker
-from roadloop_runtime.process import Identity, Superseded
+from roadloop_runtime.loop.identity import Identity, Superseded
 from roadloop_runtime.records import Event, Partition, Record
 
 TOPIC = "runtime.members.v1"

@@ -3,11 +3,21 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from roadloop_runtime.dead_letters.dead_letters import (
+    REPLAYS,
+    Choice,
+    Fate,
+    Letter,
+    Place,
+    batch_of,
+    fate,
+    read_letter,
+    size_bytes,
+)
+from roadloop_runtime.dead_letters.read import read_replayed, refuse_other_topics
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka.admin import check_topics_of, topics_of
 from roadloop_runtime.kafka.reader import each_record
-from roadloop_runtime.letters import REPLAYS, Choice, Fate, Letter, Place, batch_of, fate, read_letter, size_bytes
-from roadloop_runtime.letters_read import read_replayed, refuse_other_topics
 from roadloop_runtime.records import Record
 
 LETTERS_PER_TRANSACTION = 500

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from roadloop_runtime.broker import Aborted, Member
 from roadloop_runtime.records import Partition
-from roadloop_runtime.settle import Batch, Offsets
+from roadloop_runtime.settlement.protocols import Batch, Offsets
 
 COPY_AGAIN_S = 10.0
 

@@ -6,7 +6,7 @@ The id is per input partition, not per worker, because aiokafka's offset commits
 
 from roadloop_runtime.broker import Aborted, Member, Writer
 from roadloop_runtime.records import Partition
-from roadloop_runtime.settle import Batch
+from roadloop_runtime.settlement.protocols import Batch
 
 
 class KafkaSettlement:

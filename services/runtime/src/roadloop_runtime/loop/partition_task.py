@@ -7,18 +7,18 @@ from typing import Any
 import stamina
 import structlog
 
-from roadloop_runtime import metrics
 from roadloop_runtime.broker import Aborted, Member, OffsetsExpired
-from roadloop_runtime.cancelled import go_if_cancelled
-from roadloop_runtime.deadletter import to_dead_letter
+from roadloop_runtime.dead_letter import to_dead_letter
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.observe import handler_failed, too_large
+from roadloop_runtime.loop import metrics
+from roadloop_runtime.loop.cancellation import go_if_cancelled
+from roadloop_runtime.loop.dead_letter_limit import Streak
+from roadloop_runtime.loop.limits import Kept, Limits
+from roadloop_runtime.loop.observation_queue import Waiting
+from roadloop_runtime.loop.observe import handler_failed, too_large
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
-from roadloop_runtime.pending import Kept, Limits
 from roadloop_runtime.records import Event, Partition, Record
-from roadloop_runtime.settle import Batch, Settlement
-from roadloop_runtime.streak import Streak
-from roadloop_runtime.waiting import Waiting
+from roadloop_runtime.settlement.protocols import Batch, Settlement
 
 log = structlog.get_logger()
 # A worker that was frozen learns from its next heartbeat that a partition has moved on. To take it over again sooner

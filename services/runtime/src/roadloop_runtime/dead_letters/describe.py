@@ -2,8 +2,8 @@
 
 import json
 
-from roadloop_runtime.letters import Letter
-from roadloop_runtime.terminal import printable
+from roadloop_runtime.cli.terminal import printable
+from roadloop_runtime.dead_letters.dead_letters import Letter
 from roadloop_schemas.cloudevents import Header
 
 SHOWN_BYTES = 4_096

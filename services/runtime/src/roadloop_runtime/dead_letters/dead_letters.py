@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from roadloop_runtime.deadletter import REPLAYED_FROM, explain, original_headers
+from roadloop_runtime.dead_letter import REPLAYED_FROM, explain, original_headers
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_schemas.cloudevents import Header
 
