@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from roadloop_local.addresses import Stack
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased
-from screen import repository
+from screen.rollout import model_repository
 
 
 def publish(stack: Stack, model: str, card: DetectorCard, network: bytes) -> None:
@@ -18,4 +18,4 @@ def publish(stack: Stack, model: str, card: DetectorCard, network: bytes) -> Non
         card=card,
         released_at=datetime(2026, 3, 2, tzinfo=UTC),
     )
-    repository.publish(stack.model_repository, release, network)
+    model_repository.publish(stack.model_repository, release, network)

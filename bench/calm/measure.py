@@ -35,8 +35,8 @@ from roadloop_runtime.kafka.admin import ensure_topics
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.topics import topics
-from screen.memory_entries import TOPIC
-from screen.memory_snapshots import Remembered, Snapshots
+from screen.memory.entries import TOPIC
+from screen.memory.snapshots import Remembered, Snapshots
 from screening import models, pictures, units, verdicts
 from tests.chaos.proxy import Mode, Proxy, open_proxy
 

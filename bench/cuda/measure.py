@@ -20,7 +20,7 @@ from loop.turns import REPOSITORY, Report, environment
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_world.stage import DETECTORS
-from screen.repository import Instances
+from screen.rollout.model_repository import Instances
 from screening import models, pictures
 from screening.bare import Job
 from screening.speed import OUTPUTS

@@ -29,16 +29,16 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
 from screen.commands.what_if import Question, ask
-from screen.facts import Facts
-from screen.history_rows import MEASURED
-from screen.history_table import History, Place
-from screen.history_upkeep import tidy
-from screen.judge import judge
-from screen.limits import Limits
-from screen.memory import Memory
-from screen.verdict import Ruling
-from screen.what_if import changed_policy
-from screen.where import Where
+from screen.decision.decide_frame import judge
+from screen.decision.facts import Facts
+from screen.decision.frame_keys import Where
+from screen.decision.thresholds import Limits
+from screen.decision.verdict import Ruling
+from screen.history.maintenance import tidy
+from screen.history.rows import MEASURED
+from screen.history.table import History, Place
+from screen.memory.state import Memory
+from screen.what_if.rejudge import changed_policy
 
 PARTITIONS, AT_ONCE = 6, 20_000
 TENANT, NOW = "acme", datetime(2026, 3, 2, tzinfo=UTC)

@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from learning.product import SALT, TENANT, Day
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
-from screen.candidate import serving_pair
-from screen.embedding import unpack
-from screen.facts import Facts, Judged, beside, facts_of
+from screen.decision.facts import Facts, beside, facts_of
+from screen.decision.frame_keys import Where, eye_of
+from screen.decision.scene_distance import Scene, scene_of
+from screen.decision.serving_versions import serving_pair
+from screen.decision.similarity import Picture, likeness, picture_of
+from screen.decision.verdict import Standing, rule
 from screen.handle import Seen, decide
-from screen.likeness import Picture, likeness, picture_of
-from screen.memory import NOTHING_SCENIC, KeptFrame, Memory
-from screen.scene import Scene, scene_of
-from screen.scenery import Scenery, step, usual_of
-from screen.sharpness import NOTHING_USUAL, Sharpness
-from screen.verdict import Standing, rule
-from screen.where import Where, eye_of
+from screen.memory.embedding_statistics import Scenery, step, usual_of
+from screen.memory.sharpness import NOTHING_USUAL, Sharpness
+from screen.memory.state import NOTHING_SCENIC, KeptFrame, Memory
+from screen.vision.detections import Judged
+from screen.vision.embedding import unpack
 
 Scores = NDArray[np.float64]
 PARTS = {"1 - max confidence": "low_top_score", "entropy": "uncertainty", "disagreement": "disagreement"}

@@ -14,7 +14,7 @@ from learning.look import Looks
 from learning.product import Screened, day, screen
 from learning.stream import moments
 from roadloop_schemas.policies import ScreenPolicy
-from screen.lessons import Lesson
+from screen.learn.labelled_audit import Lesson
 
 CURVE_SEEDS = (1, 2, 3)
 BUDGETS = (0.02, 0.05, 0.1, 0.2)

@@ -22,7 +22,7 @@ from learning.stream import Moment, moments
 from learning.targets import targets
 from loop.turns import Report
 from roadloop_schemas.policies import ScreenPolicy
-from screen.lessons import Lesson
+from screen.learn.labelled_audit import Lesson
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench" / "learning"
 POLICY = ScreenPolicy(

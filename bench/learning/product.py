@@ -24,15 +24,14 @@ from roadloop_schemas.frames import FrameScreened, FramesIngested, IngestedFrame
 from roadloop_schemas.models import DetectorCard, ModelServing
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_world.scenes import CLASSES
-from screen import balance
-from screen.detections import Box
-from screen.embedding import pack
-from screen.facts import Judged
+from screen.decision.score import scale_of
 from screen.handle import Seen, decide
-from screen.lessons import Lesson, audited, learned
-from screen.memory import Memory
-from screen.score import scale_of
-from screen.slice_budgets import moved
+from screen.learn.labelled_audit import Lesson, audited, learned
+from screen.memory.state import Memory
+from screen.view import score_histograms
+from screen.view.slice_budgets import moved
+from screen.vision.detections import Box, Judged
+from screen.vision.embedding import pack
 
 TENANT, SALT = "bench", b"of the learning bench"
 START = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
@@ -164,7 +163,7 @@ def screen(
             policy = _next_version(policy, _with_budgets(table, policy))
         memory, outcome = decide(memory, unit, {TENANT: policy}, salt=SALT)
         for verdict in _told(outcome):
-            balance.take(table, 0, len(kept), TENANT, verdict)
+            score_histograms.take(table, 0, len(kept), TENANT, verdict)
             if verdict.audit:
                 donor = len(kept) if donors is None else int(donors[len(kept)])
                 waiting.append((len(kept), _lesson(verdict, today, len(kept), donor)))
@@ -181,7 +180,7 @@ def _told(outcome: object) -> Iterator[FrameScreened]:
 
 def _with_budgets(table: Mapping[str, Mapping[str, Any]], policy: ScreenPolicy) -> ScreenPolicy | None:
     """Return the policy with the budgets that the view would move; None where it leaves them."""
-    budgets = moved(balance.scores_by_slice(table, TENANT, scale_of(policy)), policy)
+    budgets = moved(score_histograms.scores_by_slice(table, TENANT, scale_of(policy)), policy)
     if budgets is None:
         return None
     return policy.model_copy(update={"slice_budgets": {**policy.slice_budgets, **budgets}})

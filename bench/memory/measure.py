@@ -36,14 +36,13 @@ from roadloop_schemas.cloudevents import Attributes
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
 from roadloop_schemas.models import DetectorCard, ModelServing
-from screen.detections import Box
-from screen.embedding import pack
-from screen.facts import Judged
 from screen.handle import Seen, decide
-from screen.memory import Memory
-from screen.memory_entries import NOTHING, TOPIC, rebuild, remember
-from screen.memory_file import as_file
-from screen.memory_snapshots import Remembered, Snapshots
+from screen.memory.entries import NOTHING, TOPIC, rebuild, remember
+from screen.memory.snapshot_file import as_file
+from screen.memory.snapshots import Remembered, Snapshots
+from screen.memory.state import Memory
+from screen.vision.detections import Box, Judged
+from screen.vision.embedding import pack
 
 PARTITIONS, FRAMES, UNIT, VEHICLES, DIMENSIONS = 6, 1_000_000, 16, 20, 112
 LIMIT_S, SETTLED_S = 10.0, 60.0

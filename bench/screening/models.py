@@ -16,13 +16,13 @@ from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_world.stage import DETECTORS
-from screen import repository
-from screen.triton import Triton
+from screen.inference.triton import Triton
+from screen.rollout import model_repository
 
 VERSION = 1
 SINCE = datetime(2025, 1, 1, tzinfo=UTC)
 SECOND = "detector.bench.second"
-USUAL = repository.Instances()
+USUAL = model_repository.Instances()
 # Everything is on that has to be looked up or counted per frame.
 POLICY = {
     "version": 1,
@@ -47,7 +47,7 @@ async def bring_stub(stack: Stack, tenant: str, *, pause_ms: float, instances: i
     folder = stack.model_repository / model / str(VERSION)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     (folder / "model.py").write_text(Path(__file__).with_name("stub.py").read_text())
-    config = repository.config(model, [VERSION], 1, repository.Instances())
+    config = model_repository.config(model, [VERSION], 1, model_repository.Instances())
     config["max_batch_size"] = batch
     config["instance_group"] = [{"count": instances, "kind": "KIND_CPU"}]
     config["parameters"]["pause_ms"] = {"string_value": str(pause_ms)}
@@ -57,7 +57,7 @@ async def bring_stub(stack: Stack, tenant: str, *, pause_ms: float, instances: i
 
 
 async def load_detector(
-    stack: Stack, model: str, folder: Path, instances: repository.Instances = USUAL
+    stack: Stack, model: str, folder: Path, instances: model_repository.Instances = USUAL
 ) -> DetectorCard:
     """Bring a detector's folder into the server under a name, and return its card."""
     card = DetectorCard.model_validate_json((folder / "detector.json").read_text())
@@ -65,8 +65,10 @@ async def load_detector(
     release = ModelReleased(
         release_id=model, model=model, version=VERSION, weights=nothing, card=card, released_at=SINCE
     )
-    await asyncio.to_thread(repository.publish, stack.model_repository, release, (folder / "model.onnx").read_bytes())
-    await _load(stack, model, repository.config(model, [VERSION], 1, instances))
+    await asyncio.to_thread(
+        model_repository.publish, stack.model_repository, release, (folder / "model.onnx").read_bytes()
+    )
+    await _load(stack, model, model_repository.config(model, [VERSION], 1, instances))
     return card
 
 

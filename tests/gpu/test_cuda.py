@@ -10,11 +10,11 @@ import pytest
 from roadloop_local.addresses import Stack
 from roadloop_schemas.models import DetectorCard
 from roadloop_world.stage import DETECTORS
-from screen import repository
-from screen.detections import Look, match
-from screen.repository import Instances
-from screen.trial.drawn import drawn_pictures
-from screen.triton import Triton
+from screen.detector_check.synthetic_pictures import drawn_pictures
+from screen.inference.triton import Triton
+from screen.rollout import model_repository
+from screen.rollout.model_repository import Instances
+from screen.vision.detections import Look, match
 from tests import releases
 
 CARDS = {
@@ -38,7 +38,7 @@ async def serve(stack: Stack, triton: Triton, detector: str, instances: Instance
     """Bring a detector into the server, and return the model's name there."""
     model = f"detector.{detector}.t{uuid4().hex[:12]}"
     releases.publish(stack, model, CARDS[detector], (DETECTORS / detector / "model.onnx").read_bytes())
-    await triton.load(model, json.dumps(repository.config(model, [1], 1, instances)))
+    await triton.load(model, json.dumps(model_repository.config(model, [1], 1, instances)))
     return model
 
 

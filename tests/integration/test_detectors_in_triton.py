@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 from roadloop_local.addresses import Stack
 from roadloop_schemas.models import DetectorCard
-from screen import repository
 from screen.commands import register
-from screen.detections import Box, Look
-from screen.look import RefusedByModel
-from screen.repository import Instances
+from screen.inference.predict import RefusedByModel
+from screen.inference.triton import NotLoadable, Triton
+from screen.rollout import model_repository
+from screen.rollout.model_repository import Instances
 from screen.serving.canvas import LAYOUT_LENGTH
-from screen.triton import NotLoadable, Triton
+from screen.vision.detections import Box, Look
 from tests import releases
 from tests.unit.screen.networks import picture, says
 
@@ -49,7 +49,7 @@ def publish(stack: Stack, card: DetectorCard) -> str:
 
 
 async def load(triton: Triton, model: str) -> None:
-    await triton.load(model, json.dumps(repository.config(model, [1], 1, Instances(1))))
+    await triton.load(model, json.dumps(model_repository.config(model, [1], 1, Instances(1))))
 
 
 async def test_a_yolo_serves_by_its_card(stack: Stack, triton: Triton) -> None:

@@ -30,14 +30,17 @@ from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Record
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.policies import ScreenPolicy
-from screen import history, history_table, history_upkeep, memory_entries, policy_topic
 from screen.commands import register
 from screen.handle import Seen, decide
-from screen.history_rows import DECIDED_FROM, SCHEMA, facts_of_row, row_of
-from screen.history_table import History, Overtaken, Place
-from screen.history_upkeep import tidy
-from screen.memory import Memory
-from screen.memory_snapshots import Remembered
+from screen.history import maintenance, table
+from screen.history.maintenance import tidy
+from screen.history.rows import DECIDED_FROM, SCHEMA, facts_of_row, row_of
+from screen.history.sink import rows_of
+from screen.history.table import History, Overtaken, Place
+from screen.memory import entries
+from screen.memory.snapshots import Remembered
+from screen.memory.state import Memory
+from screen.state_topics import policy_topic
 from tests.unit.screen.units import PAIR, frame, looked_at, unit
 from tests.waiting import GUARD_S, eventually
 
@@ -226,7 +229,7 @@ async def test_who_was_overtaken_is_told_and_appends_nothing(place: Place) -> No
     one, other = await asyncio.to_thread(History, place), await asyncio.to_thread(History, place)
     assert one.offsets() == other.offsets() == {}
     _, told = verdicts("acme", 20)
-    rows = history.rows_of([_record(offset, event) for offset, event in enumerate(told)])
+    rows = rows_of([_record(offset, event) for offset, event in enumerate(told)])
     one.append(rows, {5: 20})
     with pytest.raises(Overtaken):
         other.append(rows, {5: 20})
@@ -274,7 +277,7 @@ async def test_a_table_from_before_a_column_takes_it_and_its_old_rows_are_read(
     newer = {"versions", "shadow_version", "shadow_parts", "light_change", "dhash", "surely", "perhaps", "embedding"}
     before = pa.schema([field for field in SCHEMA if field.name not in newer])
     with monkeypatch.context() as patch:
-        patch.setattr(history_table, "SCHEMA", before)
+        patch.setattr(table, "SCHEMA", before)
         History(place).append([{name: row[name] for name in before.names} for row in rows[:20]], {5: 20})
     History(place).append(rows[20:], {5: 40})
     found = list(History(place).rows(5, DECIDED_FROM))
@@ -308,7 +311,7 @@ def test_rows_of_two_days_that_came_in_turns_are_read_by_their_offsets(place: Pl
 def test_a_file_of_more_rows_than_are_made_at_once_is_read_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     history = History(place)
     history.append(one_row_each(10), {5: 10})
-    monkeypatch.setattr(history_table, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(table, "ROWS_AT_ONCE", 4)
     assert read_offsets(history) == list(range(10))
 
 
@@ -361,21 +364,21 @@ def test_a_snapshot_that_was_replaced_a_moment_ago_stays_however_old_it_is(place
     much_later = NOW + timedelta(days=30)
     reader = history.rows(5, ("frame_id",))
     next(reader)
-    history_upkeep.tidy(history, NOW)  # replaces what is read, which is old by the clock of the next one
+    maintenance.tidy(history, NOW)  # replaces what is read, which is old by the clock of the next one
     newest = history.verdicts.metadata.current_snapshot_id
     snapshots = sorted(history.verdicts.snapshots(), key=lambda one: one.sequence_number or 0)
     replaced = snapshots[-3]  # the last append; an overwrite is a deletion and an append
     assert [one.snapshot_id for one in snapshots][-1] == newest
     before_it = datetime.fromtimestamp(snapshots[-2].timestamp_ms / 1000, UTC)
-    history_upkeep.tidy(history, before_it + history_upkeep.SNAPSHOTS_STAY)
+    maintenance.tidy(history, before_it + maintenance.SNAPSHOTS_STAY)
     assert replaced.snapshot_id in {one.snapshot_id for one in history.verdicts.snapshots()}
     assert [row["offset"] for row in reader] == list(range(1, 10))
-    history_upkeep.tidy(history, much_later)
+    maintenance.tidy(history, much_later)
     assert [one.snapshot_id for one in history.verdicts.snapshots()] == [newest]
 
 
 def test_policies_become_one_file(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_upkeep, "FEW_POLICY_FILES", 5)
+    monkeypatch.setattr(maintenance, "FEW_POLICY_FILES", 5)
     history = History(place)
     for version in range(1, 7):
         history.add_policies({("acme", version): POLICY.model_copy(update={"version": version})})
@@ -389,7 +392,7 @@ def exist(history: History, paths: set[str]) -> set[str]:
 
 
 async def test_the_sink_takes_snapshots_of_memory_too(stack: Stack, place: Place) -> None:
-    topic, partition = memory_entries.TOPIC, 3
+    topic, partition = entries.TOPIC, 3
     store = open_store(stack.s3_endpoint, *stack.s3_keys("screen"))
     await write(stack, [Event(topic, b"stride:nobody/rain/front", None, (), partition)])
     end = (await ends_of(stack.kafka_bootstrap, topic, partition + 1))[partition]

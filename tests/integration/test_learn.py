@@ -22,7 +22,7 @@ from roadloop_schemas.fields import LabelBox, ObjectRef
 from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
-from screen import policy_topic
+from screen.state_topics import policy_topic
 from tests.unit.screen.verdicts import verdict
 from tests.waiting import GUARD_S, eventually
 

@@ -20,10 +20,10 @@ from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Partition
 from roadloop_runtime.storage.objects import ObjectRefused, ObjectStore, open_store
 from screen.handle import Seen, decide
-from screen.memory import Memory
-from screen.memory_entries import remember
-from screen.memory_file import Snapshot, as_file, grown
-from screen.memory_snapshots import BUCKET, Remembered, Snapshots
+from screen.memory.entries import remember
+from screen.memory.snapshot_file import Snapshot, as_file, grown
+from screen.memory.snapshots import BUCKET, Remembered, Snapshots
+from screen.memory.state import Memory
 from tests.unit.screen.units import PAIR, frame, looked_at, unit
 from tests.waiting import eventually
 

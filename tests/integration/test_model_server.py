@@ -14,10 +14,10 @@ import pytest
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_runtime.outcome import Transient
-from screen import repository
-from screen.detections import Look
-from screen.look import RefusedByModel
-from screen.triton import OUTAGES, Triton
+from screen.inference.predict import RefusedByModel
+from screen.inference.triton import OUTAGES, Triton
+from screen.rollout import model_repository
+from screen.vision.detections import Look
 from tests.waiting import GUARD_S, eventually
 
 pytestmark = pytest.mark.integration
@@ -52,7 +52,7 @@ class TritonPythonModel:
 
 def config(epoch: int) -> str:
     """Return a configuration with a queue so short that it is soon full."""
-    full = repository.config(MODEL, [1], epoch, repository.Instances())
+    full = model_repository.config(MODEL, [1], epoch, model_repository.Instances())
     full["instance_group"] = [{"count": INSTANCES, "kind": "KIND_CPU"}]
     full["max_batch_size"] = 1
     full["dynamic_batching"]["default_queue_policy"] |= {
@@ -65,7 +65,7 @@ def config(epoch: int) -> str:
 @pytest.fixture
 async def triton(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Triton]:
     """A client that waits as long as a slow machine needs."""
-    monkeypatch.setattr("screen.triton.DEADLINE_S", GUARD_S)
+    monkeypatch.setattr("screen.inference.triton.DEADLINE_S", GUARD_S)
     client = Triton(stack.triton_grpc, lambda _model, _version: ("nothing", "car"))
     if not await client.is_ready(MODEL, 1):
         await bring(stack, client, MODEL, config(1))
@@ -106,7 +106,7 @@ async def test_a_full_queue_and_a_slow_one_are_outages_and_no_pictures_fault(tri
 
 
 async def test_live_pictures_do_not_wait_behind_a_backfill(stack: Stack, triton: Triton) -> None:
-    patient = repository.config(PATIENT, [1], 1, repository.Instances(count=1, kind="cpu"))
+    patient = model_repository.config(PATIENT, [1], 1, model_repository.Instances(count=1, kind="cpu"))
     patient["max_batch_size"] = 1
     patient["dynamic_batching"]["default_queue_policy"]["default_timeout_microseconds"] = int(GUARD_S * 1e6)
     folder = stack.model_repository / PATIENT / "1"

@@ -77,7 +77,9 @@ ALL = (
             Patch(LOOP, "if lane.open and lane.in_flight == 0:", "if lane.open:"),
             Patch(LOOP, "        if not found and self.turned_at - self._looked_at >= POLL_S:", "        if True:"),
             Patch(
-                PARTITION_TASK, "if self.open and not self._waiting and not self._kinds and position", "if self.open and position"
+                PARTITION_TASK,
+                "if self.open and not self._waiting and not self._kinds and position",
+                "if self.open and position",
             ),
         ),
     ),

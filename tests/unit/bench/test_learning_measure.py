@@ -8,7 +8,7 @@ from learning.figures import Interval
 from learning.measure import summarise, table
 from learning.product import LABELS_COME_AFTER, START
 from learning.targets import targets
-from screen.lessons import DAYS
+from screen.learn.labelled_audit import DAYS
 
 GOOD = {
     "hard_recall": 0.5,

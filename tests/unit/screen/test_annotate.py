@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from roadloop_runtime.cli.terminal import Refused
-from screen.annotate import Page, Told, annotate_all, plan
-from screen.detections import Box
-from screen.look import RefusedByModel
-from screen.picture import draw_on
+from screen.commands.annotated_pictures import Page, Told, annotate_all, plan
+from screen.inference.predict import RefusedByModel
+from screen.vision.detections import Box
+from screen.vision.draw_boxes import draw_on
 from tests.unit.screen.networks import picture
 
 BOX = Box(0.25, 0.5, 0.75, 0.9, 0.9, "car")

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import ScreenPolicy
-from screen.balance import HOURS, Hours, move_budgets, scores_by_slice, take
-from screen.policy_topic import Change
-from screen.score import scale_of
+from screen.decision.score import scale_of
+from screen.state_topics.policy_topic import Change
+from screen.view.score_histograms import HOURS, Hours, move_budgets, scores_by_slice, take
 from tests.unit.screen.verdicts import NOON, verdict
 
 POLICY = ScreenPolicy(version=7, threshold=0.5, controlled=True, audit_share=0, slice_range=(0.02, 0.6))

@@ -18,13 +18,12 @@ from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FrameScreened, ModelPair, Verdict, VerdictReason
 from roadloop_schemas.models import Candidate, ModelServing, PrelabelPolicy, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
-from screen.candidate import drawn, versions
-from screen.detections import Box, Look
-from screen.embedding import pack
-from screen.facts import Judged, Unjudged
+from screen.decision.serving_versions import drawn, versions
 from screen.handle import Seen, decide, observe
-from screen.look import Eyes, RefusedByModel, Seats
-from screen.memory import Memory
+from screen.inference.predict import Eyes, RefusedByModel, Seats
+from screen.memory.state import Memory
+from screen.vision.detections import Box, Judged, Look, Unjudged
+from screen.vision.embedding import pack
 from tests.unit.screen.units import PAIR, SERVING, frame, unit
 
 SALT = b"a salt of 16 or more"

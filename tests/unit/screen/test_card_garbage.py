@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadloop_schemas.models import DetectorCard
+from screen.detector_check.card_file import read_detector_card
 from screen.serving.canvas import BadPicture, decode, prepare
 from screen.serving.card import FAMILIES, Card, read_card
-from screen.trial.card_file import read_detector_card
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),

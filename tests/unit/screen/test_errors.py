@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadloop_schemas.fields import LabelBox
-from screen.detections import Box
-from screen.errors import errors
+from screen.vision.detections import Box
+from screen.vision.label_errors import errors
 
 
 def seen(x: float, name: str = "car", score: float = 0.9, width: float = 0.2) -> Box:

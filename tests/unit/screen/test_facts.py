@@ -7,13 +7,13 @@ import pytest
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import EmptyScenes, KeepRule, ScreenPolicy
-from screen.detections import SURELY_THERE, Box
-from screen.embedding import as_text, pack
-from screen.facts import Facts, Judged, Unjudged, facts_of
-from screen.likeness import objects_in, picture_of, shows_more
-from screen.memory import KeptFrame, Memory
-from screen.scene import scene_of
-from screen.where import Where
+from screen.decision.facts import Facts, facts_of
+from screen.decision.frame_keys import Where
+from screen.decision.scene_distance import scene_of
+from screen.decision.similarity import objects_in, picture_of, shows_more
+from screen.memory.state import KeptFrame, Memory
+from screen.vision.detections import SURELY_THERE, Box, Judged, Unjudged
+from screen.vision.embedding import as_text, pack
 from tests.unit.screen.units import frame
 
 WHERE = Where("acme", "car-1", "front", Condition.RAIN, "second.acme/1")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.funnel import at_least, summarise
+from screen.view.funnel import at_least, summarise
 
 counters = st.dictionaries(st.sampled_from(["seen", "kept", "dropped", "new"]), st.integers(0, 100))
 

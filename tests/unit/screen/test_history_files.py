@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.history_files import LARGE_BYTES, SMALL_BYTES, WORTH_IT, Stretch, in_order, worth_merging
+from screen.history.file_merging import LARGE_BYTES, SMALL_BYTES, WORTH_IT, Stretch, in_order, worth_merging
 
 KB = 1024
 places = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5), st.integers(1, 2 * SMALL_BYTES)), max_size=40).map(

@@ -8,13 +8,13 @@ import pytest
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
-from screen import score
-from screen.facts import Facts
-from screen.judge import judge
-from screen.lessons import start_threshold
-from screen.limits import budget_state
-from screen.memory import Memory
-from screen.where import Where
+from screen.decision import score
+from screen.decision.decide_frame import judge
+from screen.decision.facts import Facts
+from screen.decision.frame_keys import Where
+from screen.decision.thresholds import budget_state
+from screen.learn.labelled_audit import start_threshold
+from screen.memory.state import Memory
 
 POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True)
 LEARNED = ErrorPredictor(intercept=-4, weights={"disagreement": 5.0, "low_top_score": 0.3})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.keep_rate import ENOUGH, RING, SEGMENT, KeepRate, after_frame, quantile, rank, wanted_share
+from screen.memory.keep_rate import ENOUGH, RING, SEGMENT, KeepRate, after_frame, quantile, rank, wanted_share
 
 BUDGET, AUDIT = 0.1, 0.01
 DAY = 20_000

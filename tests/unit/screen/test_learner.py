@@ -10,8 +10,8 @@ from roadloop_schemas.fields import EventBody, LabelBox, ObjectRef
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
-from screen.learn import LOOK_AFTER, Learner
-from screen.policy_topic import Change
+from screen.learn.learner import LOOK_AFTER, Learner
+from screen.state_topics.policy_topic import Change
 from tests.unit.screen.verdicts import NOON, verdict
 
 POLICY = ScreenPolicy(version=3, threshold=0.5, controlled=True, weights={"disagreement": 1.0, "low_top_score": 1.0})

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from roadloop_schemas.fields import Condition, LabelBox
 from roadloop_schemas.policies import EmptyScenes, ErrorPredictor, ScreenPolicy
-from screen import score
-from screen.embedding import as_text, from_text, pack, unpack
-from screen.lessons import (
+from screen.decision import score
+from screen.learn.labelled_audit import (
     DAYS,
     EMPTIES,
     FRESH,
@@ -25,7 +24,8 @@ from screen.lessons import (
     propose,
     start_threshold,
 )
-from screen.predictor import EXPECTED, fit, is_better, ranking
+from screen.learn.predictor import EXPECTED, fit, is_better, ranking
+from screen.vision.embedding import as_text, from_text, pack, unpack
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HALF_NOISE = {"disagreement": 1.0, "low_top_score": 1.0}

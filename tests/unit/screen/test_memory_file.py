@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.memory_entries import NOTHING, newest_of
-from screen.memory_file import BadSnapshot, Snapshot, as_file, grown, of_file
+from screen.memory.entries import NOTHING, newest_of
+from screen.memory.snapshot_file import BadSnapshot, Snapshot, as_file, grown, of_file
 from tests.unit.screen.units import Written
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
+from screen.detector_check.synthetic_pictures import drawn_pictures
 from screen.serving.answer import Found, read_answer
 from screen.serving.card import read_card
 from screen.serving.detector import Detector, open_session
-from screen.trial.drawn import drawn_pictures
 from tests.unit.screen.networks import FLOAT, constant, helper
 
 ROOT = Path(__file__).parents[3] / "services/trainer-trigger/detectors/nanodet-g-coco"

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased
-from screen import repository
-from screen.repository import Instances
+from screen.rollout import model_repository
+from screen.rollout.model_repository import Instances
+from screen.rollout.settings import RolloutSettings
 from screen.serving.card import read_card
-from screen.settings import RolloutSettings
 
 CARD = DetectorCard(family="yolo", classes=("car",), input_width=64, input_height=32, pad=0)
 RELEASE = ModelReleased(
@@ -26,17 +26,17 @@ RELEASE = ModelReleased(
 
 
 def test_a_version_has_all_that_it_imports(tmp_path: Path) -> None:
-    repository.publish(tmp_path, RELEASE, b"onnx")
+    model_repository.publish(tmp_path, RELEASE, b"onnx")
     version = tmp_path / "detector.acme" / "3"
-    serving = Path(repository.__file__).parent / "serving"
+    serving = Path(model_repository.__file__).parents[1] / "serving"
     assert {path.name for path in version.iterdir()} == {"model.onnx", "detector.json"} | {
         path.name for path in serving.glob("*.py") if path.name != "__init__.py"
     }
-    assert repository.holds(tmp_path, "detector.acme", 3)
+    assert model_repository.holds(tmp_path, "detector.acme", 3)
 
 
 def test_the_card_that_was_released_is_the_card_that_serves(tmp_path: Path) -> None:
-    repository.publish(tmp_path, RELEASE, b"onnx")
+    model_repository.publish(tmp_path, RELEASE, b"onnx")
     written = DetectorCard.model_validate_json((tmp_path / "detector.acme" / "3" / "detector.json").read_bytes())
     assert written == CARD
     assert read_card(written.model_dump()) == read_card(CARD.model_dump(exclude_none=True))
@@ -51,7 +51,7 @@ def test_the_card_that_was_released_is_the_card_that_serves(tmp_path: Path) -> N
     ],
 )
 def test_instances(instances: Instances, expected: dict[str, Any]) -> None:
-    config = repository.config("detector.acme", [2, 3], 7, instances)
+    config = model_repository.config("detector.acme", [2, 3], 7, instances)
     assert config["instance_group"] == [expected]
     assert (config["name"], config["version_policy"]) == ("detector.acme", {"specific": {"versions": [2, 3]}})
     assert config["parameters"]["epoch"] == {"string_value": "7"}

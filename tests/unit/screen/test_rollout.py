@@ -16,13 +16,13 @@ from roadloop_schemas.cloudevents import Attributes, from_headers, to_headers
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import ModelPair, ShadowVerdict
 from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing, RolloutStage, ServingState
-from screen.detections import Look
-from screen.loading import Loading
-from screen.look import Fetch, RefusedByModel
-from screen.repository import Instances
-from screen.rollout import Rollout, Tell
-from screen.stages import Plan
-from screen.triton import NotLoadable, Triton, is_fault_of_model
+from screen.inference.predict import Fetch, RefusedByModel
+from screen.inference.triton import NotLoadable, Triton, is_fault_of_model
+from screen.rollout.loading import Loading
+from screen.rollout.model_repository import Instances
+from screen.rollout.rollout import Rollout, Tell
+from screen.rollout.stages import Plan
+from screen.vision.detections import Look
 from tests.unit.screen.verdicts import verdict
 
 MODEL = "detector.demo"

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
-from screen.detections import Box
-from screen.rules import IN_A_ROW, after_frame, matches, matching, within_allowance
+from screen.memory.keep_rules import IN_A_ROW, after_frame, matches, matching, within_allowance
+from screen.vision.detections import Box
 from tests.unit.screen.units import frame
 
 FRAME = frame(1, condition=Condition.NIGHT).model_copy(update={"signals": ("hard_brake",)})

@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen import gallery, scenery
-from screen.embedding import LARGEST, as_text, from_text, pack, unpack
-from screen.gallery import NOTHING_KEPT, PLACES, SHELF, SHELVES, Gallery
-from screen.scenery import KNOWN_AFTER, NOTHING_USUAL, Scenery, direction, unusualness, usual_of, whitened
+from screen.memory import embedding_statistics, kept_scenes
+from screen.memory.embedding_statistics import (
+    KNOWN_AFTER,
+    NOTHING_USUAL,
+    Scenery,
+    direction,
+    unusualness,
+    usual_of,
+    whitened,
+)
+from screen.memory.kept_scenes import NOTHING_KEPT, PLACES, SHELF, SHELVES, Gallery
+from screen.vision.embedding import LARGEST, as_text, from_text, pack, unpack
 
 EYE = "second.acme/1"
 
@@ -20,7 +28,9 @@ def usual(frames: int = 400, dimensions: int = 8, eye: str = EYE) -> Scenery:
     dice, known = np.random.default_rng(3), NOTHING_USUAL
     spread = np.arange(dimensions) + 1
     for _ in range(frames):
-        known = scenery.after(known, eye, pack(10 * np.arange(dimensions) + spread * dice.standard_normal(dimensions)))
+        known = embedding_statistics.after(
+            known, eye, pack(10 * np.arange(dimensions) + spread * dice.standard_normal(dimensions))
+        )
     return known
 
 
@@ -71,7 +81,7 @@ def test_what_cannot_be_compared_is_not(known: Scenery, eye: str, dimensions: in
 
 
 def test_another_network_begins_anew() -> None:
-    other = scenery.after(usual(), "second.acme/2", pack(np.ones(3)))
+    other = embedding_statistics.after(usual(), "second.acme/2", pack(np.ones(3)))
     assert (other.eye, other.seen, other.mean_and_variance.shape) == ("second.acme/2", 1, (2, 3))
 
 
@@ -101,16 +111,16 @@ def test_unusualness(z: list[float], value: float) -> None:
 def test_the_nearest_kept_scene(held: list[tuple[float, ...]], asked: tuple[float, ...], cosine: float | None) -> None:
     kept = NOTHING_KEPT
     for values in held:
-        kept = gallery.add(kept, EYE, unit(*values))
-    assert gallery.nearest(kept, EYE, unit(*asked)) == pytest.approx(cosine, abs=1e-3)
-    assert gallery.nearest(kept, "another/1", unit(*asked)) is None
+        kept = kept_scenes.add(kept, EYE, unit(*values))
+    assert kept_scenes.nearest(kept, EYE, unit(*asked)) == pytest.approx(cosine, abs=1e-3)
+    assert kept_scenes.nearest(kept, "another/1", unit(*asked)) is None
 
 
 def test_the_oldest_scenes_go_and_numbers_go_on() -> None:
     dice, kept = Random(1), NOTHING_KEPT
     scenes = [unit(dice.random(), dice.random(), dice.random()) for _ in range(PLACES + 3 * SHELF + 5)]
     for scene in scenes:
-        kept = gallery.add(kept, EYE, scene)
+        kept = kept_scenes.add(kept, EYE, scene)
     assert kept.next_number == len(scenes)
     held = [(number, scene.tolist()) for _, number, scene in kept.since(0)]
     assert PLACES <= len(held) <= (SHELVES + 1) * SHELF
@@ -119,7 +129,7 @@ def test_the_oldest_scenes_go_and_numbers_go_on() -> None:
 
 
 def test_scenes_of_another_network_are_not_looked_at_any_more() -> None:
-    kept = gallery.add(gallery.add(NOTHING_KEPT, EYE, unit(1, 0)), "second.acme/2", unit(0, 1))
+    kept = kept_scenes.add(kept_scenes.add(NOTHING_KEPT, EYE, unit(1, 0)), "second.acme/2", unit(0, 1))
     assert isinstance(kept, Gallery)
     assert [(number, scene.tolist()) for _, number, scene in kept.since(0)] == [(1, [0, 1])]
-    assert gallery.nearest(kept, EYE, unit(1, 0)) is None
+    assert kept_scenes.nearest(kept, EYE, unit(1, 0)) is None

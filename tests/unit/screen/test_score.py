@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
-from screen.detections import Box, iou, match, served
-from screen.score import combine, crowd, disagreement, entropy, low_top_score, objects, overlap, uncertainty
+from screen.decision.score import combine, crowd, disagreement, entropy, low_top_score, objects, overlap, uncertainty
+from screen.vision.detections import Box, iou, match, served
 
 POLICY = ScreenPolicy(version=1, threshold=0.5)
 

@@ -20,14 +20,13 @@ from roadloop_schemas.fields import Condition, Detection, ObjectRef
 from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, Verdict, VerdictReason
 from roadloop_schemas.models import ModelServing
 from roadloop_schemas.policies import ScreenPolicy
-from screen.detections import Box, Look
-from screen.embedding import as_text, pack
-from screen.facts import Judged, Unjudged
 from screen.handle import Seen, observe
 from screen.handle import decide as decide_salted
-from screen.look import MAX_PICTURE_BYTES, Eyes, RefusedByModel, Seats
-from screen.memory import Memory
+from screen.inference.predict import MAX_PICTURE_BYTES, Eyes, RefusedByModel, Seats
+from screen.memory.state import Memory
 from screen.reasons import UnitReason
+from screen.vision.detections import Box, Judged, Look, Unjudged
+from screen.vision.embedding import as_text, pack
 from tests.unit.screen.units import PAIR, SERVING, frame, unit
 
 decide = partial(decide_salted, salt=b"a salt of 16 or more")

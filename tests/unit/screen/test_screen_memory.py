@@ -11,12 +11,12 @@ from roadloop_runtime.records import Event
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
-from screen.embedding import pack
-from screen.keep_rate import FULL
-from screen.memory import KEPT_PER_CAMERA, Counters, KeptFrame, Memory
-from screen.memory_entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
-from screen.scenery import FIXED_AFTER, direction
-from screen.where import rate_key
+from screen.decision.frame_keys import rate_key
+from screen.memory.embedding_statistics import FIXED_AFTER, direction
+from screen.memory.entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
+from screen.memory.keep_rate import FULL
+from screen.memory.state import KEPT_PER_CAMERA, Counters, KeptFrame, Memory
+from screen.vision.embedding import pack
 from tests.unit.screen.units import Written
 
 SLICES = ("acme/rain/front", "acme/clear/front", "other/rain/front")

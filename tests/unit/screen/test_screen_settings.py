@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from roadloop_runtime.service.settings import BadSettings
-from screen.settings import RolloutSettings, Settings
-from screen.stages import Plan
+from screen.rollout.settings import RolloutSettings
+from screen.rollout.stages import Plan
+from screen.settings import Settings
 
 
 @pytest.mark.parametrize("salt", ["x" * 15, "x" * 65, "ü" * 40])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.sharpness import KNOWN_AFTER, NOTHING_USUAL, Sharpness, after, is_blurred, relative
+from screen.memory.sharpness import KNOWN_AFTER, NOTHING_USUAL, Sharpness, after, is_blurred, relative
 
 RATIO = 0.15
 

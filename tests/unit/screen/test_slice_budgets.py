@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
-from screen.slice_budgets import BINS, ENOUGH, Scores, moved, scores_of
+from screen.view.slice_budgets import BINS, ENOUGH, Scores, moved, scores_of
 from tests.unit.screen.verdicts import verdict
 
 POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True, audit_share=0, slice_range=(0.02, 0.6))

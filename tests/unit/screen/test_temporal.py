@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.detections import Box
-from screen.temporal import inconsistency
+from screen.vision.detections import Box
+from screen.vision.temporal_consistency import inconsistency
 
 
 def car(score: float, x: float = 0.3, name: str = "car") -> Box:

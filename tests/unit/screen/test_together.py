@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadloop_runtime.outcome import Transient
-from screen import repository
-from screen.detections import Box, Look
-from screen.look import RefusedByModel
-from screen.together import AT_MOST, LARGE_BYTES, Asked, Together
+from screen.inference.predict import RefusedByModel
+from screen.inference.request_batcher import AT_MOST, LARGE_BYTES, Asked, Together
+from screen.rollout import model_repository
+from screen.vision.detections import Box, Look
 
 CAR = Asked("detector.acme", 1, 1)
 LATER = CAR._replace(priority=2)
@@ -40,7 +40,7 @@ class Server:
 
 
 def test_a_request_has_no_more_pictures_than_the_server_takes() -> None:
-    assert json.loads(repository.template("config.json"))["max_batch_size"] == AT_MOST
+    assert json.loads(model_repository.template("config.json"))["max_batch_size"] == AT_MOST
 
 
 async def ask(server: Server, pictures: Sequence[bytes]) -> list[Look | BaseException]:

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
+from screen.detector_check.card_file import read_detector_card
+from screen.detector_check.check import Picture, open_tried, try_detector
+from screen.detector_check.finding import Finding
+from screen.detector_check.synthetic_pictures import drawn_pictures
 from screen.serving.card import Card
 from screen.serving.detector import Detector
-from screen.trial.card_file import read_detector_card
-from screen.trial.drawn import drawn_pictures
-from screen.trial.finding import Finding
-from screen.trial.trial import Picture, open_tried, try_detector
 from tests.unit.screen.networks import FLOAT, HALF, INT64, UINT8, constant, folder, helper, model, picture, says
 
 # [N, 6]: cxcywh on a canvas of 64 x 64, then two classes; rows in number as a network has them, unlike 4 + C

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from screen.detections import Box
-from screen.embedding import pack, unpack
-from screen.look import RefusedByModel
-from screen.together import Asked
-from screen.triton import ANSWERS, boxes_of, inference, packed, varint
+from screen.inference.predict import RefusedByModel
+from screen.inference.request_batcher import Asked
+from screen.inference.triton import ANSWERS, boxes_of, inference, packed, varint
+from screen.vision.detections import Box
+from screen.vision.embedding import pack, unpack
 
 
 def test_an_embedding_that_no_verdict_can_carry_is_refused_with_what_to_do() -> None:

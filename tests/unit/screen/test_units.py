@@ -14,9 +14,9 @@ from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import ObjectRef
 from screen.commands import register
 from screen.commands.units import TITLES, rows
-from screen.detections import Look
-from screen.look import Eyes, Seats
+from screen.inference.predict import Eyes, Seats
 from screen.progress import ENDED_AT_MOST, Progress, observe_and_tell, units_app
+from screen.vision.detections import Look
 from tests.unit.screen.units import PAIR, frame, unit
 
 WORKER = "http://127.0.0.1:7"

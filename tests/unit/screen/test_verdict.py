@@ -8,11 +8,12 @@ import pytest
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
-from screen.facts import Facts, Unjudged
-from screen.keep_rate import rank
-from screen.sharpness import Sharpness
-from screen.verdict import Ruling, Standing, draw, rule
-from screen.where import Where
+from screen.decision.facts import Facts
+from screen.decision.frame_keys import Where
+from screen.decision.verdict import Ruling, Standing, draw, rule
+from screen.memory.keep_rate import rank
+from screen.memory.sharpness import Sharpness
+from screen.vision.detections import Unjudged
 
 # The only part that counts is 1 - the best score, so a frame's score is said by its one box.
 POLICY = ScreenPolicy(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
 
-from screen.view import ReadCommittedConsumer, ViewSettings, make_app
+from screen.view.view import ReadCommittedConsumer, ViewSettings, make_app
 
 
 async def test_the_views_consumer_is_read_committed(tmp_path: Path) -> None:

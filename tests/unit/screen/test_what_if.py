@@ -18,14 +18,13 @@ from roadloop_runtime.records import Event
 from roadloop_schemas.fields import Condition, LabelBox
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
-from screen.detections import Box
-from screen.embedding import pack
-from screen.facts import Judged, Unjudged
 from screen.handle import Seen, decide
-from screen.history_rows import SCHEMA, facts_of_row, row_of
-from screen.memory import Memory
-from screen.what_if import Change, UnknownPolicy, changed_policy, what_if
-from screen.what_if_told import TITLES, answer_as_json, remarks, rows_of
+from screen.history.rows import SCHEMA, facts_of_row, row_of
+from screen.memory.state import Memory
+from screen.vision.detections import Box, Judged, Unjudged
+from screen.vision.embedding import pack
+from screen.what_if.rejudge import Change, UnknownPolicy, changed_policy, what_if
+from screen.what_if.report import TITLES, answer_as_json, remarks, rows_of
 from tests.unit.screen.test_candidate import SHADOW, SHARED
 from tests.unit.screen.units import NOW, PAIR, frame, unit
 

@@ -16,8 +16,8 @@ from roadloop_schemas.frames import (
     Verdict,
     VerdictReason,
 )
-from screen.picture import draw_boxes
-from screen.why import WORDS, explain
+from screen.commands.why_text import WORDS, explain
+from screen.vision.draw_boxes import draw_boxes
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 KEPT = FrameScreened(

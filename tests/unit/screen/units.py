@@ -12,9 +12,8 @@ from roadloop_schemas.cloudevents import Attributes, Header
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
 from roadloop_schemas.models import DetectorCard, ModelServing
-from screen.detections import Box
-from screen.embedding import pack
-from screen.facts import Judged
+from screen.vision.detections import Box, Judged
+from screen.vision.embedding import pack
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 SERVING = ModelServing(

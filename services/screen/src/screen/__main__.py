@@ -17,25 +17,26 @@ from roadloop_runtime.service.health import health_app, serve_http
 from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
 from roadloop_runtime.storage.objects import ObjectStore, connected, open_store
 from roadloop_schemas.frames import FramesIngested
-from screen import canary, memory_entries
-from screen.follow import Followed
 from screen.handle import decide
-from screen.look import Eyes, RefusedByModel, Seats
-from screen.memory_snapshots import Remembered
+from screen.inference import canary_picture
+from screen.inference.predict import Eyes, RefusedByModel, Seats
+from screen.inference.triton import Triton
+from screen.memory import entries
+from screen.memory.snapshots import Remembered
 from screen.progress import Progress, observe_and_tell, units_app
 from screen.settings import Settings
-from screen.triton import Triton
+from screen.state_topics.followed import Followed
 
 GROUP = "screen"
 SOURCE = "frames.ingested.v1"
-TOPICS = (SOURCE, "frames.screened.v1", memory_entries.TOPIC, "screen.policy.v1", "models.serving.v1")
+TOPICS = (SOURCE, "frames.screened.v1", entries.TOPIC, "screen.policy.v1", "models.serving.v1")
 
 
 async def triton_works(triton: Triton, followed: Followed) -> bool:
     """Ask every serving model with a real picture."""
     try:
         for said in list(followed.serving.values()):
-            await triton.detect(said.model, said.version, canary.PICTURE)
+            await triton.detect(said.model, said.version, canary_picture.PICTURE)
     except (Transient, RefusedByModel):
         return False
     return True
@@ -53,7 +54,7 @@ def screening(
         Remembered(settings.kafka_bootstrap, store).rebuild,
         followed.policies_now,
         partial(observe_and_tell, serving=followed.serving_for, eyes=eyes, progress=progress),
-        memory_entries.remember,
+        entries.remember,
         canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
     )
 

@@ -10,18 +10,19 @@ from roadloop_runtime.records import Event
 from roadloop_schemas.frames import FramesIngested, IngestedFrame, ModelPair, ShadowVerdict, Verdict, VerdictReason
 from roadloop_schemas.models import ModelServing, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
-from screen.candidate import Judges, candidate_pair, drawn, judges, serving_pair
-from screen.describe import describe
-from screen.facts import Facts, Judged, Unjudged, facts_of, parts_of
-from screen.judge import DEFAULT_POLICY, judge, judge_as_shadow
-from screen.likeness import picture_of, remembered
-from screen.limits import budget_state
-from screen.look import NOT_TRIED, Eyes, Looks, unanswered
-from screen.memory import Memory
+from screen.decision.decide_frame import DEFAULT_POLICY, judge, judge_as_shadow
+from screen.decision.facts import Facts, facts_of, parts_of
+from screen.decision.frame_keys import Where, eye_of
+from screen.decision.scene_distance import Scene, scene_of
+from screen.decision.serving_versions import Judges, candidate_pair, drawn, judges, serving_pair
+from screen.decision.similarity import picture_of, remembered
+from screen.decision.thresholds import budget_state
+from screen.decision.verdict import draw
+from screen.decision.verdict_event import describe
+from screen.inference.predict import NOT_TRIED, Eyes, Looks, unanswered
+from screen.memory.state import Memory
 from screen.reasons import UnitReason
-from screen.scene import Scene, scene_of
-from screen.verdict import draw
-from screen.where import Where, eye_of
+from screen.vision.detections import Judged, Unjudged
 
 LATE = timedelta(hours=1)
 Policies = Mapping[str, ScreenPolicy]

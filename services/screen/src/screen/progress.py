@@ -16,9 +16,9 @@ from roadloop_runtime.decode import Received
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FramesIngested
 from roadloop_schemas.models import ModelServing
-from screen.detections import Look
 from screen.handle import Seen, observe
-from screen.look import Eyes
+from screen.inference.predict import Eyes
+from screen.vision.detections import Look
 
 ENDED_AT_MOST = 100
 Clock = Callable[[], float]

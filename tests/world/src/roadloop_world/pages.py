@@ -14,8 +14,8 @@ import numpy as np
 
 from roadloop_world.loop_state import ScreenedFrame
 from roadloop_world.promises import Promise
-from screen.picture import draw_boxes
-from screen.why import reason_in_words
+from screen.commands.why_text import reason_in_words
+from screen.vision.draw_boxes import draw_boxes
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -1,1 +1,4 @@
-"""The consume loop: one task per partition observes, decides and settles. It knows the broker by its protocols alone."""
+"""The consume loop: one task per partition observes, decides and settles.
+
+It knows the broker by its protocols alone; `service` runs it.
+"""

@@ -1,1 +1,4 @@
-"""The outbox: rows committed with what caused them, published later, each once and in order. Run by each service beside its loop."""
+"""The outbox: rows committed with what caused them, published later, each once and in order.
+
+Each service that writes to Postgres runs its publisher beside its loop.
+"""

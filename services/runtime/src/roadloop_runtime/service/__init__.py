@@ -1,1 +1,4 @@
-"""What makes a process a service: settings, logs, health, HTTP problems, an orderly end. Each `__main__.py` starts here."""
+"""What makes a process a service: settings, logs, health, HTTP problems, an orderly end.
+
+May import everything else here; each `__main__.py` starts with it.
+"""

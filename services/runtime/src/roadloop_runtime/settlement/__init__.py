@@ -1,1 +1,4 @@
-"""Settle: outcomes and the input offset become durable at once, or not at all, in Kafka or in Postgres. The loop runs it."""
+"""Settle: outcomes and the input offset become durable at once, or not at all, in Kafka or in Postgres.
+
+The loop runs it.
+"""

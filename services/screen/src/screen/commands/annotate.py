@@ -13,17 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 
 from roadloop_runtime.cli.terminal import Refused, one_line_refusals, printable
 from roadloop_runtime.outcome import Transient
-from screen.annotate import LINES, Detect, Page, Told, annotate_all, plan
-from screen.detections import Box
-from screen.picture import SHOWN_FROM
+from screen.commands.annotated_pictures import LINES, Detect, Page, Told, annotate_all, plan
+from screen.detector_check.card_file import detector_folder, read_detector_card
+from screen.detector_check.check import open_tried
+from screen.detector_check.finding import Finding
+from screen.detector_check.network import REFUSED
+from screen.inference.triton import Triton
 from screen.serving.answer import Found, WrongAnswer
 from screen.serving.card import Card
 from screen.serving.detector import Detector, judge_grey
-from screen.trial.card_file import detector_folder, read_detector_card
-from screen.trial.finding import Finding
-from screen.trial.network import REFUSED
-from screen.trial.trial import open_tried
-from screen.triton import Triton
+from screen.vision.detections import Box
+from screen.vision.draw_boxes import SHOWN_FROM
 
 T = TypeVar("T")
 

@@ -11,17 +11,17 @@ import typer
 from typer.core import TyperGroup
 
 from roadloop_runtime.cli.terminal import Refused, one_line_refusals, printable
-from screen.annotate import Page, drawn_name, plan, write
 from screen.commands.annotate import boxes_of
-from screen.detections import Box
-from screen.picture import SHOWN_FROM
+from screen.commands.annotated_pictures import Page, drawn_name, plan, write
+from screen.detector_check.card_file import detector_folder
+from screen.detector_check.check import Picture, open_tried, try_detector
+from screen.detector_check.finding import Finding
+from screen.detector_check.synthetic_pictures import drawn_pictures
 from screen.serving.answer import Found
 from screen.serving.canvas import BadPicture
 from screen.serving.detector import Detector
-from screen.trial.card_file import detector_folder
-from screen.trial.drawn import drawn_pictures
-from screen.trial.finding import Finding
-from screen.trial.trial import Picture, open_tried, try_detector
+from screen.vision.detections import Box
+from screen.vision.draw_boxes import SHOWN_FROM
 
 
 class Then(StrEnum):

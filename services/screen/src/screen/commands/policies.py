@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from roadloop_runtime.cli.terminal import Bootstrap, one_line_errors
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.policies import ScreenPolicy
-from screen.policy_topic import publish
+from screen.state_topics.policy_topic import publish
 
 
 def set_policy(

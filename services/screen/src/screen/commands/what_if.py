@@ -23,10 +23,10 @@ from roadloop_runtime.records import Record
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
-from screen.history_rows import DECIDED_FROM, PICTURED
-from screen.history_table import NAMESPACE, History, Place
-from screen.what_if import Answer, Change, Labels, Policies, UnknownPolicy, changed_policy, what_if
-from screen.what_if_told import TITLES, answer_as_json, remarks, rows_of
+from screen.history.rows import DECIDED_FROM, PICTURED
+from screen.history.table import NAMESPACE, History, Place
+from screen.what_if.rejudge import Answer, Change, Labels, Policies, UnknownPolicy, changed_policy, what_if
+from screen.what_if.report import TITLES, answer_as_json, remarks, rows_of
 
 LABELS = "labels.completed.v1"
 COUNTED = ("verdict", "received_at", "threshold", "claims")

@@ -1,0 +1,117 @@
+"""What is known of a frame before anything is decided: from what the models saw, and what is remembered. Pure."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from roadloop_schemas.frames import IngestedFrame
+from roadloop_schemas.policies import ScreenPolicy
+from screen.decision import score
+from screen.decision.frame_keys import Where
+from screen.decision.scene_distance import Scene, like_empty
+from screen.decision.similarity import Likeness, Picture, likeness
+from screen.memory.keep_rules import matching
+from screen.memory.state import Memory
+from screen.vision.detections import Judged, Unjudged
+from screen.vision.temporal_consistency import REACH, inconsistency
+
+CANDIDATE = 0.05
+NO_PARTS: Mapping[str, float] = MappingProxyType({})
+
+
+class Facts(NamedTuple):
+    """All that a frame is decided from; a verdict carries it, so that it can be decided again.
+
+    `lot` is uniform in [0, 1). `parts` are those of the score, none where `unjudged`. `nearest_bits` (of 64) and
+    `nearest_step` are to the nearest kept frame of its camera, `nearest_cosine` is to the nearest kept scene of its
+    slice, `light_change` is from the last kept frame of its camera; None where that is not known. A step is a multiple
+    of what usually lies between two pictures of the slice.
+    It and what follows from it are tuples: history makes a million of them anew, and those take a third of the time.
+    """
+
+    frame_id: str
+    where: Where
+    lot: float
+    brightness: float
+    laplacian_variance: float
+    parts: Mapping[str, float] = NO_PARTS
+    nearest_bits: int | None = None
+    nearest_step: float | None = None
+    nearest_cosine: float | None = None
+    light_change: float | None = None
+    new_object: bool = False
+    nothing_there: bool = False
+    like_empty: float | None = None
+    matched: tuple[str, ...] = ()
+    unjudged: Unjudged | None = None
+
+
+def facts_of(
+    memory: Memory,
+    frame: IngestedFrame,
+    where: Where,
+    neighbours: Sequence[Judged | Unjudged],
+    at: int,
+    *,
+    policy: ScreenPolicy,
+    picture: Picture,
+    scene: Scene,
+    lot: float,
+) -> Facts:
+    """Return a frame's facts; it is number `at` of its `neighbours`, the frames of its unit as they were taken."""
+    found = neighbours[at]
+    measured = (frame.frame_id, where, lot, frame.brightness, frame.laplacian_variance)
+    if isinstance(found, Unjudged):
+        return Facts(*measured, unjudged=found)
+    like = likeness(memory, where, picture, scene)
+    nothing_there = _nothing_there(neighbours, at)
+    return Facts(
+        *measured,
+        parts_of(found, neighbours, at, policy=policy, scene=scene, cosine=like.nearest_cosine),
+        *like,
+        nothing_there=nothing_there,
+        like_empty=like_empty(memory, where, policy, scene) if nothing_there else None,
+        matched=matching(policy.rules, frame, found.all_boxes),
+    )
+
+
+def parts_of(
+    found: Judged,
+    neighbours: Sequence[Judged | Unjudged],
+    at: int,
+    *,
+    policy: ScreenPolicy,
+    scene: Scene,
+    cosine: float | None,
+) -> dict[str, float]:
+    """Score a frame by every part that can be had."""
+    parts = {
+        "uncertainty": score.uncertainty(found.boxes, policy.class_weights),
+        "low_top_score": score.low_top_score(found.boxes),
+        "crowd": score.crowd(found.boxes),
+        "objects": score.objects(found.boxes),
+        "overlap": score.overlap(found.boxes),
+        "inconsistency": inconsistency([n.boxes if isinstance(n, Judged) else () for n in neighbours], at),
+    }
+    if found.second is not None:
+        parts["disagreement"] = score.disagreement(found.boxes, found.second, policy.class_weights)
+    if scene.unusual is not None:
+        parts["unusual"] = scene.unusual
+    return with_novelty({name: round(value, 6) for name, value in parts.items()}, cosine)
+
+
+def with_novelty(parts: Mapping[str, float], cosine: float | None) -> dict[str, float]:
+    """Return the parts of a score with that of the nearest kept scene; none where nothing can be compared."""
+    others = {name: value for name, value in parts.items() if name != "novelty"}
+    return others if cosine is None else others | {"novelty": round(min(1.0, 1 - cosine), 6)}
+
+
+def beside(facts: Facts, like: Likeness) -> Facts:
+    """Return the facts of a frame beside other kept pictures than those it was compared with."""
+    return facts._replace(**like._asdict(), parts=with_novelty(facts.parts, like.nearest_cosine))
+
+
+def _nothing_there(neighbours: Sequence[Judged | Unjudged], at: int) -> bool:
+    """Say whether no model saw anything, however unsure, in a picture nor in the two before and after it."""
+    near = neighbours[max(0, at - REACH) : at + REACH + 1]
+    return not any(box.score >= CANDIDATE for one in near if isinstance(one, Judged) for box in one.all_boxes)

@@ -1,0 +1,143 @@
+"""A verdict as its event: all it takes to decide it again, and what a person needs to see why. Pure."""
+
+from typing import Any
+
+from roadloop_runtime.decode import Received
+from roadloop_runtime.records import Event, event
+from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.fields import Detection
+from roadloop_schemas.frames import (
+    BudgetState,
+    FrameMeasures,
+    FrameScreened,
+    FramesIngested,
+    IngestedFrame,
+    ModelPair,
+    ShadowVerdict,
+    Verdict,
+    VerdictReason,
+)
+from roadloop_schemas.models import PrelabelPolicy
+from roadloop_schemas.policies import ScreenPolicy
+from screen.decision.facts import Facts
+from screen.decision.similarity import Picture
+from screen.decision.thresholds import Limits
+from screen.decision.verdict import Ruling
+from screen.memory.state import Counters
+from screen.vision.detections import Box
+from screen.vision.embedding import as_text
+
+PRELABELS_AT_MOST = 100
+PRELABEL_FLOOR = 0.05
+
+
+def describe(
+    unit: Received[FramesIngested],
+    frame: IngestedFrame,
+    ruling: Ruling,
+    policy: ScreenPolicy,
+    *,
+    facts: Facts,
+    models: ModelPair,
+    limits: Limits,
+    budget: BudgetState | None,
+    counters: Counters,
+    boxes: tuple[Box, ...],
+    picture: Picture,
+    shadow: ShadowVerdict | None,
+    prelabels: PrelabelPolicy,
+) -> Event:
+    """Return the event that tells a ruling; a kept frame's boxes travel with it."""
+    said = _frame(unit, frame) | _ruling(ruling, policy, limits, budget)
+    said |= {"models": models, "counters": counters._asdict(), "shadow": shadow}
+    said |= {"measures": _measures(facts, ruling, picture), "embedding": as_text(picture.embedding)}
+    if ruling.verdict is Verdict.KEPT:
+        said |= {"detections": _shown(boxes), "prelabel_from": prelabels.min_score}
+    return _event(unit, frame, FrameScreened.model_validate(said))
+
+
+def _frame(unit: Received[FramesIngested], frame: IngestedFrame) -> dict[str, Any]:
+    return {
+        "frame_id": frame.frame_id,
+        "unit_id": unit.body.unit_id,
+        "upload_id": unit.body.upload_id,
+        "vehicle": unit.body.vehicle,
+        "drive": unit.body.drive,
+        "object": frame.object,
+        "captured_at": frame.captured_at,
+        "received_at": unit.body.received_at,
+        "width_px": frame.width_px,
+        "height_px": frame.height_px,
+        "slice": f"{frame.condition}/{frame.camera}",
+        "condition": frame.condition,
+        "replayed": unit.replayed,
+    }
+
+
+def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits, budget: BudgetState | None) -> dict[str, Any]:
+    return {
+        "verdict": ruling.verdict,
+        "reasons": ruling.reasons,
+        "rules": ruling.rules,
+        "detail": ruling.detail,
+        "policy_version": policy.version,
+        "threshold": limits.threshold,
+        "budget": budget,
+        "score": ruling.score,
+        "score_scale": limits.scale,
+        "score_parts": dict(ruling.parts),
+        "audit": ruling.audit,
+        "inclusion_probability": policy.audit_share if ruling.reasons == (VerdictReason.AUDIT,) else 1.0,
+    }
+
+
+def _measures(facts: Facts, ruling: Ruling, picture: Picture) -> FrameMeasures:
+    return FrameMeasures(
+        lot=facts.lot,
+        brightness=facts.brightness,
+        laplacian_variance=facts.laplacian_variance,
+        nearest_bits=facts.nearest_bits,
+        nearest_step=facts.nearest_step,
+        nearest_cosine=facts.nearest_cosine,
+        light_change=facts.light_change,
+        like_empty=facts.like_empty,
+        nothing_there=facts.nothing_there,
+        new_object=facts.new_object,
+        echo=ruling.echo,
+        matched=facts.matched,
+        versions=facts.where.versions,
+        dhash=picture.dhash,
+        surely=dict(picture.surely),
+        perhaps=dict(picture.perhaps),
+    )
+
+
+def _shown(boxes: tuple[Box, ...]) -> tuple[Detection, ...]:
+    """Return what travels with a kept frame: the best boxes, well-formed and inside the picture."""
+    best = sorted((box for box in boxes if box.score >= PRELABEL_FLOOR), key=lambda box: -box.score)
+    clipped = [(box, *_inside(box)) for box in best[:PRELABELS_AT_MOST]]
+    return tuple(
+        Detection(x1=x1, y1=y1, x2=x2, y2=y2, class_name=box.class_name, score=round(box.score, 4))
+        for box, x1, y1, x2, y2 in clipped
+        if x2 > x1 and y2 > y1
+    )
+
+
+def _inside(box: Box) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (round(min(1.0, max(0.0, edge)), 5) for edge in (box.x1, box.y1, box.x2, box.y2))
+    return x1, y1, x2, y2
+
+
+def _event(unit: Received[FramesIngested], frame: IngestedFrame, body: FrameScreened) -> Event:
+    envelope = unit.envelope
+    return event(
+        "frames.screened.v1",
+        body,
+        id=derive_id(envelope.source, envelope.id, frame.frame_id),
+        source="/roadloop/screen",
+        tenant=envelope.tenant,
+        key=unit.body.vehicle,
+        time=frame.captured_at,
+        subject=frame.frame_id,
+        partition=unit.partition,
+    )

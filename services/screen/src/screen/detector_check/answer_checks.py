@@ -1,0 +1,113 @@
+"""From what a detector said of many pictures to what is wrong with its card. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
+from screen.detector_check.answer_summary import Seen
+from screen.detector_check.finding import Finding
+from screen.serving.answer import Floats, corners
+from screen.serving.card import BoxFormat, BoxUnit, Card
+
+SIGMOID_OF_ONE = 0.7311  # a sigmoid of a probability lies between 0.5 and this
+FORMATS: tuple[BoxFormat, ...] = ("xyxy", "cxcywh")
+UNITS: tuple[BoxUnit, ...] = ("pixel", "share")
+SMALLER_EMBEDDING = "export its mean over the picture, or leave it out of tensors"
+MARGIN = 0.1  # of the canvas: how far a box at the edge may reach out
+
+
+def symptoms(card: Card, seen: Sequence[Seen], drawn: bool) -> list[Finding]:
+    """Say what is wrong; `drawn` pictures have nothing that a detector must know."""
+    if broken := sorted({role for one in seen for role in one.broken}):
+        count = sum(bool(one.broken) for one in seen)
+        return [_not_finite(broken, count, len(seen))]
+    scores = _check_scores(card, seen)
+    if scores:
+        return [scores]
+    return [*_check_boxes(card, seen), *_check_found(seen, drawn), *_check_embedding(seen)]
+
+
+def _not_finite(broken: Sequence[str], count: int, of: int) -> Finding:
+    return Finding(
+        f"{', '.join(broken)}: not a number, or infinite, on {count} of {of} pictures",
+        "look at scale, mean and std, and where the network is float16, export it as float32",
+    )
+
+
+def _check_scores(card: Card, seen: Sequence[Seen]) -> Finding | None:
+    lowest, highest = min(one.lowest for one in seen), max(one.highest for one in seen)
+    reach = f"the scores reach from {lowest:.3g} to {highest:.3g}"
+    inside = lowest >= 0 and highest <= 1
+    if card.activation == "none" and not (lowest >= -0.001 and highest <= 1.001):
+        return Finding(f"{reach}: these are no probabilities", 'set "activation": "sigmoid" (or "softmax")')
+    if card.activation == "none" and lowest >= 0.5 and highest <= SIGMOID_OF_ONE:
+        return Finding(f"{reach}: so a sigmoid of probabilities does", "export it with one sigmoid less")
+    if card.activation == "sigmoid" and inside:
+        return Finding(f"{reach} before the sigmoid: these are probabilities already", 'set "activation": "none"')
+    if card.activation == "softmax" and inside and all(one.sums_to_one for one in seen):
+        remedy = f'set "activation": "none" and "no_object": {str(card.no_object).lower()}'
+        return Finding(f"{reach} and each row adds up to 1: a softmax is in the graph already", remedy)
+    least = min(one.least for one in seen)
+    if card.family != "roadloop" and least >= card.score_floor:
+        return Finding(
+            f"every score is at least {least:.3g}, so every box is of every class",
+            "look whether a sigmoid or softmax is missing in the graph, or one too many",
+        )
+    return None
+
+
+def _check_boxes(card: Card, seen: Sequence[Seen]) -> Iterator[Finding]:
+    boxes = np.concatenate([one.boxes for one in seen])
+    if not len(boxes):
+        return
+    if not np.ptp(boxes, axis=0).any() and not boxes.any():
+        yield Finding("every box is 0, 0, 0, 0", "name the output with the boxes in the card's tensors")
+        return
+    if _is_sound(boxes, card):
+        return
+    readings = [replace(card, box_format=form, box_unit=unit) for form, unit in product(FORMATS, UNITS)]
+    fitting = [other for other in readings if _is_sound(boxes, other)]
+    first = ", ".join(f"{edge:.4g}" for edge in boxes[0])
+    yield Finding(
+        f"read as {card.box_format} in {card.box_unit}s, most boxes are not in the picture (the first is {first})",
+        f'set "box_format": "{fitting[0].box_format}", "box_unit": "{fitting[0].box_unit}"'
+        if fitting
+        else "export it with decoded boxes: xyxy or cxcywh, in pixels of the canvas or in 0..1 of it",
+    )
+
+
+def _is_sound(boxes: Floats, card: Card) -> bool:
+    """Say whether most boxes have an area and lie on the canvas, and whether their unit is likely."""
+    if (card.box_unit == "pixel") != bool(np.abs(boxes).max() > 2):
+        return False
+    canvas = np.array(card.size * 2, np.float32) if card.box_unit == "pixel" else np.ones(4, np.float32)
+    edges = corners(boxes, card.box_format) / canvas
+    inside = (edges >= -MARGIN).all(1) & (edges <= 1 + MARGIN).all(1) & (edges[:, 2:] > edges[:, :2]).all(1)
+    return bool(inside.mean() > 0.5)
+
+
+def _check_found(seen: Sequence[Seen], drawn: bool) -> Iterator[Finding]:
+    if any(len(one.found.detections) for one in seen):
+        return
+    best = max(one.best for one in seen)
+    yield Finding(
+        f"nothing was found on any of {len(seen)} pictures; the best score is {best:.3g}",
+        "give --pictures with objects it knows"
+        if drawn
+        else "look at scale, mean, std and colours, and whether score_floor is too high",
+        grave=not drawn,
+    )
+
+
+def _check_embedding(seen: Sequence[Seen]) -> Iterator[Finding]:
+    if any(one.found.embedding.ndim != 1 for one in seen):
+        shape = ["batch", *seen[0].found.embedding.shape]
+        yield Finding(f"the embedding is {shape}, not [batch, D]", SMALLER_EMBEDDING)
+    elif (size := max(one.found.embedding.size for one in seen)) > EMBEDDING_DIMENSIONS:
+        yield Finding(
+            f"the embedding has {size} numbers, and {EMBEDDING_DIMENSIONS} are taken: no frame could be judged",
+            SMALLER_EMBEDDING,
+        )

@@ -1,0 +1,160 @@
+"""Look at the pictures of a unit: they are fetched ahead, and all models are asked at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from roadloop_runtime.gather import gather_bounded
+from roadloop_runtime.outcome import Transient
+from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
+from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.frames import IngestedFrame, ModelPair, VerdictReason
+from screen.vision.detections import Judged, Look, Unjudged
+
+MAX_PICTURE_BYTES = 20 * 1024 * 1024
+# What is only tried may not keep a unit for long. How long that is goes by what serves: a slow machine slows both.
+CANDIDATE_WAITS_S = 3.0
+CANDIDATE_SLOWER_AT_MOST = 5.0  # times what the serving models took for the same picture
+
+NOT_TRIED = Unjudged(VerdictReason.REFUSED_BY_MODEL, "the model server was busy")
+
+Model = tuple[str, int]  # name, version
+Looks = tuple[Judged | Unjudged, ...]
+Fetch = Callable[[ObjectRef], Awaitable[bytes]]
+# (model, version, picture, backfill=) -> what the model makes of it; raises RefusedByModel or Transient
+Detect = Callable[..., Awaitable[Look]]
+
+
+class RefusedByModel(Exception):
+    """The model server says that this picture never will work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """What all units share: how many pictures are held at once, and of how many of them the models are asked.
+
+    More are held than asked of: the next ones are fetched while the server is busy. All models of a picture are asked
+    together. Were requests counted, those to the slowest would fill all seats, and the others' batches stay small.
+    """
+
+    pictures: asyncio.Semaphore
+    asked: asyncio.Semaphore
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """What it takes to look at pictures."""
+
+    fetch: Fetch
+    detect: Detect
+    seats: Seats
+
+    def at_leisure(self) -> "Eyes":
+        """Return eyes whose requests wait while live ones do."""
+        return replace(self, detect=partial(self.detect, backfill=True))
+
+    async def look(self, frames: Sequence[IngestedFrame], models: ModelPair) -> Looks:
+        """Return what a pair of models makes of frames; raise Transient."""
+        return (await self.look_beside(frames, models, models))[0]
+
+    async def look_beside(
+        self, frames: Sequence[IngestedFrame], models: ModelPair, candidate: ModelPair
+    ) -> tuple[Looks, Looks]:
+        """Return what the serving pair makes of frames, and another one; failures of that one are part of its answer.
+
+        Raises Transient where the serving pair fails.
+        """
+        both = partial(self._look_at, serving=_asked(models), candidate=_asked(candidate))
+        found = await gather_bounded(both, frames, self.seats.pictures)
+        return tuple(ours for ours, _ in found), tuple(theirs for _, theirs in found)
+
+    async def _look_at(
+        self, frame: IngestedFrame, *, serving: Sequence[Model], candidate: Sequence[Model]
+    ) -> tuple[Judged | Unjudged, Judged | Unjudged]:
+        if frame.object.size_bytes > MAX_PICTURE_BYTES:
+            said = f"more than {MAX_PICTURE_BYTES} bytes are not even fetched"
+            return (Unjudged(VerdictReason.REFUSED_BY_MODEL, said),) * 2
+        try:
+            picture = await self.fetch(frame.object)
+        except ObjectMissing as error:
+            return (Unjudged(VerdictReason.OBJECT_MISSING, str(error)),) * 2
+        except ObjectChanged as error:
+            return (Unjudged(VerdictReason.OBJECT_CHANGED, str(error)),) * 2
+        async with self.seats.asked:
+            said_by = await self._ask_all(picture, serving, [model for model in candidate if model not in serving])
+        return _judged([said_by[model] for model in serving]), _judged([said_by[model] for model in candidate])
+
+    async def _ask_all(
+        self, picture: bytes, serving: Sequence[Model], tried: Sequence[Model]
+    ) -> dict[Model, Look | Unjudged]:
+        """Ask all models at once; those that are only tried have so many times as long as those that serve took."""
+        if not tried:
+            return dict(zip(serving, await self._ask_serving(picture, serving, asyncio.Event()), strict=True))
+        began, served = asyncio.get_running_loop().time(), asyncio.Event()
+        asking = asyncio.ensure_future(self._ask_serving(picture, serving, served))
+        trying = asyncio.ensure_future(
+            gather_bounded(partial(self._try, picture, served, began), tried, asyncio.Semaphore(len(tried)))
+        )
+        try:
+            return dict(zip((*serving, *tried), (*await asking, *await trying), strict=True))
+        finally:
+            for task in (asking, trying):
+                task.cancel()
+            await asyncio.gather(asking, trying, return_exceptions=True)
+
+    async def _ask_serving(
+        self, picture: bytes, serving: Sequence[Model], served: asyncio.Event
+    ) -> tuple[Look | Unjudged, ...]:
+        looks = await gather_bounded(partial(self._ask, picture), serving, asyncio.Semaphore(len(serving)))
+        served.set()
+        return looks
+
+    async def _ask(self, picture: bytes, model: Model) -> Look | Unjudged:
+        try:
+            return await self.detect(*model, picture)
+        except RefusedByModel as error:
+            return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
+
+    async def _try(self, picture: bytes, served: asyncio.Event, began: float, model: Model) -> Look | Unjudged:
+        """Ask a model that is only tried; that it fails, or is far slower than what serves, is part of its answer."""
+        asked = asyncio.ensure_future(self._ask(picture, model))
+        try:
+            await served.wait()
+            took_s = asyncio.get_running_loop().time() - began
+            allowed_s = max(CANDIDATE_WAITS_S, CANDIDATE_SLOWER_AT_MOST * took_s)
+            async with asyncio.timeout(allowed_s - took_s):
+                return await asked
+        except (Transient, TimeoutError) as error:
+            return unanswered(error)
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+
+def unanswered(error: Exception) -> Unjudged:
+    """Return what a version that is only tried has made of a frame where it failed.
+
+    That the server was busy, or a process of it has died, is not its fault, and says nothing (`NOT_TRIED`).
+    """
+    if isinstance(error, Transient) and error.busy:
+        return NOT_TRIED
+    slower = f"{CANDIDATE_SLOWER_AT_MOST:.0f} times what the serving version took, and {CANDIDATE_WAITS_S:.0f} s"
+    said = str(error) or f"no answer within {slower}"
+    return Unjudged(VerdictReason.REFUSED_BY_MODEL, said[:500])
+
+
+def _judged(looks: Sequence[Look | Unjudged]) -> Judged | Unjudged:
+    """Return what the models saw together: boxes of each, and the embedding of the last, which stays for longest."""
+    for look in looks:
+        if isinstance(look, Unjudged):
+            return look
+    seen = [look for look in looks if isinstance(look, Look)]
+    return Judged(seen[0].boxes, seen[1].boxes if len(seen) > 1 else None, seen[-1].embedding)
+
+
+def _asked(models: ModelPair) -> tuple[Model, ...]:
+    """Return the models to ask together, the serving one first."""
+    if models.second_name is None or models.second_version is None:
+        return ((models.name, models.version),)
+    return (models.name, models.version), (models.second_name, models.second_version)

@@ -1,0 +1,158 @@
+"""What the audit teaches: a better score, and what empty roads look like. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadloop_schemas.fields import Condition, LabelBox
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.policies import EmptyScenes, ScreenPolicy
+from screen.decision import score
+from screen.decision.frame_keys import eye_of
+from screen.learn.predictor import fit, is_better
+from screen.memory.keep_rate import quantile
+from screen.vision.detections import Box
+from screen.vision.embedding import from_text, unpack
+from screen.vision.label_errors import SERVED_FROM, errors
+
+LEAST_HARD = 30
+FRESH, FRESH_HARD, FRESH_AT_MOST = 100, 10, 2_000
+DAYS = timedelta(days=14)
+EMPTIES = 64
+EMPTIES_LOOKED_AT = 1_000
+NEW_EMPTIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What is kept of a verdict on a frame of the audit; `embedding` is that of the network `eye`, as text."""
+
+    frame_id: str
+    received_at: datetime
+    condition: Condition
+    parts: Mapping[str, float]
+    boxes: tuple[Box, ...]
+    embedding: str
+    eye: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A frame of the audit with what people saw in it, since when."""
+
+    frame: Audited
+    labels: tuple[LabelBox, ...]
+    at: datetime
+
+    def hardness(self, policy: ScreenPolicy) -> float:
+        """Return how hard the frame was, 0..1: its errors in parts of what the policy calls hard."""
+        return min(1.0, errors(self.frame.boxes, self.labels) / policy.hard_errors)
+
+
+def audited(verdict: FrameScreened) -> Audited:
+    """Return what is kept of a verdict: of its detections those that count as such."""
+    seen = (found for found in verdict.detections if found.score >= SERVED_FROM)
+    boxes = tuple(Box(d.x1, d.y1, d.x2, d.y2, d.score, d.class_name) for d in seen)
+    eye = eye_of(verdict.models) if verdict.models else ""
+    said = (verdict.frame_id, verdict.received_at, verdict.condition, verdict.score_parts)
+    return Audited(*said, boxes, verdict.embedding, eye)
+
+
+def learned(lessons: Sequence[Lesson], policy: ScreenPolicy) -> ScreenPolicy | None:
+    """Return the policy with what the audit has taught since; None where that is nothing, or nobody asks for it.
+
+    A predictor needs thresholds that follow the scores, so a controlled policy; empty scenes one that drops their like.
+    """
+    better = propose(lessons, policy) if policy.controlled else None
+    empty = empty_scenes(lessons) if policy.no_target_cosine else None
+    if empty is None or not _tells_more(empty, policy.empty_scenes):
+        return better
+    return (better or policy).model_copy(update={"empty_scenes": empty})
+
+
+def _tells_more(found: EmptyScenes, known: EmptyScenes | None) -> bool:
+    """Say whether enough is new to be worth a version of the policy."""
+    if known is None or known.eye != found.eye:
+        return True
+    return len(set(found.scenes) - set(known.scenes)) >= NEW_EMPTIES
+
+
+def in_order(lessons: Sequence[Lesson]) -> list[Lesson]:
+    """Return the lessons of the last 14 days that have a score, in the order their labels came."""
+    judged = [lesson for lesson in lessons if lesson.frame.parts]
+    ordered = sorted(judged, key=lambda lesson: (lesson.at, lesson.frame.frame_id))
+    return [lesson for lesson in ordered if lesson.at > ordered[-1].at - DAYS]
+
+
+def propose(lessons: Sequence[Lesson], policy: ScreenPolicy) -> ScreenPolicy | None:
+    """Return the policy with a predictor that is better than what is in force; None where there is none.
+
+    It is fitted on all but the newest frames of the audit, which come to at least 30 hard ones, and has to order these
+    fresh ones better: at least 100, which come to 10 hard ones. A frame with fewer errors than a hard one counts in
+    part: few frames are hard, and every error teaches. The threshold that comes with it lets the keep budget through.
+    """
+    ordered = in_order(lessons)
+    hard = [lesson.hardness(policy) for lesson in ordered]
+    fresh = _fresh(hard)
+    old = len(ordered) - fresh
+    if not fresh or not LEAST_HARD <= sum(hard[:old]) < old or len(set(hard[old:])) == 1:
+        return None
+    parts, conditions = [one.frame.parts for one in ordered], [one.frame.condition for one in ordered]
+    found = fit(parts[:old], conditions[:old], hard[:old]).model_copy(update={"fitted_until": ordered[old - 1].at})
+    if policy.predictor and policy.predictor.fitted_until and policy.predictor.fitted_until >= ordered[old - 1].at:
+        return None
+    frames = list(zip(parts, conditions, strict=True))
+    ours = [score.chance(*frame, found) for frame in frames]
+    theirs = [score.combine(*frame, policy) for frame in frames[old:]]
+    if not is_better(ours[old:], theirs, hard[old:]):
+        return None
+    return policy.model_copy(update={"predictor": found, "threshold": start_threshold(ours, policy)})
+
+
+def _fresh(hard: Sequence[float]) -> int:
+    """Return how many of the newest frames are to judge a fit: at least 100, as hard as 10; 0 for too few.
+
+    Beyond 2,000 it is given up: what is hard that rarely needs another meaning of hard.
+    """
+    found = 0.0
+    for count, one in enumerate(reversed(hard[-FRESH_AT_MOST:]), 1):
+        found += one
+        if count >= FRESH and found >= FRESH_HARD:
+            return count
+    return 0
+
+
+def start_threshold(scores: Sequence[float], policy: ScreenPolicy) -> float:
+    """Return the threshold until slices have their own: the audit is a fair sample, so its quantile is that of all."""
+    left = max(0.0, policy.keep_budget - policy.audit_share) / max(1e-9, 1 - policy.audit_share)
+    return quantile(scores, min(1.0, left))
+
+
+def empty_scenes(lessons: Sequence[Lesson]) -> EmptyScenes | None:
+    """Return up to 64 embeddings of frames in which people saw nothing, as unlike each other as can be.
+
+    The newest one comes first, then always the one that is farthest from those chosen (Gonzalez, 1985). They are of
+    the network that looked at the newest one: what networks make cannot be compared.
+    """
+    empty = [lesson for lesson in lessons if not lesson.labels and lesson.frame.embedding]
+    newest = sorted(empty, key=lambda lesson: (lesson.at, lesson.frame.frame_id), reverse=True)[:EMPTIES_LOOKED_AT]
+    if not newest:
+        return None
+    eye = newest[0].frame.eye
+    texts = [lesson.frame.embedding for lesson in newest if lesson.frame.eye == eye]
+    chosen = _farthest(np.stack([unpack(from_text(text)) for text in texts]))
+    return EmptyScenes(eye=eye, scenes=tuple(texts[place] for place in chosen))
+
+
+def _farthest(vectors: NDArray[np.float32]) -> list[int]:
+    """Return the rows of [N, D] that are chosen, the first one first."""
+    spread = vectors.std(0)
+    standard = (vectors - vectors.mean(0)) / np.where(spread > 0, spread, 1)
+    chosen, distance = [0], np.linalg.norm(standard - standard[0], axis=1)
+    while len(chosen) < EMPTIES and distance.max() > 0:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(standard - standard[chosen[-1]], axis=1))
+    return chosen

@@ -1,0 +1,135 @@
+"""The learner: fits the score to what people find in the frames of the audit. Run as `python -m screen.learn`.
+
+Truth is in the topics: it reads them anew at every start and holds the audit of the last 14 days. What it finds is a
+policy of its own version, and only ever one that was better on fresh frames; thresholds follow from the rings.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.reader import Follower, follow_topic
+from roadloop_runtime.loop.identity import Identity
+from roadloop_runtime.records import Record
+from roadloop_runtime.service import lifecycle
+from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.settings import ServiceSettings
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.labels import LabelCompleted, LabelSource
+from roadloop_schemas.policies import ScreenPolicy
+from screen.learn.labelled_audit import DAYS, Audited, Lesson, audited, learned
+from screen.state_topics import policy_topic
+from screen.state_topics.policy_topic import Change
+from screen.state_topics.skip_unreadable import readable
+
+log = structlog.get_logger()
+VERDICTS, LABELS = "frames.screened.v1", "labels.completed.v1"
+LOOK_EVERY_S = 5.0
+LOOK_AFTER = 25  # new lessons
+AUDITED = b'"audit":true'
+
+
+@dataclass
+class School:
+    """The audit of one tenant, from verdicts and labels in whatever order they come."""
+
+    frames: dict[str, Audited] = field(default_factory=dict)
+    labels: dict[str, LabelCompleted] = field(default_factory=dict)
+    taken: int = 0
+    looked_at: int = 0
+
+    def take_label(self, label: LabelCompleted) -> None:
+        known = self.labels.get(label.frame_id)
+        if known is None or known.label_version < label.label_version:
+            self.labels[label.frame_id] = label
+            self.taken += 1
+
+    def lessons(self) -> list[Lesson]:
+        both = self.frames.keys() & self.labels.keys()
+        found = ((self.frames[frame], self.labels[frame]) for frame in both)
+        return [Lesson(frame, label.boxes, label.completed_at) for frame, label in found]
+
+    def forget(self) -> None:
+        """Drop what is older than 14 days; what the time is, the newest frame says."""
+        newest = max((frame.received_at for frame in self.frames.values()), default=None)
+        if newest is not None:
+            self.frames = {key: frame for key, frame in self.frames.items() if frame.received_at > newest - DAYS}
+            self.labels = {key: label for key, label in self.labels.items() if label.completed_at > newest - DAYS}
+
+
+class Learner:
+    """One school per tenant, the policies in force, and the hand that writes new ones."""
+
+    def __init__(self, publish: Callable[[str, Change], Awaitable[int]]) -> None:
+        self._publish = publish
+        self._schools: dict[str, School] = defaultdict(School)
+        self.policies: dict[str, ScreenPolicy] = {}
+
+    async def take_verdict(self, record: Record) -> None:
+        """Take a verdict in, if it is one of the audit: they are one in a hundred, so they are told by their bytes."""
+        if AUDITED in (record.value or b""):
+            body = FrameScreened.model_validate_json(record.value or b"")
+            self._schools[_tenant(record)].frames[body.frame_id] = audited(body)
+
+    async def take_label(self, record: Record) -> None:
+        """Take a label of a frame of the audit in."""
+        body = LabelCompleted.model_validate_json(record.value or b"")
+        if body.source is LabelSource.AUDIT:
+            self._schools[_tenant(record)].take_label(body)
+
+    async def take_policy(self, record: Record) -> None:
+        """Take note of the policy in force."""
+        self.policies[(record.key or b"").decode()] = ScreenPolicy.model_validate_json(record.value or b"{}")
+
+    async def look(self) -> None:
+        """Write the policies that the lessons since the last look have made better."""
+        for tenant, school in list(self._schools.items()):
+            policy = self.policies.get(tenant)
+            if school.taken < school.looked_at + LOOK_AFTER or policy is None:
+                continue
+            school.looked_at = school.taken
+            school.forget()
+            lessons = school.lessons()
+            better = await asyncio.to_thread(learned, lessons, policy)
+            if better is not None:
+                version = await self._publish(tenant, partial(_if_unchanged, policy.version, better))
+                log.info("policy_learned", tenant=tenant, version=version, lessons=len(lessons))
+
+    async def look_again(self) -> None:
+        """Look every few seconds, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _if_unchanged(version: int, better: ScreenPolicy, now: ScreenPolicy | None) -> ScreenPolicy | None:
+    """Return the better policy, unless somebody has written another one meanwhile: the next look compares with that."""
+    return better if now is not None and now.version == version else None
+
+
+def _tenant(record: Record) -> str:
+    return dict(record.headers).get("ce_tenant", b"").decode()
+
+
+async def main(settings: ServiceSettings, _me: Identity, stopping: asyncio.Event) -> None:
+    """Run until told to stop."""
+    kafka = settings.kafka_bootstrap
+    await admin.check_topics_of(kafka, (VERDICTS, LABELS, policy_topic.TOPIC))
+    learner = Learner(partial(policy_topic.publish, kafka))
+    partitions = await admin.topics_of(kafka)
+    await lifecycle.side_by_side(
+        stopping,
+        [],
+        [
+            Follower(kafka, policy_topic.TOPIC, readable(learner.take_policy)).run(),
+            follow_topic(kafka, VERDICTS, partitions[VERDICTS], readable(learner.take_verdict)),
+            follow_topic(kafka, LABELS, partitions[LABELS], readable(learner.take_label)),
+            learner.look_again(),
+            serve_http(health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
+        ],
+    )

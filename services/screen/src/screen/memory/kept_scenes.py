@@ -1,0 +1,73 @@
+"""The last kept scenes of a slice, as whitened unit vectors: how near is a new one to what was kept before? Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from screen.vision.embedding import Vector
+
+PLACES = 512
+SHELF = 128
+SHELVES = PLACES // SHELF
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Up to 128 scenes of D dimensions; `number` is that of its first one. `raw` is float32 [N, D]."""
+
+    number: int
+    dimensions: int
+    raw: bytes
+
+    @property
+    def scenes(self) -> NDArray[np.float32]:
+        return np.frombuffer(self.raw, "<f4").reshape(-1, self.dimensions)
+
+    def __len__(self) -> int:
+        return len(self.raw) // (4 * self.dimensions)
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The last 512 kept scenes, as one network (`eye`) saw them; scenes are numbered from 0 for ever."""
+
+    eye: str = ""
+    shelves: tuple[Shelf, ...] = ()
+
+    @property
+    def next_number(self) -> int:
+        return self.shelves[-1].number + len(self.shelves[-1]) if self.shelves else 0
+
+    def since(self, number: int) -> Iterator[tuple[Shelf, int, Vector]]:
+        """Return the scenes from a number on, each with its shelf and its number."""
+        for shelf in self.shelves:
+            scenes = shelf.scenes
+            for place in range(max(0, number - shelf.number), len(shelf)):
+                yield shelf, shelf.number + place, scenes[place]
+
+
+NOTHING_KEPT = Gallery()
+
+
+def nearest(gallery: Gallery, eye: str, scene: Vector) -> float | None:
+    """Return the largest cosine to a kept scene, -1..1; None where there is none that this network saw."""
+    if not _is_comparable(gallery, eye, scene):
+        return None
+    best = max(float((shelf.scenes @ scene).max()) for shelf in gallery.shelves)
+    return round(min(1.0, max(-1.0, best)), 4)
+
+
+def add(gallery: Gallery, eye: str, scene: Vector) -> Gallery:
+    """Return the gallery with one more scene; the oldest go, and all of them where another network looks now."""
+    shelves = gallery.shelves if _is_comparable(gallery, eye, scene) else ()
+    raw = scene.astype("<f4").tobytes()
+    if not shelves or len(shelves[-1]) == SHELF:
+        return Gallery(eye, (*shelves, Shelf(gallery.next_number, len(scene), raw))[-SHELVES - 1 :])
+    newest = shelves[-1]
+    return Gallery(eye, (*shelves[:-1], replace(newest, raw=newest.raw + raw)))
+
+
+def _is_comparable(gallery: Gallery, eye: str, scene: Vector) -> bool:
+    return gallery.eye == eye and bool(gallery.shelves) and gallery.shelves[-1].dimensions == len(scene)

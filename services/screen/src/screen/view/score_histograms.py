@@ -1,0 +1,95 @@
+"""Scores per slice and hour over all partitions, as a table of the view, and the budgets that follow from them.
+
+The table is rebuilt from `frames.screened.v1` and what it holds of a partition names the offset it covers, so a replay
+after a crash adds nothing twice.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
+from typing import Any
+
+import structlog
+
+from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.policies import ScreenPolicy
+from screen.decision.score import scale_of
+from screen.state_topics.policy_topic import Change
+from screen.view.slice_budgets import Scores, may_move, moved, scores_of
+
+log = structlog.get_logger()
+HOURS = 24
+LOOK_EVERY_S = 30.0
+Hours = MutableMapping[str, Mapping[str, Any]]  # partition/hour/tenant/condition/camera -> offset, scale, seen, bins
+
+
+def take(table: Hours, partition: int, offset: int, tenant: str, verdict: FrameScreened) -> None:
+    """Take one verdict in, by the hour in which its frame was received; hours that are a day old go."""
+    hour = int(verdict.received_at.timestamp() // 3600)
+    key = f"{partition}/{hour}/{tenant}/{verdict.slice}"
+    held = table.get(key)
+    if held is not None and offset <= held["offset"]:
+        return
+    if held is None:
+        _forget(table, partition, hour - HOURS)
+    is_of_scale = held is not None and held["scale"] == verdict.score_scale
+    known = Scores(held["seen"], tuple(held["bins"])) if held is not None and is_of_scale else Scores()
+    now = known + scores_of(verdict)
+    table[key] = {"offset": offset, "scale": verdict.score_scale, "seen": now.seen, "bins": list(now.bins)}
+
+
+def _forget(table: Hours, partition: int, before: int) -> None:
+    for key in [key for key in table if _place(key)[0] == partition and _place(key)[1] <= before]:
+        table.pop(key)
+
+
+def _place(key: str) -> tuple[int, int, str, str]:
+    """Return partition, hour, tenant and slice of a key."""
+    partition, hour, tenant, name = key.split("/", 3)
+    return int(partition), int(hour), tenant, name
+
+
+def scores_by_slice(table: Mapping[str, Mapping[str, Any]], tenant: str, scale: str) -> dict[str, Scores]:
+    """Add up a tenant's hours of the last day, over all partitions; scores of another scale are left out."""
+    mine = [(key, held) for key, held in table.items() if _place(key)[2] == tenant and held["scale"] == scale]
+    newest = max((_place(key)[1] for key, _ in mine), default=0)
+    found: dict[str, Scores] = defaultdict(Scores)
+    for key, held in mine:
+        _, hour, _, name = _place(key)
+        if hour > newest - HOURS:
+            found[name] += Scores(held["seen"], tuple(held["bins"]))
+    return found
+
+
+async def move_budgets(
+    table: Mapping[str, Mapping[str, Any]],
+    policies: Mapping[str, ScreenPolicy],
+    publish: Callable[[str, Change], Awaitable[int]],
+) -> None:
+    """Move the budgets of every tenant that lets them be moved."""
+    for tenant, policy in list(policies.items()):
+        if not may_move(policy):
+            continue
+        found = scores_by_slice(dict(table), tenant, scale_of(policy))
+        if moved(found, policy) is not None:
+            version = await publish(tenant, partial(_with_budgets, found))
+            log.info("budgets_moved", tenant=tenant, version=version)
+
+
+def _with_budgets(found: Mapping[str, Scores], policy: ScreenPolicy | None) -> ScreenPolicy | None:
+    budgets = None if policy is None else moved(found, policy)
+    if policy is None or budgets is None:
+        return None
+    return policy.model_copy(update={"slice_budgets": {**policy.slice_budgets, **budgets}})
+
+
+async def move_again(
+    table: Mapping[str, Mapping[str, Any]],
+    policies: Mapping[str, ScreenPolicy],
+    publish: Callable[[str, Change], Awaitable[int]],
+) -> None:
+    """Move budgets every half minute, until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        await move_budgets(table, policies, publish)

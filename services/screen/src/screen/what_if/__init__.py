@@ -1,0 +1,4 @@
+"""Judge history anew under another policy, with the code that decided it first.
+
+The command of the same name runs it.
+"""
