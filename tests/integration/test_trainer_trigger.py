@@ -38,27 +38,20 @@ from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, RolloutStage, ServingState, TrainingState
 from roadloop_world.datasets import LabelledFrame, base_training_set, hard_frames, validation_set, write_split
 from tests.waiting import GUARD_S, eventually
-from trainer_trigger import (
-    commands,
-    label_table,
-    model_table,
-    offers,
-    opening,
-    release,
-    run_table,
-    serving_table,
-    spec_table,
-)
-from trainer_trigger.candidate import Workshop
-from trainer_trigger.dataset import Cache
+from trainer_trigger import commands, open_run
 from trainer_trigger.http import http_app
-from trainer_trigger.label_table import Completed
-from trainer_trigger.release import read_card
-from trainer_trigger.run import Offer, Run
+from trainer_trigger.intake import offers
 from trainer_trigger.runner import Runner, run_for_ever, turn
-from trainer_trigger.serving_table import Serving
-from trainer_trigger.spec import INSTEAD, GatePolicy, Spec
-from trainer_trigger.training import Trainer
+from trainer_trigger.tables import label_table, model_table, run_table, serving_table, spec_table
+from trainer_trigger.tables.label_table import Completed
+from trainer_trigger.tables.run import Offer, Run
+from trainer_trigger.tables.serving_table import Serving
+from trainer_trigger.tables.spec import INSTEAD, GatePolicy, Spec
+from trainer_trigger.training import release
+from trainer_trigger.training.candidate import Workshop
+from trainer_trigger.training.dataset import Cache
+from trainer_trigger.training.release import read_card
+from trainer_trigger.training.trainer_process import Trainer
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -233,7 +226,7 @@ async def test_two_runners_open_one_run_per_dataset(bench: Bench, hard: list[Lab
     spec = await bench.set_spec()
     labels = await bench.label(hard)
     now = NOW
-    opened = await asyncio.gather(*(opening.consider(bench.pool, bench.model, spec, now=now) for _ in range(8)))
+    opened = await asyncio.gather(*(open_run.consider(bench.pool, bench.model, spec, now=now) for _ in range(8)))
     assert sorted(opened) == [False] * 7 + [True]
     run = await bench.only_run()
     assert (run.state, run.labels, run.base_version) == (TrainingState.QUEUED, 6, 1)
@@ -316,7 +309,7 @@ async def test_a_failing_trainer_gives_its_reason_and_another_attempt_after_the_
     assert await bench.told() == [("queued", 0), ("running", 1), ("failed", 2)]
     assert not await turn(runner)
     later = run.changed_at + timedelta(hours=1)
-    assert await opening.consider(bench.pool, bench.model, spec, now=later)
+    assert await open_run.consider(bench.pool, bench.model, spec, now=later)
     again = (await run_table.open_runs(bench.pool))[0]
     assert (again.dataset_id, again.labels) == (run.dataset_id, run.labels)
     assert again.run_id != run.run_id
@@ -335,7 +328,7 @@ async def test_a_picture_that_changed_fails_the_run_and_is_left_out_of_the_next(
     run = await bench.only_run()
     assert run.state is TrainingState.FAILED
     assert labels[0].frame_id in run.detail
-    assert await opening.consider(bench.pool, bench.model, spec, now=datetime.now(UTC))
+    assert await open_run.consider(bench.pool, bench.model, spec, now=datetime.now(UTC))
     assert [run.labels for run in await run_table.open_runs(bench.pool)] == [5]
 
 
@@ -364,9 +357,9 @@ async def test_of_two_runners_one_works(bench: Bench, hard: list[LabelledFrame],
 
 async def test_a_refused_release_is_answered_and_leaves_the_version_before_it(bench: Bench) -> None:
     await bench.serve("v0")
-    assert await opening.unanswered_release(bench.pool, bench.model) is None
+    assert await open_run.unanswered_release(bench.pool, bench.model) is None
     await bench.pool.execute("insert into releases select model, 2, tenant, body, now() from releases")
-    assert await opening.unanswered_release(bench.pool, bench.model) == 2
+    assert await open_run.unanswered_release(bench.pool, bench.model) == 2
 
     await bench.screening_says(2, tenant="somebody-else")
     assert await serving_table.of_model(bench.pool, bench.model) == Serving(1, 1)
@@ -405,7 +398,7 @@ async def test_a_rollback_is_one_event_that_releases_the_whole_version_again(ben
     assert second.rollout == "judges 10% of units"
     taken_back = await release.roll_back(bench.pool, bench.model, to=None, now=NOW)
     assert (taken_back.version, taken_back.previous_version, taken_back.rollback) == (1, 2, True)
-    assert await opening.unanswered_release(bench.pool, bench.model) is None, "nobody waits for version 2 any more"
+    assert await open_run.unanswered_release(bench.pool, bench.model) is None, "nobody waits for version 2 any more"
 
     # version 2 serves: what comes back is version 1, as it was released
     await bench.screening_says(2, previous=1)

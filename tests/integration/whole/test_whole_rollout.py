@@ -16,7 +16,7 @@ from roadloop_world import fleet, stage
 from roadloop_world.subscriber import read_topic
 from tests.integration.whole.conftest import Road, a_name, picture
 from tests.waiting import LONG_TEST_S, eventually
-from trainer_trigger import model_table
+from trainer_trigger.tables import model_table
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(LONG_TEST_S)]
 SHADOW, SHARED = RolloutStage.SHADOW, RolloutStage.SHARED

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from roadloop_schemas.fields import LabelBox, ObjectRef
-from trainer_trigger.dataset import dataset_id
-from trainer_trigger.frame_set import BadSet, Fault, Line, inspect
-from trainer_trigger.label_table import Label, digest_of
+from trainer_trigger.tables.label_table import Label, digest_of
+from trainer_trigger.training.dataset import dataset_id
+from trainer_trigger.training.frame_set import BadSet, Fault, Line, inspect
 
 CAR = LabelBox(class_name="car", x1=0.1, y1=0.2, x2=0.3, y2=0.4)
 BUS = LabelBox(class_name="bus", x1=0.5, y1=0.5, x2=0.9, y2=0.9)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trainer_trigger.bootstrap import Marks, average_precision, confidence, draw
-from trainer_trigger.evaluate import Found, mean_average_precision, report
-from trainer_trigger.frame_set import Line
+from trainer_trigger.evaluation.average_precision import Found, mean_average_precision, report
+from trainer_trigger.evaluation.paired_bootstrap import Marks, average_precision, confidence, draw
+from trainer_trigger.training.frame_set import Line
 
 CLASSES = ("car", "bus")
 LEFT, RIGHT = (0.0, 0.0, 0.4, 0.4), (0.5, 0.5, 0.9, 0.9)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainer_trigger.gate import Pass, Refusal, Refuse, Report, gate
-from trainer_trigger.spec import GatePolicy
+from trainer_trigger.evaluation.gate import Pass, Refusal, Refuse, Report, gate
+from trainer_trigger.tables.spec import GatePolicy
 
 POLICY = GatePolicy(min_gain=0.01, max_condition_loss=0.02, min_confidence=0.9)
 SERVING = Report({"clear": 0.50, "night": 0.10})

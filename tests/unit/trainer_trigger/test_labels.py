@@ -12,7 +12,7 @@ from roadloop_runtime.records import Record, event
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from trainer_trigger.handle import Reason, decide
-from trainer_trigger.label_table import Completed
+from trainer_trigger.tables.label_table import Completed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

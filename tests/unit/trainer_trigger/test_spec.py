@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trainer_trigger.spec import Spec
+from trainer_trigger.tables.spec import Spec
 
 SET = {"uri": "s3://datasets/acme/set.zip", "sha256": "0" * 64, "size_bytes": 1}
 FIELDS: dict[str, Any] = {"min_labels": 50, "base_set": SET, "validation_set": SET, "steps": 10}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from trainer_trigger import training
-from trainer_trigger.candidate import ProgressLog
-from trainer_trigger.training import Order, Progress, ProgressFile, Trainer, TrainerFailed
+from trainer_trigger.training import trainer_process
+from trainer_trigger.training.candidate import ProgressLog
+from trainer_trigger.training.trainer_process import Order, Progress, ProgressFile, Trainer, TrainerFailed
 
 
 def write_trainer(folder: Path, program: str) -> Trainer:
@@ -44,7 +44,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "LOOK_S", 0.02)
+    monkeypatch.setattr(trainer_process, "LOOK_S", 0.02)
 
 
 SLOW = """
@@ -70,14 +70,14 @@ async def test_a_slow_training_ends_by_its_steps_however_long_they_take(
 ) -> None:
     steps: list[Any] = []
     clock = Clock(lambda: len(steps) > clock.now / 0.4, step_s=0.4)  # each step takes most of what a hang may
-    monkeypatch.setattr(training, "time", clock)
+    monkeypatch.setattr(trainer_process, "time", clock)
 
     def go_on(progress: Progress) -> None:
         steps.append(progress["step"])
         (tmp_path / "out" / str(len(steps))).touch()
 
     trainer = write_trainer(tmp_path, f"(out / '0').touch()\n{SLOW}")
-    await training.train(trainer, order(tmp_path), go_on)
+    await trainer_process.train(trainer, order(tmp_path), go_on)
     assert (steps, clock.now > 3 * 0.5) == ([0, 1, 2, 3, 4, 5], True)
 
 
@@ -85,10 +85,10 @@ async def test_a_training_that_hangs_is_ended_says_where_it_stood_and_leaves_no_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[Progress] = []
-    monkeypatch.setattr(training, "time", Clock(lambda: len(lines) > 0))
+    monkeypatch.setattr(trainer_process, "time", Clock(lambda: len(lines) > 0))
     trainer = write_trainer(tmp_path, HANGING)
     with pytest.raises(TrainerFailed) as failed:
-        await training.train(trainer, order(tmp_path), lines.append)
+        await trainer_process.train(trainer, order(tmp_path), lines.append)
     assert str(failed.value) == (
         "it hung, and was ended: nothing has moved for 0.5 s (phase training, step 2, steps 6); "
         "raise hang_after_s where a step takes longer; its last word: step 2 of 6"
@@ -100,10 +100,10 @@ async def test_a_prediction_that_hangs_is_ended_and_leaves_nothing_to_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     partial, out = tmp_path / "predictions.part", tmp_path / "predictions.jsonl"
-    monkeypatch.setattr(training, "time", Clock(lambda: partial.exists() and partial.stat().st_size == 11))
+    monkeypatch.setattr(trainer_process, "time", Clock(lambda: partial.exists() and partial.stat().st_size == 11))
     trainer = write_trainer(tmp_path, "out.write_text('half a line')\ntime.sleep(600)")
     with pytest.raises(TrainerFailed, match=r"nothing has moved for 0\.5 s \(11 bytes of predictions\)"):
-        await training.predict(trainer, tmp_path, tmp_path, "validation", out=out, hang_after_s=0.5)
+        await trainer_process.predict(trainer, tmp_path, tmp_path, "validation", out=out, hang_after_s=0.5)
     assert not out.exists()
 
 
@@ -111,7 +111,7 @@ async def test_a_training_that_is_cancelled_leaves_no_process(tmp_path: Path) ->
     trainer = write_trainer(tmp_path, "(out / 'progress.jsonl').write_text('{}\\n')\ntime.sleep(600)")
     began = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(training.train(trainer, order(tmp_path), lambda _: began.set()))
+        task = group.create_task(trainer_process.train(trainer, order(tmp_path), lambda _: began.set()))
         await began.wait()
         task.cancel()
     assert task.cancelled()
@@ -138,7 +138,7 @@ def test_progress_is_put_in_words_that_change_with_what_moves_alone(tmp_path: Pa
 def test_progress_is_logged_by_phase_and_by_hundredths_not_by_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[tuple[Any, Any, Any]] = []
     monkeypatch.setattr(
-        "trainer_trigger.candidate.log.info",
+        "trainer_trigger.training.candidate.log.info",
         lambda _, **fields: logged.append((fields["phase"], fields["step"], fields["left_s"])),
     )
     follow = ProgressLog()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from roadloop_schemas.fields import ObjectRef
-from trainer_trigger.spec import Spec
+from trainer_trigger.tables.spec import Spec
 from trainer_trigger.trigger import Facts, StartRun, Wait, Waiting, attempt_of, is_time
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -19,15 +19,16 @@ from roadloop_runtime.storage import postgres
 from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.topics import dead_letter_topic
-from trainer_trigger import handle, http, label_table, runner, serving_table
-from trainer_trigger.candidate import Workshop
-from trainer_trigger.dataset import Cache
-from trainer_trigger.model_table import RELEASED
-from trainer_trigger.run_table import CHANGED
+from trainer_trigger import handle, http, runner
 from trainer_trigger.runner import Runner
-from trainer_trigger.serving_table import SERVING
 from trainer_trigger.settings import Settings
-from trainer_trigger.training import Trainer
+from trainer_trigger.tables import label_table, serving_table
+from trainer_trigger.tables.model_table import RELEASED
+from trainer_trigger.tables.run_table import CHANGED
+from trainer_trigger.tables.serving_table import SERVING
+from trainer_trigger.training.candidate import Workshop
+from trainer_trigger.training.dataset import Cache
+from trainer_trigger.training.trainer_process import Trainer
 
 SERVICE = "trainer-trigger"
 DEAD_LETTERS = dead_letter_topic(handle.GROUP, handle.LABELS)

@@ -7,7 +7,7 @@ from roadloop_runtime.handler import Handler
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.labels import LabelCompleted
-from trainer_trigger.label_table import Completed
+from trainer_trigger.tables.label_table import Completed
 
 GROUP = "trainer-trigger"
 LABELS = "labels.completed.v1"

@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from roadloop_runtime.service.problems import Problem, answer_with_problems
 from roadloop_runtime.storage.objects import ObjectStore
 from roadloop_runtime.storage.postgres import Pool
-from trainer_trigger import model_table, offers, researcher_table, run_table, spec_table
-from trainer_trigger.accept_spec import accept_spec
-from trainer_trigger.model_table import tenant_of
-from trainer_trigger.researcher_table import Researcher
-from trainer_trigger.run import Offer
-from trainer_trigger.shown import described, described_version
-from trainer_trigger.spec import INSTEAD, Spec
+from trainer_trigger.intake import offers
+from trainer_trigger.intake.accept_spec import accept_spec
+from trainer_trigger.json_views import described, described_version
+from trainer_trigger.tables import model_table, researcher_table, run_table, spec_table
+from trainer_trigger.tables.model_table import tenant_of
+from trainer_trigger.tables.researcher_table import Researcher
+from trainer_trigger.tables.run import Offer
+from trainer_trigger.tables.spec import INSTEAD, Spec
 
 UPLOAD_FOR = timedelta(minutes=15)
 MAX_BODY_BYTES = 1_000_000

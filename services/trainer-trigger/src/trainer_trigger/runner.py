@@ -19,17 +19,18 @@ from roadloop_runtime.outcome import Transient
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectStore
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.models import ModelReleased, TrainingState
-from trainer_trigger import candidate, dataset, label_table, model_table, run_table, spec_table
-from trainer_trigger.candidate import Workshop
-from trainer_trigger.frame_set import BadSet
-from trainer_trigger.gate import Pass, Refuse, gate
-from trainer_trigger.measure import Measured, measure
-from trainer_trigger.opening import consider, serving_release, unanswered_release
-from trainer_trigger.release import BadFolder, release
-from trainer_trigger.run import Run
-from trainer_trigger.spec import INSTEAD
-from trainer_trigger.training import TrainerFailed
-from trainer_trigger.wake import channel
+from trainer_trigger.evaluation.gate import Pass, Refuse, gate
+from trainer_trigger.evaluation.measure import Measured, measure
+from trainer_trigger.open_run import consider, serving_release, unanswered_release
+from trainer_trigger.tables import label_table, model_table, run_table, spec_table
+from trainer_trigger.tables.notify import channel
+from trainer_trigger.tables.run import Run
+from trainer_trigger.tables.spec import INSTEAD
+from trainer_trigger.training import candidate, dataset
+from trainer_trigger.training.candidate import Workshop
+from trainer_trigger.training.frame_set import BadSet
+from trainer_trigger.training.release import BadFolder, release
+from trainer_trigger.training.trainer_process import TrainerFailed
 
 log = structlog.get_logger()
 RUNS = Counter("roadloop_training_runs", "Runs that ended, by kind and final state.", ["kind", "state"])

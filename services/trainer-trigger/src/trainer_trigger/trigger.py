@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from trainer_trigger.spec import Spec
+from trainer_trigger.tables.spec import Spec
 
 MAX_ATTEMPTS = 3  # on the very same data
 

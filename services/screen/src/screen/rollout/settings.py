@@ -16,7 +16,7 @@ class RolloutSettings(TritonSettings):
 
     `model_instances` is for each model: the cores to run it on, or the instances on each GPU. `model_kind` is `auto`
     (the GPUs that the model server sees, else the CPU), `cpu` or `gpu`. The rest says how carefully a new version comes
-    to serve (`rollout/stages.py`): `rollout_shares` as [0.1, 0.5], and with a `rollout_patience_s` of 0 it serves at once.
+    to serve (`stages.py`): `rollout_shares` as [0.1, 0.5], and with a `rollout_patience_s` of 0 it serves at once.
     """
 
     model_repository: Path

@@ -22,7 +22,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a model makes of one picture: its boxes, and the whole as an embedding (`vision/embedding.py`; empty for none)."""
+    """What a model makes of one picture: its boxes, and the whole as an embedding (`embedding.py`; empty for none)."""
 
     boxes: tuple[Box, ...]
     embedding: bytes = b""

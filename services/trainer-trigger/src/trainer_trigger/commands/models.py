@@ -8,10 +8,7 @@ import typer
 from roadloop_runtime.storage.objects import open_store
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.models import PrelabelPolicy
-from trainer_trigger import model_table, offers, release
-from trainer_trigger.run import Offer
-from trainer_trigger.shown import described, described_version
-from trainer_trigger.terminal import (
+from trainer_trigger.commands.terminal import (
     AccessKey,
     AsJson,
     Endpoint,
@@ -26,6 +23,11 @@ from trainer_trigger.terminal import (
     print_table,
     with_pool,
 )
+from trainer_trigger.intake import offers
+from trainer_trigger.json_views import described, described_version
+from trainer_trigger.tables import model_table
+from trainer_trigger.tables.run import Offer
+from trainer_trigger.training import release
 
 
 def list_models(postgres: Postgres, tenant: str | None = None, all: bool = False, as_json: AsJson = False) -> None:

@@ -6,8 +6,17 @@ from typing import Annotated
 import typer
 
 from roadloop_schemas.fields import is_tenant
-from trainer_trigger import researcher_table
-from trainer_trigger.terminal import AsJson, Postgres, Tenant, moment, print_json, print_table, refuse, with_pool
+from trainer_trigger.commands.terminal import (
+    AsJson,
+    Postgres,
+    Tenant,
+    moment,
+    print_json,
+    print_table,
+    refuse,
+    with_pool,
+)
+from trainer_trigger.tables import researcher_table
 
 Name = Annotated[str, typer.Option("--name")]
 

@@ -11,11 +11,7 @@ import typer
 from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.fields import ObjectRef
-from trainer_trigger import run_table
-from trainer_trigger.accept_spec import accept_spec
-from trainer_trigger.shown import described
-from trainer_trigger.spec import HANG_AFTER_S, INSTEAD, GatePolicy, Spec
-from trainer_trigger.terminal import (
+from trainer_trigger.commands.terminal import (
     AccessKey,
     AsJson,
     Endpoint,
@@ -30,6 +26,10 @@ from trainer_trigger.terminal import (
     print_table,
     with_pool,
 )
+from trainer_trigger.intake.accept_spec import accept_spec
+from trainer_trigger.json_views import described
+from trainer_trigger.tables import run_table
+from trainer_trigger.tables.spec import HANG_AFTER_S, INSTEAD, GatePolicy, Spec
 
 
 def set_spec(

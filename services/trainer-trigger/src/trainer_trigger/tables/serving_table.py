@@ -9,8 +9,8 @@ from roadloop_runtime.outcome import Undecodable
 from roadloop_runtime.records import Record
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.models import ModelServing, ServingState
-from trainer_trigger.model_table import tenant_of
-from trainer_trigger.wake import wake
+from trainer_trigger.tables.model_table import tenant_of
+from trainer_trigger.tables.notify import wake
 
 log = structlog.get_logger()
 SERVING = "models.serving.v1"

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from roadloop_runtime.cli.terminal import one_line_database_errors
 from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.fields import is_tenant
-from trainer_trigger import model_table
-from trainer_trigger.check_spec import Unfit
-from trainer_trigger.release import AlreadyReleased, BadFolder, NothingToRollBack
+from trainer_trigger.intake.check_spec import Unfit
+from trainer_trigger.tables import model_table
+from trainer_trigger.training.release import AlreadyReleased, BadFolder, NothingToRollBack
 
 T = TypeVar("T")
 Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="trainer_trigger's DSN")]

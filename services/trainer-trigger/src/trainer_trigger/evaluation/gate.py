@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainer_trigger.spec import GatePolicy
+from trainer_trigger.tables.spec import GatePolicy
 
 EXACT = 1e-9  # a gain that is the wanted one but for rounding is enough
 

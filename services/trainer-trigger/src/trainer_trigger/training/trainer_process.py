@@ -103,7 +103,7 @@ async def _run(
     trainer: Trainer, arguments: Sequence[str], *, log: Path, sign_of_life: SignOfLife, hang_after_s: float
 ) -> str:
     """Return why it failed; nothing where it did not."""
-    tether = (sys.executable, "-I", "-m", "trainer_trigger.tether", str(os.getpid()))
+    tether = (sys.executable, "-I", "-m", "trainer_trigger.training.parent_death", str(os.getpid()))
     with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(
             *(*tether, str(trainer.python), "-m", "roadloop_trainer", *arguments),

@@ -10,7 +10,7 @@ import asyncpg
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.fields import LabelBox, ObjectRef
 from roadloop_schemas.labels import LabelCompleted
-from trainer_trigger.wake import wake
+from trainer_trigger.tables.notify import wake
 
 MAX_FRAMES = 20_000  # of one dataset, the newest labels; the rest are history
 

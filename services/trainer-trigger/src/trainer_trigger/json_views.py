@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from trainer_trigger.model_table import Listed
-from trainer_trigger.run import Run
+from trainer_trigger.tables.model_table import Listed
+from trainer_trigger.tables.run import Run
 
 
 def described(run: Run) -> Mapping[str, Any]:

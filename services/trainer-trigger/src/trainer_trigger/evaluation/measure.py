@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadloop_schemas.models import ModelReleased
-from trainer_trigger import evaluate, frame_set, training
-from trainer_trigger.bootstrap import confidence
-from trainer_trigger.candidate import Workshop
-from trainer_trigger.gate import Report
-from trainer_trigger.release import offered_folder, read_card
-from trainer_trigger.run import Run
-from trainer_trigger.training import TrainerFailed
+from trainer_trigger.evaluation import average_precision
+from trainer_trigger.evaluation.gate import Report
+from trainer_trigger.evaluation.paired_bootstrap import confidence
+from trainer_trigger.tables.run import Run
+from trainer_trigger.training import frame_set, trainer_process
+from trainer_trigger.training.candidate import Workshop
+from trainer_trigger.training.release import offered_folder, read_card
+from trainer_trigger.training.trainer_process import TrainerFailed
 
 SPLIT = "validation"
 
@@ -61,7 +62,7 @@ async def measure(workshop: Workshop, run: Run, serving: ModelReleased, folder: 
     validation = await workshop.unpacked(run.spec.validation_set)
     candidate_out = workshop.folder_of(run.run_id) / "candidate.jsonl"
     guard = run.spec.hang_after_s
-    await training.predict(workshop.trainer, folder, validation, SPLIT, out=candidate_out, hang_after_s=guard)
+    await trainer_process.predict(workshop.trainer, folder, validation, SPLIT, out=candidate_out, hang_after_s=guard)
     serving_out = await _predict_serving(workshop, run, serving, validation)
     return await asyncio.to_thread(_compare, validation, serving_out, candidate_out, run.spec.seed)
 
@@ -72,7 +73,9 @@ async def _predict_serving(workshop: Workshop, run: Run, serving: ModelReleased,
     out.parent.mkdir(parents=True, exist_ok=True)
     files = {"model.onnx": await workshop.cache.get(serving.weights)}
     model = offered_folder(workshop.folder_of(run.run_id) / "serving", serving.card, files)
-    await training.predict(workshop.trainer, model, validation, SPLIT, out=out, hang_after_s=run.spec.hang_after_s)
+    await trainer_process.predict(
+        workshop.trainer, model, validation, SPLIT, out=out, hang_after_s=run.spec.hang_after_s
+    )
     return out
 
 
@@ -81,11 +84,11 @@ def _compare(validation: Path, serving_out: Path, candidate_out: Path, seed: int
     text = (validation / f"{SPLIT}.jsonl").read_text()
     lines = frame_set.parse_lines(text, SPLIT, classes)
     try:
-        serving, candidate = evaluate.read_found(serving_out), evaluate.read_found(candidate_out)
+        serving, candidate = average_precision.read_found(serving_out), average_precision.read_found(candidate_out)
     except (ValueError, KeyError, TypeError) as error:
         raise TrainerFailed(f"what the trainer predicted cannot be read: {error!r}") from error
     return Measured(
-        evaluate.report(lines, serving, classes),
-        evaluate.report(lines, candidate, classes),
+        average_precision.report(lines, serving, classes),
+        average_precision.report(lines, candidate, classes),
         confidence(lines, serving, candidate, classes, seed=seed),
     )

@@ -6,10 +6,10 @@ from roadloop_runtime.storage.objects import ObjectStore
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
-from trainer_trigger import model_table, run_table, serving_table, spec_table
-from trainer_trigger.check_spec import Fault, Unfit, check_classes, check_place, fetch
-from trainer_trigger.run import Kind, Offer, Run
-from trainer_trigger.spec import Spec
+from trainer_trigger.intake.check_spec import Fault, Unfit, check_classes, check_place, fetch
+from trainer_trigger.tables import model_table, run_table, serving_table, spec_table
+from trainer_trigger.tables.run import Kind, Offer, Run
+from trainer_trigger.tables.spec import Spec
 
 
 async def queue_offer(

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from roadloop_runtime.storage.objects import ObjectStore
 from roadloop_runtime.storage.postgres import Pool
-from trainer_trigger import model_table, spec_table
-from trainer_trigger.check_spec import check_spec
-from trainer_trigger.model_table import tenant_of
-from trainer_trigger.spec import Spec
+from trainer_trigger.intake.check_spec import check_spec
+from trainer_trigger.tables import model_table, spec_table
+from trainer_trigger.tables.model_table import tenant_of
+from trainer_trigger.tables.spec import Spec
 
 
 async def accept_spec(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, TrainingState
-from trainer_trigger.spec import Spec
+from trainer_trigger.tables.spec import Spec
 
 
 class Kind(StrEnum):

@@ -7,9 +7,9 @@ from roadloop_runtime.service.problems import Problem
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectStore
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard
-from trainer_trigger import frame_set
-from trainer_trigger.frame_set import MAX_ZIP_BYTES, BadSet, FrameSet
-from trainer_trigger.spec import Spec
+from trainer_trigger.tables.spec import Spec
+from trainer_trigger.training import frame_set
+from trainer_trigger.training.frame_set import MAX_ZIP_BYTES, BadSet, FrameSet
 
 
 class Fault(StrEnum):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer_trigger.evaluate import OVERLAP, Found
-from trainer_trigger.frame_set import Line
+from trainer_trigger.evaluation.average_precision import OVERLAP, Found
+from trainer_trigger.training.frame_set import Line
 
 RESAMPLES = 500
 Weights = NDArray[np.float64]  # [R, F]: how often each resample drew each frame

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from roadloop_runtime.storage.postgres import Pool
-from trainer_trigger.model_table import tenant_of
-from trainer_trigger.spec import Spec
-from trainer_trigger.wake import wake
+from trainer_trigger.tables.model_table import tenant_of
+from trainer_trigger.tables.notify import wake
+from trainer_trigger.tables.spec import Spec
 
 SET = """
 insert into specs (model, tenant, body, set_by, set_at) values ($1, $2, $3, $4, $5)

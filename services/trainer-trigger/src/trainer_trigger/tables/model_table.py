@@ -9,7 +9,7 @@ from roadloop_runtime.records import event
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
-from trainer_trigger.wake import wake
+from trainer_trigger.tables.notify import wake
 
 SOURCE = "/roadloop/trainer-trigger"
 RELEASED = "models.released.v1"

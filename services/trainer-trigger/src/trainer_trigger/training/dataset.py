@@ -14,7 +14,7 @@ from pathlib import Path
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.fields import ObjectRef
-from trainer_trigger.label_table import Label
+from trainer_trigger.tables.label_table import Label
 
 Fetch = Callable[[ObjectRef], Awaitable[bytes]]
 AT_ONCE = 8

@@ -9,8 +9,8 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
-from trainer_trigger.frame_set import Line
-from trainer_trigger.gate import Report
+from trainer_trigger.evaluation.gate import Report
+from trainer_trigger.training.frame_set import Line
 
 OVERLAP = 0.5
 MAX_DETECTIONS = 100  # of one frame

@@ -1,4 +1,4 @@
-"""Start a program that dies with its parent: `python -m trainer_trigger.tether PARENT PROGRAM...`.
+"""Start a program that dies with its parent: `python -m trainer_trigger.training.parent_death PARENT PROGRAM...`.
 
 A service that is killed cannot end its training, so the kernel does it.
 """

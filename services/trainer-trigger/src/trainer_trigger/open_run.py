@@ -7,10 +7,11 @@ import structlog
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
-from trainer_trigger import dataset, label_table, model_table, run_table, serving_table
-from trainer_trigger.model_table import tenant_of
-from trainer_trigger.run import Kind, Run
-from trainer_trigger.spec import Spec
+from trainer_trigger.tables import label_table, model_table, run_table, serving_table
+from trainer_trigger.tables.model_table import tenant_of
+from trainer_trigger.tables.run import Kind, Run
+from trainer_trigger.tables.spec import Spec
+from trainer_trigger.training import dataset
 from trainer_trigger.trigger import Facts, StartRun, Wait, attempt_of, is_time
 
 log = structlog.get_logger()

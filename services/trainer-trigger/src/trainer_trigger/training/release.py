@@ -15,8 +15,8 @@ from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased, PrelabelPolicy, TrainingState
-from trainer_trigger import model_table, run_table, serving_table
-from trainer_trigger.run import Run
+from trainer_trigger.tables import model_table, run_table, serving_table
+from trainer_trigger.tables.run import Run
 
 BINARY = "application/octet-stream"
 PRELABELS = PrelabelPolicy()

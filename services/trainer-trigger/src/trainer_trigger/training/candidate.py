@@ -10,12 +10,12 @@ import structlog
 
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import ModelReleased
-from trainer_trigger import dataset, frame_set, training
-from trainer_trigger.dataset import Cache
-from trainer_trigger.label_table import Label
-from trainer_trigger.release import offered_folder
-from trainer_trigger.run import Offer, Run
-from trainer_trigger.training import Order, Progress, Trainer, TrainerFailed
+from trainer_trigger.tables.label_table import Label
+from trainer_trigger.tables.run import Offer, Run
+from trainer_trigger.training import dataset, frame_set, trainer_process
+from trainer_trigger.training.dataset import Cache
+from trainer_trigger.training.release import offered_folder
+from trainer_trigger.training.trainer_process import Order, Progress, Trainer, TrainerFailed
 
 log = structlog.get_logger()
 KEEP_OBJECTS_FOR = timedelta(days=14)
@@ -70,7 +70,7 @@ async def train(
         hang_after_s=run.spec.hang_after_s,
         architecture=base.card.architecture,
     )
-    await training.train(workshop.trainer, order, ProgressLog())
+    await trainer_process.train(workshop.trainer, order, ProgressLog())
     return order.out
 
 
