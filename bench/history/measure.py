@@ -31,9 +31,9 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.commands.what_if import Question, ask
 from screen.decision.decide_frame import judge
 from screen.decision.facts import Facts
-from screen.decision.frame_keys import Where
+from screen.decision.frame_keys import FrameKeys
 from screen.decision.thresholds import Limits
-from screen.decision.verdict import Ruling
+from screen.decision.verdict import Decision
 from screen.history.maintenance import tidy
 from screen.history.rows import MEASURED
 from screen.history.table import History, Place
@@ -171,7 +171,7 @@ def _frame(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _verdict(ruling: Ruling, limits: Limits) -> dict[str, Any]:
+def _verdict(ruling: Decision, limits: Limits) -> dict[str, Any]:
     return {
         "verdict": ruling.verdict.value,
         "reasons": [reason.value for reason in ruling.reasons],
@@ -191,7 +191,7 @@ _CLAIM = {"x1": 0.1, "y1": 0.1, "x2": 0.2, "y2": 0.2, "score": 0.9, "class_name"
 
 def _facts(frame_id: str, dice: Random) -> Facts:
     condition = dice.choices((Condition.CLEAR, Condition.RAIN, Condition.NIGHT), (8, 1, 1))[0]
-    where = Where(
+    where = FrameKeys(
         *(TENANT, f"car-{dice.randrange(20)}", dice.choice(("front", "rear")), condition, "d-1"), versions=(2, 1)
     )
     hardness = {Condition.CLEAR: 2, Condition.RAIN: 3, Condition.NIGHT: 5}[condition]

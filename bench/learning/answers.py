@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.configuration import Meaning
-from learning.look import Looks
+from learning.look import Predictions
 from learning.stream import Moment
 from learning.truth import Errors, errors
 
@@ -59,7 +59,7 @@ class Answers:
         return replace(self, errors=self.errors[donors], donors=donors)
 
 
-def answer(stream: Sequence[Moment], looks: Looks, asked: Meaning, *, second: bool = False) -> Answers:
+def answer(stream: Sequence[Moment], looks: Predictions, asked: Meaning, *, second: bool = False) -> Answers:
     """Return a stream's truth, of the serving model or of the `second` one."""
     ours, theirs = ("theirs", "ours") if second else ("ours", "theirs")
     found = [

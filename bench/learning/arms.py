@@ -14,12 +14,12 @@ from learning.product import SALT, TENANT, Day
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.facts import Facts, beside, facts_of
-from screen.decision.frame_keys import Where, eye_of
+from screen.decision.frame_keys import FrameKeys, eye_of
 from screen.decision.scene_distance import Scene, scene_of
 from screen.decision.serving_versions import serving_pair
 from screen.decision.similarity import Picture, likeness, picture_of
-from screen.decision.verdict import Standing, rule
-from screen.handle import Seen, decide
+from screen.decision.verdict import Context, rule
+from screen.handle import Observation, decide
 from screen.memory.embedding_statistics import Scenery, step, usual_of
 from screen.memory.sharpness import NOTHING_USUAL, Sharpness
 from screen.memory.state import NOTHING_SCENIC, KeptFrame, Memory
@@ -52,7 +52,7 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
         for at, (frame, look) in enumerate(zip(unit.unit.body.frames, unit.frames, strict=True)):
             if unit.serving is None or not isinstance(look, Judged):
                 raise TypeError("the bench has a model, and it judges every frame")
-            where = Where(
+            where = FrameKeys(
                 TENANT,
                 unit.unit.body.vehicle,
                 frame.camera,
@@ -71,7 +71,7 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
             known.append(Known(facts, scene, usual, picture, spread, stride))
             body = unit.unit.body.model_copy(update={"frames": (frame,)})
             memory, _ = decide(
-                memory, Seen(unit.unit._replace(body=body), unit.serving, (look,)), {TENANT: nothing}, salt=SALT
+                memory, Observation(unit.unit._replace(body=body), unit.serving, (look,)), {TENANT: nothing}, salt=SALT
             )
     return known
 
@@ -96,7 +96,7 @@ def above(known: Sequence[Known], scores: Scores, threshold: float, policy: Scre
     for place in np.flatnonzero(scores >= threshold).tolist():
         one = known[place]
         facts = _after_kept(memory, one)._replace(parts={"given": 1.0})
-        kept[place] = rule(facts, fixed, Standing(1.0, one.usual)).verdict is Verdict.KEPT
+        kept[place] = rule(facts, fixed, Context(1.0, one.usual)).verdict is Verdict.KEPT
         if kept[place]:
             memory = _keep(memory, one)
     return kept
@@ -117,7 +117,7 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
 def _keep(memory: Memory, known: Known) -> Memory:
     where, picture = known.facts.where, known.picture
     frame = KeptFrame(picture.dhash, picture.perhaps, picture.embedding, picture.brightness)
-    return memory.keep(where.camera_key, frame).hang(where.slice_key, where.eye, known.scene.direction)
+    return memory.keep(where.camera_key, frame).add_kept_scene(where.slice_key, where.eye, known.scene.direction)
 
 
 def best_fixed_threshold(

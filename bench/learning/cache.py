@@ -15,7 +15,7 @@ import numpy as np
 
 from learning import stream
 from learning.configuration import Streams, digest
-from learning.look import DETECTORS, Looks, load, look
+from learning.look import DETECTORS, Predictions, load, look
 from roadloop_world import backdrops, brush, drives, road_users, scenes, weather
 
 WORKERS = 2
@@ -34,7 +34,9 @@ def folder_of(folder: Path, asked: Streams) -> Path:
     return folder / digest(asked, *what_streams_stand_on(asked))[:16]
 
 
-def looks(folder: Path, asked: Streams, seeds: Sequence[int], report: Callable[[str], None]) -> Callable[[int], Looks]:
+def looks(
+    folder: Path, asked: Streams, seeds: Sequence[int], report: Callable[[str], None]
+) -> Callable[[int], Predictions]:
     """Return what gives a seed's looks, after all seeds that are not in the cache were rendered and judged."""
     held = folder_of(folder, asked)
     held.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,7 @@ def _begin(done: "Synchronized[int]") -> None:
 def _look_at_one(held: Path, asked: Streams, seed: int) -> None:
     found = look(seed, asked, _count)
     begun = held / f"{seed}.part.npz"
-    np.savez(begun, **{field.name: getattr(found, field.name) for field in fields(Looks)})
+    np.savez(begun, **{field.name: getattr(found, field.name) for field in fields(Predictions)})
     begun.rename(held / f"{seed}.npz")
 
 

@@ -10,11 +10,11 @@ from learning import arms
 from learning.answers import Answers, answer
 from learning.configuration import Meaning, Streams
 from learning.figures import figures, recall
-from learning.look import Looks
+from learning.look import Predictions
 from learning.product import Screened, day, screen
 from learning.stream import moments
 from roadloop_schemas.policies import ScreenPolicy
-from screen.learn.labelled_audit import Lesson
+from screen.learn.labelled_audit import LabelledFrame
 
 CURVE_SEEDS = (1, 2, 3)
 BUDGETS = (0.02, 0.05, 0.1, 0.2)
@@ -37,11 +37,11 @@ class Found:
 
 def measure_day(
     seed: int,
-    looks: Looks,
+    looks: Predictions,
     streams: Streams,
     meaning: Meaning,
     policy: ScreenPolicy,
-    before: Mapping[str, Sequence[Lesson]],
+    before: Mapping[str, Sequence[LabelledFrame]],
 ) -> Found:
     """Screen one day by every arm. `before` are the lessons of the days before, by what the second model is."""
     stream = moments(seed, streams)

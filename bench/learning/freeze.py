@@ -12,7 +12,7 @@ from learning import truth
 from learning.answers import Answers, answer
 from learning.cache import what_streams_stand_on
 from learning.configuration import FROZEN, TUNING_SEEDS, Meaning, Streams, digest
-from learning.look import Looks
+from learning.look import Predictions
 from learning.stream import moments
 
 
@@ -21,7 +21,7 @@ def frozen_digest(streams: Streams, meaning: Meaning) -> str:
     return digest(streams, meaning, *what_streams_stand_on(streams), Path(truth.__file__).read_bytes())
 
 
-def freeze(streams: Streams, meaning: Meaning, looks_of: Callable[[int], Looks]) -> dict[str, Any]:
+def freeze(streams: Streams, meaning: Meaning, looks_of: Callable[[int], Predictions]) -> dict[str, Any]:
     """Measure the tuning seeds and write `frozen.json`; the seeds that figures come from are not looked at."""
     pairs = [
         (answer(stream, looks_of(seed), meaning), answer(stream, looks_of(seed), meaning, second=True))

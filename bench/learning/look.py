@@ -22,7 +22,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class Predictions:
     """What is known of a stream's n frames. Boxes of all frames lie one after the other; `*_ends` says where each ends.
 
     `ours`, `theirs` [*, 6]: x1, y1, x2, y2 in 0..1, score, class index; `probabilities` [*, 7] of `ours`;
@@ -51,12 +51,12 @@ class Looks:
         return rows
 
 
-def load(path: Path) -> Looks:
+def load(path: Path) -> Predictions:
     with np.load(path) as held:
-        return Looks(**{field.name: held[field.name] for field in fields(Looks)})
+        return Predictions(**{field.name: held[field.name] for field in fields(Predictions)})
 
 
-def look(seed: int, asked: Streams, seen: Callable[[int], None]) -> Looks:
+def look(seed: int, asked: Streams, seen: Callable[[int], None]) -> Predictions:
     """Render a stream and let both detectors judge it; `seen` is told how many more frames are done."""
     detectors = [open_detector(DETECTORS / name, ["CPUExecutionProvider"]) for name in (asked.serving, asked.second)]
     stream = moments(seed, asked)
@@ -98,10 +98,10 @@ def _rows(boxes: Sequence[TruthBox]) -> Rows:
     return np.array(rows, np.float32).reshape(-1, 5)
 
 
-def _put_together(looks: Sequence[_Look]) -> Looks:
+def _put_together(looks: Sequence[_Look]) -> Predictions:
     ours, theirs = ([look.found[place] for look in looks] for place in (0, 1))
     measured = [look.measured for look in looks]
-    return Looks(
+    return Predictions(
         *_ragged([found.detections for found in ours]),
         np.concatenate([found.probabilities for found in ours]).astype(np.float16),
         *_ragged([found.detections for found in theirs]),

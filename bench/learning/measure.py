@@ -15,14 +15,14 @@ from learning.configuration import FROZEN, SEEDS, TUNING_SEEDS, Meaning, Streams
 from learning.days import OURS, SHUFFLED, SINGLE_PARTS, Found, measure_day
 from learning.figures import Interval, interval, normalised, over_seeds, ratio
 from learning.freeze import freeze, frozen_digest
-from learning.look import Looks, load
+from learning.look import Predictions, load
 from learning.page import write
 from learning.product import day, screen
 from learning.stream import Moment, moments
 from learning.targets import targets
 from loop.turns import Report
 from roadloop_schemas.policies import ScreenPolicy
-from screen.learn.labelled_audit import Lesson
+from screen.learn.labelled_audit import LabelledFrame
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench" / "learning"
 POLICY = ScreenPolicy(
@@ -59,7 +59,7 @@ def measure(asked: Namespace, report: Report) -> dict[str, Any]:
     return result
 
 
-def _seen(streams: Streams, seed: int) -> tuple[Sequence[Moment], Looks]:
+def _seen(streams: Streams, seed: int) -> tuple[Sequence[Moment], Predictions]:
     return moments(seed, streams), load(_held(streams) / f"{seed}.npz")
 
 
@@ -67,16 +67,16 @@ def _held(streams: Streams) -> Path:
     return folder_of(BUILD / "cache", streams)
 
 
-def _days_before(looks_of: Callable[[int], Looks], streams: Streams, second: str) -> Sequence[Lesson]:
+def _days_before(looks_of: Callable[[int], Predictions], streams: Streams, second: str) -> Sequence[LabelledFrame]:
     """Return what the audit of the tuning seeds' days has taught: the measured day is not the fleet's first."""
-    lessons: Sequence[Lesson] = ()
+    lessons: Sequence[LabelledFrame] = ()
     for number, seed in enumerate(TUNING_SEEDS, 1 - len(TUNING_SEEDS)):  # the measured days are numbered from 1 on
         before = day(number, moments(seed, streams), looks_of(seed), second=second, unit=streams.unit)
         lessons = screen(before, POLICY, before=lessons).lessons
     return lessons
 
 
-def _one_day(streams: Streams, meaning: Meaning, before: Mapping[str, Sequence[Lesson]], seed: int) -> Found:
+def _one_day(streams: Streams, meaning: Meaning, before: Mapping[str, Sequence[LabelledFrame]], seed: int) -> Found:
     nice(19)
     return measure_day(seed, load(_held(streams) / f"{seed}.npz"), streams, meaning, policy=POLICY, before=before)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from learning.answers import Answers, answer
 from learning.configuration import Meaning
 from learning.days import SHUFFLED, Found
-from learning.look import Looks, Rows
+from learning.look import Predictions, Rows
 from learning.stream import Moment, picture
 from roadloop_world.scenes import CLASSES
 
@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 SHOWN, WIDTH = 12, 384
 TRUTH, SEEN = (255, 255, 255), (60, 220, 255)  # BGR
 SERVED_FROM = Meaning().serving_threshold
-Stream = Callable[[int], tuple[Sequence[Moment], Looks]]
+Stream = Callable[[int], tuple[Sequence[Moment], Predictions]]
 
 
 def write(folder: Path, result: Mapping[str, Any], found: Found, frozen: Mapping[str, Any], stream_of: Stream) -> Path:
@@ -85,13 +85,13 @@ def _spread(wanted: NDArray[np.bool_], truth: Answers) -> list[int]:
     return [few[turn] for turn in range(rounds) for few in by_slice.values() if turn < len(few)][:SHOWN]
 
 
-def _shown(stream: Sequence[Moment], looks: Looks, truth: Answers, place: int) -> dict[str, str]:
+def _shown(stream: Sequence[Moment], looks: Predictions, truth: Answers, place: int) -> dict[str, str]:
     missed, ghosts, swapped, silent = truth.errors[place].tolist()
     said = f"{missed} missed ({silent} seen by neither model), {ghosts} ghosts, {swapped} of another class"
     return {"source": _as_text(_drawn(stream[place], looks, place)), "said": said, "slice": str(truth.slices[place])}
 
 
-def _drawn(moment: Moment, looks: Looks, place: int) -> bytes:
+def _drawn(moment: Moment, looks: Predictions, place: int) -> bytes:
     """Return the picture with what is there in white and what the serving model says in amber, as JPEG."""
     image = np.asarray(cv2.imdecode(np.frombuffer(picture(moment), np.uint8), cv2.IMREAD_COLOR), np.uint8)
     height = round(WIDTH * image.shape[0] / image.shape[1])

@@ -14,7 +14,7 @@ import numpy as np
 from aiokafka import ConsumerRecord
 from numpy.typing import NDArray
 
-from learning.look import Looks, Rows
+from learning.look import Predictions, Rows
 from learning.stream import Moment
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import Emit
@@ -25,8 +25,8 @@ from roadloop_schemas.models import DetectorCard, ModelServing
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_world.scenes import CLASSES
 from screen.decision.score import scale_of
-from screen.handle import Seen, decide
-from screen.learn.labelled_audit import Lesson, audited, learned
+from screen.handle import Observation, decide
+from screen.learn.labelled_audit import LabelledFrame, audited, learned
 from screen.memory.state import Memory
 from screen.view import score_histograms
 from screen.view.slice_budgets import moved
@@ -51,7 +51,7 @@ LOOKS_AGAIN_EVERY = 500
 class Day:
     """A stream as screening meets it, with the labels that people would give its frames."""
 
-    units: tuple[Seen, ...]
+    units: tuple[Observation, ...]
     labels: tuple[tuple[LabelBox, ...], ...]
 
     @property
@@ -65,18 +65,20 @@ class Screened:
 
     kept: NDArray[np.bool_]
     parts: tuple[Mapping[str, float], ...]
-    lessons: tuple[Lesson, ...]
+    lessons: tuple[LabelledFrame, ...]
     policy: ScreenPolicy
 
 
-def day(number: int, stream: Sequence[Moment], looks: Looks, *, second: str, unit: int) -> Day:
+def day(number: int, stream: Sequence[Moment], looks: Predictions, *, second: str, unit: int) -> Day:
     """Return a stream as the units of one day, `number` days after `START`.
 
     `second` is "other" for the second model, "clone" for the first one again, or "none".
     """
     serving = SERVING if second == "none" else PAIR
     cut = [
-        Seen(_unit(number, places, stream, looks), serving, tuple(_judged(looks, place, second) for place in places))
+        Observation(
+            _unit(number, places, stream, looks), serving, tuple(_judged(looks, place, second) for place in places)
+        )
         for places in _together(stream, unit)
     ]
     return Day(tuple(cut), tuple(_labels(looks.of("truth", place)) for place in range(len(stream))))
@@ -92,7 +94,7 @@ def _together(stream: Sequence[Moment], size: int) -> Iterator[range]:
             start = place
 
 
-def _unit(number: int, places: range, stream: Sequence[Moment], looks: Looks) -> Received[FramesIngested]:
+def _unit(number: int, places: range, stream: Sequence[Moment], looks: Predictions) -> Received[FramesIngested]:
     first = stream[places.start].drive
     vehicle, drive, unit_id = f"car-{first.vehicle}", f"day{number}-d{first.number}", f"day{number}-u{places.start}"
     body = FramesIngested(
@@ -113,7 +115,7 @@ def _received_at(number: int, place: int) -> datetime:
     return START + timedelta(days=number, seconds=place)
 
 
-def _ingested(number: int, place: int, moment: Moment, looks: Looks) -> IngestedFrame:
+def _ingested(number: int, place: int, moment: Moment, looks: Predictions) -> IngestedFrame:
     frame_id = f"day{number}-{place:06d}"
     sha256 = blake2b(frame_id.encode(), digest_size=32).hexdigest()
     return IngestedFrame(
@@ -130,7 +132,7 @@ def _ingested(number: int, place: int, moment: Moment, looks: Looks) -> Ingested
     )
 
 
-def _judged(looks: Looks, place: int, second: str) -> Judged:
+def _judged(looks: Predictions, place: int, second: str) -> Judged:
     boxes = _boxes(looks.of("ours", place))
     if second == "other":
         return Judged(boxes, _boxes(looks.of("theirs", place)), pack(looks.their_embedding[place]))
@@ -146,14 +148,14 @@ def _labels(rows: Rows) -> tuple[LabelBox, ...]:
 
 
 def screen(
-    today: Day, policy: ScreenPolicy, *, before: Sequence[Lesson] = (), donors: NDArray[np.int64] | None = None
+    today: Day, policy: ScreenPolicy, *, before: Sequence[LabelledFrame] = (), donors: NDArray[np.int64] | None = None
 ) -> Screened:
     """Screen a day as it comes, with the lessons of the days `before`.
 
     `donors` say whose errors each frame has: its own unless truth was shuffled.
     """
     memory, kept, parts, table = Memory(), list[bool](), list[Mapping[str, float]](), dict[str, Mapping[str, Any]]()
-    lessons, waiting, looked = list(before), list[tuple[int, Lesson]](), 0
+    lessons, waiting, looked = list(before), list[tuple[int, LabelledFrame]](), 0
     for unit in today.units:
         if len(kept) >= looked:
             looked += LOOKS_AGAIN_EVERY
@@ -190,7 +192,7 @@ def _next_version(policy: ScreenPolicy, changed: ScreenPolicy | None) -> ScreenP
     return policy if changed is None else changed.model_copy(update={"version": policy.version + 1})
 
 
-def _lesson(verdict: FrameScreened, today: Day, place: int, donor: int) -> Lesson:
+def _lesson(verdict: FrameScreened, today: Day, place: int, donor: int) -> LabelledFrame:
     """Return an audit frame with its labels; one that got another's errors has that one's detections and labels."""
     seen = audited(verdict)
     at = verdict.received_at + timedelta(seconds=LABELS_COME_AFTER)
@@ -198,4 +200,4 @@ def _lesson(verdict: FrameScreened, today: Day, place: int, donor: int) -> Lesso
         boxes = [look for unit in today.units for look in unit.frames][donor]
         served = tuple(box for box in boxes.boxes if box.score >= 0.35) if isinstance(boxes, Judged) else ()
         seen = replace(seen, boxes=served)
-    return Lesson(seen, today.labels[donor], at)
+    return LabelledFrame(seen, today.labels[donor], at)

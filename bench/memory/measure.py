@@ -36,7 +36,7 @@ from roadloop_schemas.cloudevents import Attributes
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
 from roadloop_schemas.models import DetectorCard, ModelServing
-from screen.handle import Seen, decide
+from screen.handle import Observation, decide
 from screen.memory.entries import NOTHING, TOPIC, rebuild, remember
 from screen.memory.snapshot_file import as_file
 from screen.memory.snapshots import Remembered, Snapshots
@@ -170,7 +170,7 @@ def _settled(dice: Random) -> Iterator[tuple[Memory, list[Event]]]:
         unit = _unit(number, dice)
         embeddings = usual + 0.2 * numbers.normal(size=(UNIT, DIMENSIONS))
         looks = tuple(_look(dice, embedding) for embedding in embeddings)
-        memory, _ = decide(memory, Seen(unit, SERVING, looks), {TENANT: POLICY}, salt=b"a salt of 16 or more")
+        memory, _ = decide(memory, Observation(unit, SERVING, looks), {TENANT: POLICY}, salt=b"a salt of 16 or more")
         number += UNIT
         yield memory, list(remember(0, before, memory))
 

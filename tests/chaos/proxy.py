@@ -14,7 +14,7 @@ class Mode(StrEnum):
 
     PASS = "pass"
     SLOW = "slow"
-    HANG = "hang"
+    HANG = "add_kept_scene"
     CUT = "cut"
     ERROR = "error"  # for HTTP: every new connection gets a 503
 

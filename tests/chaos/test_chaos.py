@@ -28,7 +28,7 @@ def test_every_kind_of_fault_is_drawn() -> None:
     drawn = {(fault.kind, fault.whom) for fault in (draw(Random(seed)) for seed in range(2_000))}
     assert {whom for kind, whom in drawn if kind == "kill"} >= {"ingest", "screen", "label-router", "trainer-trigger"}
     assert {whom for kind, whom in drawn if kind == "kill server"} == {"kafka", "postgres", "s3", "triton"}
-    assert {kind for kind, whom in drawn if whom == "s3"} >= {"slow", "hang", "cut", "error", "full disk"}
+    assert {kind for kind, whom in drawn if whom == "s3"} >= {"slow", "add_kept_scene", "cut", "error", "full disk"}
     assert ("jump", CLOCK) in drawn
     assert all(draw(Random(seed), movable_clock=False).kind != "jump" for seed in range(500))
 

@@ -14,7 +14,7 @@ from screen.detector_check.synthetic_pictures import drawn_pictures
 from screen.inference.triton import Triton
 from screen.rollout import model_repository
 from screen.rollout.model_repository import Instances
-from screen.vision.detections import Look, match
+from screen.vision.detections import Prediction, match
 from tests import releases
 
 CARDS = {
@@ -49,7 +49,7 @@ def where(stack: Stack, model: str) -> list[str]:
     return [line.split(said)[1].split('"')[0].strip() for line in log.splitlines() if said in line]
 
 
-async def looks(triton: Triton, model: str) -> list[Look]:
+async def looks(triton: Triton, model: str) -> list[Prediction]:
     """Return what a model sees in the drawn pictures, asked for in batches of every size."""
     found = []
     for size in BATCHES:
@@ -58,7 +58,7 @@ async def looks(triton: Triton, model: str) -> list[Look]:
     return found
 
 
-def assert_alike(one: Look, other: Look) -> None:
+def assert_alike(one: Prediction, other: Prediction) -> None:
     """Compare looks as far as boxes are clear: a GPU adds up in another order, so one on the verge may go."""
     for box in (box for box in one.boxes if box.score > CLEAR):
         _, same = match([box], other.boxes, at_least=0.99)[0]

@@ -112,8 +112,10 @@ async def test_letters_are_counted_shown_replayed_once_and_die_again_as_new_lett
     await copying.put_values(b"3")
     await copies_of(copying, 3)
     died_again = [read_letter(record) for record in (await records(stack, letters))[2:]]
-    assert [letter.value for letter in died_again] == [b"poison", b"not json", b"not json"]
-    assert [original_headers(letter.headers) for letter in died_again] == [(("h", b"1"), ("nul\0name", b"2"))] * 3
+    assert [dead_letter.value for dead_letter in died_again] == [b"poison", b"not json", b"not json"]
+    assert [original_headers(dead_letter.headers) for dead_letter in died_again] == [
+        (("h", b"1"), ("nul\0name", b"2"))
+    ] * 3
     assert [name for name, _ in died_again[0].headers].count("__dlq.replayed.from") == 1
     assert died_again[0].said["offset"] == str(replayed.offset)
     assert await counted(stack, letters) == [("handler_failed", 3, 1), ("undecodable", 2, 1)]
@@ -134,10 +136,10 @@ class Mailbox:
         await admin.create(self.stack.kafka_bootstrap, topics)
 
     async def put_letters(self, count: int) -> None:
-        letter = DeadLetter(LoopReason.UNDECODABLE, "no JSON")
+        dead_letter = DeadLetter(LoopReason.UNDECODABLE, "no JSON")
         died = [self.died(number) for number in range(count)]
         writer = await Kafka(self.stack.kafka_bootstrap, "test").fence(self.name)
-        await writer.transact([to_dead_letter(self.name, record, letter) for record in died], {}, "")
+        await writer.transact([to_dead_letter(self.name, record, dead_letter) for record in died], {}, "")
         await writer.close()
 
     def died(self, number: int) -> Record:
@@ -190,14 +192,14 @@ async def test_two_replays_at_once_and_one_after_them_write_each_letter_once(mai
 
 async def test_a_replay_that_was_cut_off_leaves_neither_a_record_nor_a_mark(mailbox: Mailbox) -> None:
     await mailbox.put_letters(3)
-    (letter, *_) = [read_letter(record) for record in await records(mailbox.stack, mailbox.letters)]
+    (dead_letter, *_) = [read_letter(record) for record in await records(mailbox.stack, mailbox.letters)]
     cut_off = AIOKafkaProducer(
         bootstrap_servers=mailbox.stack.kafka_bootstrap, transactional_id=f"roadloop.deadletters.{mailbox.letters}"
     )
     await cut_off.start()
     await cut_off.begin_transaction()
-    marked = mark(letter, mailbox.marks)
-    await cut_off.send_and_wait(mailbox.source, letter.value, None, 0)
+    marked = mark(dead_letter, mailbox.marks)
+    await cut_off.send_and_wait(mailbox.source, dead_letter.value, None, 0)
     await cut_off.send_and_wait(mailbox.marks, marked.value, marked.key, 0)
     try:
         assert await mailbox.replay() == {Fate.REPLAYED: 3}

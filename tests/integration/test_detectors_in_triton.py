@@ -22,7 +22,7 @@ from screen.inference.triton import NotLoadable, Triton
 from screen.rollout import model_repository
 from screen.rollout.model_repository import Instances
 from screen.serving.canvas import LAYOUT_LENGTH
-from screen.vision.detections import Box, Look
+from screen.vision.detections import Box, Prediction
 from tests import releases
 from tests.unit.screen.networks import picture, says
 
@@ -67,12 +67,12 @@ async def test_pictures_of_one_request_are_seen_as_each_alone(stack: Stack, trit
     shown = [picture(128, 64), picture(640, 480), picture(640, 480)[:2_000], picture(97, 31)]
     alone = Triton(stack.triton_grpc, lambda _model, _version: CARD.classes, at_most=1)
     wanted = [await see(alone, model, one) for one in shown]
-    assert [type(one) for one in wanted] == [Look, Look, str, Look]
+    assert [type(one) for one in wanted] == [Prediction, Prediction, str, Prediction]
     assert await asyncio.gather(*(see(triton, model, one) for one in shown)) == wanted
     await alone.close()
 
 
-async def see(triton: Triton, model: str, encoded: bytes) -> Look | str:
+async def see(triton: Triton, model: str, encoded: bytes) -> Prediction | str:
     try:
         return await triton.detect(model, 1, encoded)
     except RefusedByModel as error:

@@ -31,7 +31,7 @@ from roadloop_runtime.records import Event, Record
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.policies import ScreenPolicy
 from screen.commands import register
-from screen.handle import Seen, decide
+from screen.handle import Observation, decide
 from screen.history import maintenance, table
 from screen.history.maintenance import tidy
 from screen.history.rows import DECIDED_FROM, SCHEMA, facts_of_row, row_of
@@ -76,7 +76,7 @@ def verdicts(tenant: str, frames: int, *, first: int = 0, memory: Memory | None 
     for start in range(first, first + frames, 20):
         numbers = range(start, start + 20)
         looks = tuple(looked_at(n) for n in numbers)
-        seen = Seen(unit(*(frame(n, n * 2**40) for n in numbers), tenant=tenant), PAIR, looks)
+        seen = Observation(unit(*(frame(n, n * 2**40) for n in numbers), tenant=tenant), PAIR, looks)
         memory, outcome = decide(memory, seen, {tenant: POLICY}, salt=b"a salt of 16 or more")
         assert isinstance(outcome, Emit)
         told += outcome.events

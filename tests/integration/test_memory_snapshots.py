@@ -19,7 +19,7 @@ from roadloop_runtime.kafka.reader import LogTooShort, ends_of, read_partition
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Partition
 from roadloop_runtime.storage.objects import ObjectRefused, ObjectStore, open_store
-from screen.handle import Seen, decide
+from screen.handle import Observation, decide
 from screen.memory.entries import remember
 from screen.memory.snapshot_file import Snapshot, as_file, grown
 from screen.memory.snapshots import BUCKET, Remembered, Snapshots
@@ -68,7 +68,7 @@ def sink(remembered: Remembered, written_by: ObjectStore) -> Snapshots:
 def screened(memory: Memory, first: int, topic: str) -> tuple[Memory, list[Event]]:
     """Screen a unit more; return the memory then, and the entries that it wrote."""
     looks = tuple(looked_at(number) for number in range(first, first + 20))
-    seen = Seen(unit(*(frame(number, number * 2**40) for number in range(first, first + 20))), PAIR, looks)
+    seen = Observation(unit(*(frame(number, number * 2**40) for number in range(first, first + 20))), PAIR, looks)
     after, outcome = decide(memory, seen, {}, salt=b"a salt of 16 or more")
     assert isinstance(outcome, Emit)
     return after, [entry._replace(topic=topic, partition=1) for entry in remember(1, memory, after)]

@@ -17,7 +17,7 @@ from roadloop_runtime.outcome import Transient
 from screen.inference.predict import RefusedByModel
 from screen.inference.triton import OUTAGES, Triton
 from screen.rollout import model_repository
-from screen.vision.detections import Look
+from screen.vision.detections import Prediction
 from tests.waiting import GUARD_S, eventually
 
 pytestmark = pytest.mark.integration
@@ -80,14 +80,14 @@ async def bring(stack: Stack, triton: Triton, model: str, config: str) -> None:
     await triton.load(model, config)
 
 
-async def ask(triton: Triton, pictures: Sequence[bytes]) -> list[Look | BaseException]:
+async def ask(triton: Triton, pictures: Sequence[bytes]) -> list[Prediction | BaseException]:
     asked = [triton.detect(MODEL, 1, picture) for picture in pictures]
     return list(await asyncio.gather(*asked, return_exceptions=True))
 
 
 async def test_a_bad_picture_is_refused_and_the_one_beside_it_is_not(triton: Triton) -> None:
     good, bad = await ask(triton, [GOOD, BAD])
-    assert isinstance(good, Look)
+    assert isinstance(good, Prediction)
     assert [box.class_name for box in good.boxes] == ["car"]
     assert isinstance(bad, RefusedByModel)
     assert str(bad) == "bad picture: it says so"
@@ -97,7 +97,7 @@ async def test_a_full_queue_and_a_slow_one_are_outages_and_no_pictures_fault(tri
     said: set[str] = set()
 
     async def both_were_said() -> bool:  # which of them depends on how the server hands out what came together
-        failed = [answer for answer in await ask(triton, [SLOW] * 12) if not isinstance(answer, Look)]
+        failed = [answer for answer in await ask(triton, [SLOW] * 12) if not isinstance(answer, Prediction)]
         assert all(isinstance(failure, Transient) and failure.busy for failure in failed), failed
         said.update(words for words in OUTAGES[:2] for failure in failed if words in str(failure))
         return said == {"Exceeds maximum queue size", "Request timeout expired"}
@@ -149,13 +149,13 @@ async def test_one_dead_process_of_two_is_an_outage_until_the_model_is_loaded_an
     assert len(stubs) == INSTANCES
     stubs[0].send_signal(signal.SIGKILL)
     answers = [(await ask(triton, [GOOD]))[0] for _ in range(20)]
-    failed = [answer for answer in answers if not isinstance(answer, Look)]
+    failed = [answer for answer in answers if not isinstance(answer, Prediction)]
     assert failed
     assert all(isinstance(failure, Transient) and failure.busy for failure in failed), failed
     await triton.load(MODEL, config(2))
 
     async def all_answer() -> bool:
-        return all(isinstance(answer, Look) for answer in [(await ask(triton, [GOOD]))[0] for _ in range(20)])
+        return all(isinstance(answer, Prediction) for answer in [(await ask(triton, [GOOD]))[0] for _ in range(20)])
 
     await eventually("every instance answers", all_answer)
 

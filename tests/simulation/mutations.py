@@ -74,7 +74,7 @@ ALL = (
     Mutation(
         "C: the gap behind a marker swallows what is in flight",
         (
-            Patch(LOOP, "if lane.open and lane.in_flight == 0:", "if lane.open:"),
+            Patch(LOOP, "if partition_task.open and partition_task.in_flight == 0:", "if partition_task.open:"),
             Patch(LOOP, "        if not found and self.turned_at - self._looked_at >= POLL_S:", "        if True:"),
             Patch(
                 PARTITION_TASK,
@@ -126,7 +126,7 @@ ALL = (
         PARTITION_TASK,
         "        self._waiting.add(records, self._clock())\n",
         "        self._waiting.add(records, self._clock())\n        for pending in self._waiting._fifo:\n"
-        "            if pending.letter:\n                self._give_up(pending.record, pending.letter)\n",
+        "            if pending.dead_letter:\n                self._give_up(pending.record, pending.dead_letter)\n",
     ),
     _one(
         "J: acknowledged when handed out, not when done",
@@ -167,7 +167,7 @@ ALL = (
         "        if offset is None:\n            self._kafka.seek(self.partition, start)\n",
     ),
     _one(
-        "no drain on revoke: lanes go on working",
+        "no drain on revoke: partition_tasks go on working",
         LOOP,
         "        self._kafka.pause(partitions)\n        await self._end_lanes(partitions)\n",
         "        self._kafka.pause(partitions)\n",
@@ -251,7 +251,7 @@ ALL = (
         "        failures += 1\n",
     ),
     _one(
-        "a lost inner task ends the lane unseen",
+        "a lost inner task ends the partition_task unseen",
         OBSERVE,
         "        if _is_cancelled_from_outside(error):\n",
         "        if isinstance(error, asyncio.CancelledError):\n",
@@ -263,16 +263,16 @@ ALL = (
         "",
     ),
     _one(
-        "a lane that ends swallows its canceller's cancellation",
+        "a partition_task that ends swallows its canceller's cancellation",
         LOOP,
         "        if tasks:\n            await asyncio.wait(tasks, timeout=self._limits.drain_s)\n",
         "        if tasks:\n            try:\n                await asyncio.wait(tasks, timeout=self._limits.drain_s)\n"
         "            except asyncio.CancelledError:\n                pass\n",
     ),
     _one(
-        "a partition that comes while the loop leaves begins a lane",
+        "a partition that comes while the loop leaves begins a partition task",
         LOOP,
-        "        if self._leaving:  # a lane begun now would never end\n            return\n",
+        "        if self._leaving:  # a partition task begun now would never end\n            return\n",
         "",
     ),
     _one(
@@ -307,7 +307,7 @@ ALL = (
         "        return await self._kafka.committed(partition) or owned.next_offset\n",
     ),
     _one(
-        "a full lane is polled for all the same",
+        "a full partition_task is polled for all the same",
         PARTITION_TASK,
         "        return limits.in_flight - in_flight if in_flight <= limits.in_flight // 2 else 0\n",
         "        return limits.in_flight\n",

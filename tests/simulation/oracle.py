@@ -56,11 +56,13 @@ class Oracle:
     # --- at every look, and at the end -------------------------------------------------------------------------
 
     def look(self, workers: Sequence[Worker]) -> None:
-        """Nothing grows: no lane holds more than its limit."""
+        """Nothing grows: no partition task holds more than its limit."""
         for worker in workers:
-            for lane in worker.life.loop.lanes if worker.life.loop else ():
-                if lane.in_flight > LIMITS.in_flight:
-                    self.violations.append(f"{worker.name}: {lane.partition} has {lane.in_flight} in flight")
+            for partition_task in worker.life.loop.partition_tasks if worker.life.loop else ():
+                if partition_task.in_flight > LIMITS.in_flight:
+                    self.violations.append(
+                        f"{worker.name}: {partition_task.partition} has {partition_task.in_flight} in flight"
+                    )
         if self.violations:
             raise Violation(self.violations[0])
 

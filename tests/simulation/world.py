@@ -118,15 +118,20 @@ class _World:
 
     def _state(self) -> str:
         group = self._servers.broker.group(work.GROUP)
-        lanes = {
-            (worker.name, lane.partition.partition): (lane.open, lane.in_flight, lane.settled)
+        partition_tasks = {
+            (worker.name, partition_task.partition.partition): (
+                partition_task.open,
+                partition_task.in_flight,
+                partition_task.settled,
+            )
             for worker in self._workers.values()
-            for lane in (worker.life.loop.lanes if worker.life.loop else ())
+            for partition_task in (worker.life.loop.partition_tasks if worker.life.loop else ())
         }
         committed = {p.partition: offset for p, offset in sorted(group.committed.items())}
         ends = {n: self._servers.broker.logs[Partition(work.SOURCE, n)].end for n in range(work.PARTITIONS)}
         rows = len(self._servers.database.rows)
-        return f"lanes (open, in flight, settled) {lanes}, committed {committed} of {ends}, {rows} rows in the outbox"
+        tasks = f"tasks (open, in flight, settled) {partition_tasks}"
+        return f"{tasks}, committed {committed} of {ends}, {rows} rows in the outbox"
 
     def _close(self) -> None:
         report = self._report

@@ -49,8 +49,8 @@ async def test_a_bad_record_becomes_a_dead_letter_that_says_why_and_the_rest_goe
     await copying.put_values(b"1", b"poison", b"skip", b"not json", b"2")
     await eventually("two copies", reached(copying, 2))
     letters = await read_partition(copying.stack.kafka_bootstrap, Partition(copying.dead_letters, 0))
-    assert [letter.value for letter in letters] == [b"poison", b"not json"]
-    assert [letter.key for letter in letters] == [b"k", b"k"]
+    assert [dead_letter.value for dead_letter in letters] == [b"poison", b"not json"]
+    assert [dead_letter.key for dead_letter in letters] == [b"k", b"k"]
     said = explain(tuple(letters[0].headers))
     assert said == {
         "topic": copying.source,

@@ -154,7 +154,7 @@ class Road:
 
         async def there() -> bool:
             letters = await self.letters("ingest", sent.topic, sent.partition)
-            found[:] = [letter for letter in letters if letter["offset"] == str(sent.offset)]
+            found[:] = [dead_letter for dead_letter in letters if dead_letter["offset"] == str(sent.offset)]
             return bool(found)
 
         await eventually(f"a dead letter of {sent}", there)

@@ -165,10 +165,10 @@ async def test_a_completion_that_is_refused(
     road: Road, make: Callable[[Road], Awaitable[Sent]], reason: str, field: str, rule: str
 ) -> None:
     value, headers = await make(road)
-    letter = await road.dead_letter(await road.send(value, headers))
-    assert (letter["reason"], letter["field"]) == (reason, field)
-    assert rule in letter["rule"]
-    assert letter["remedy"]
+    dead_letter = await road.dead_letter(await road.send(value, headers))
+    assert (dead_letter["reason"], dead_letter["field"]) == (reason, field)
+    assert rule in dead_letter["rule"]
+    assert dead_letter["remedy"]
     await road.still_goes_on()
     assert not [unit for unit in await read_topic(road.bootstrap, "frames.ingested.v1") if unit.value == value]
 
@@ -186,7 +186,7 @@ async def test_noise_of_every_kind(road: Road) -> None:
         sent.append(await road.send(bytes(noisy), mixed))
     await road.still_goes_on()
     letters = await road.letters("ingest", "uploads.completed.v1", sent[0].partition)
-    offsets = [int(letter["offset"]) for letter in letters]
+    offsets = [int(dead_letter["offset"]) for dead_letter in letters]
     assert [offsets.count(record.offset) for record in sent] == [1] * len(sent)
 
 
@@ -441,9 +441,9 @@ async def test_frames_of_a_tenant_without_a_model_are_dead_lettered(road: Road) 
     assert (told["accepted"], told["ingested"], told["dead_lettered"]) == (2, 2, 2)
     (unit,) = await road.units_of(upload_id)
     letters = await road.letters("screen", unit.topic, unit.partition)
-    (letter,) = [letter for letter in letters if letter["offset"] == str(unit.offset)]
-    assert (letter["reason"], letter["field"]) == ("no_model", "ce_tenant")
-    assert f"detector.{UNSERVED}" in letter["remedy"]
+    (dead_letter,) = [dead_letter for dead_letter in letters if dead_letter["offset"] == str(unit.offset)]
+    assert (dead_letter["reason"], dead_letter["field"]) == ("no_model", "ce_tenant")
+    assert f"detector.{UNSERVED}" in dead_letter["remedy"]
     await road.still_goes_on()
 
 

@@ -69,12 +69,14 @@ async def test_a_given_up_completion_rejects_its_upload_until_a_replay_admits_it
         ("jws", jws),
     )
     came = ConsumerRecord(COMPLETED, 0, 0, 0, 0, road.car.name.encode(), value, 0, 0, 0, headers)
-    letter = to_dead_letter("ingest", came, DeadLetter(LoopReason.STILL_FAILING))
-    await road.producer.send_and_wait(letter.topic, letter.value, letter.key, 0, headers=list(letter.headers))
+    dead_letter = to_dead_letter("ingest", came, DeadLetter(LoopReason.STILL_FAILING))
+    await road.producer.send_and_wait(
+        dead_letter.topic, dead_letter.value, dead_letter.key, 0, headers=list(dead_letter.headers)
+    )
     told = await road.fate(upload_id)
     assert told == {"announced": 1, "rejected": 1, "reasons": {"still_failing": 1}}
     assert await books_balance(road)
-    assert await road.replay(letter.topic, event_id) == {Fate.REPLAYED: 1}
+    assert await road.replay(dead_letter.topic, event_id) == {Fate.REPLAYED: 1}
     await eventually("it is admitted", lambda: accepted(road, upload_id))
     told = await road.fate(upload_id)
     assert (told["accepted"], told.get("rejected", 0), told["replayed_files"]) == (1, 0, 1)

@@ -11,7 +11,7 @@ from learning.answers import Answers, answer
 from learning.configuration import Meaning, Streams, Thawed, check, digest
 from learning.days import OURS, SHUFFLED, measure_day
 from learning.figures import recall
-from learning.look import Looks, look
+from learning.look import Predictions, look
 from learning.measure import POLICY
 from learning.product import day, screen
 from learning.stream import Moment, moments, picture
@@ -25,12 +25,12 @@ def stream() -> list[Moment]:
 
 
 @pytest.fixture(scope="module")
-def looks() -> Looks:
+def looks() -> Predictions:
     return look(9_001, SHORT, lambda _: None)
 
 
 @pytest.fixture(scope="module")
-def truth(stream: list[Moment], looks: Looks) -> Answers:
+def truth(stream: list[Moment], looks: Predictions) -> Answers:
     return answer(stream, looks, Meaning())
 
 
@@ -62,13 +62,13 @@ def test_a_unit_never_spans_two_drives_and_a_drive_is_in_order(stream: list[Mome
     assert sum(len(unit.frames) for unit in units) == len(stream)
 
 
-def _empty_looks(frames: int) -> Looks:
+def _empty_looks(frames: int) -> Predictions:
     none, ends = np.empty((0, 6), np.float32), np.zeros(frames, np.int64)
     vectors = np.zeros((frames, 4), np.float16)
     numbers = np.zeros(frames)
     half = none.astype(np.float16)
     boxes = (none, ends, half, none, ends, none, ends, none, ends)
-    return Looks(*boxes, vectors, vectors, numbers.astype(np.uint64), numbers, numbers)
+    return Predictions(*boxes, vectors, vectors, numbers.astype(np.uint64), numbers, numbers)
 
 
 def test_any_change_thaws_and_says_what_to_do() -> None:
@@ -83,7 +83,9 @@ def test_any_change_thaws_and_says_what_to_do() -> None:
             check(changed, frozen)
 
 
-def test_a_fixed_threshold_keeps_what_the_product_with_that_threshold_keeps(stream: list[Moment], looks: Looks) -> None:
+def test_a_fixed_threshold_keeps_what_the_product_with_that_threshold_keeps(
+    stream: list[Moment], looks: Predictions
+) -> None:
     fixed = POLICY.model_copy(
         update={"controlled": False, "audit_share": 0.0, "weights": {"uncertainty": 1.0}, "threshold": 0.8}
     )
@@ -95,14 +97,14 @@ def test_a_fixed_threshold_keeps_what_the_product_with_that_threshold_keeps(stre
     assert (kept == screened.kept).all()
 
 
-def test_every_arm_keeps_the_budget(stream: list[Moment], looks: Looks) -> None:
+def test_every_arm_keeps_the_budget(stream: list[Moment], looks: Predictions) -> None:
     known = arms.know(day(1, stream, looks, second="other", unit=16), POLICY)
     for scores in (arms.scores_at_random(1, len(known)), arms.scores_by_turn(len(known)), np.zeros(len(known))):
         assert arms.best_fixed_threshold(known, scores, POLICY, seed=1).sum() == pytest.approx(80, abs=3)
 
 
 def test_shuffled_truth_gives_nobody_an_advantage_and_the_ceiling_shows_that_there_is_one(
-    stream: list[Moment], looks: Looks, truth: Answers
+    stream: list[Moment], looks: Predictions, truth: Answers
 ) -> None:
     nobody = {"other": (), "clone": (), "none": ()}
     found = measure_day(9_001, looks, SHORT, Meaning(), policy=POLICY, before=nobody)

@@ -15,7 +15,7 @@ from ingest.handle import (
     Admitted,
     AdmittedFile,
     Memory,
-    Seen,
+    Observation,
     check_announcement,
     decide,
     observe,
@@ -84,9 +84,11 @@ def naming(signer: str) -> bytes:
     return base64url_encode(json.dumps({"alg": "EdDSA", "kid": signer}).encode()) + b"..AA"
 
 
-def seen(numbers: Sequence[int], found: Measured | Refused = MEASURED, known: Known = KNOWN, **upload: object) -> Seen:
+def seen(
+    numbers: Sequence[int], found: Measured | Refused = MEASURED, known: Known = KNOWN, **upload: object
+) -> Observation:
     files = [file(number) for number in numbers]
-    return Seen(received(files, **upload), known, tuple(found for _ in files))  # type: ignore[arg-type]
+    return Observation(received(files, **upload), known, tuple(found for _ in files))  # type: ignore[arg-type]
 
 
 def accepted(number: int, sha256: str, unit: int = 0) -> AdmittedFile:
@@ -171,8 +173,8 @@ def test_the_same_upload_again(memory: Memory, known: Known, tenant: str, skippe
 
 
 def test_what_is_refused_changes_nothing() -> None:
-    letter = DeadLetter(UploadReason.UNSIGNED)
-    assert decide(NOTHING, replace(seen([1]), refused=letter), None) == (NOTHING, letter)
+    dead_letter = DeadLetter(UploadReason.UNSIGNED)
+    assert decide(NOTHING, replace(seen([1]), refused=dead_letter), None) == (NOTHING, dead_letter)
 
 
 def test_units_have_sixteen_frames_and_gaps_do_not_count() -> None:
@@ -195,7 +197,7 @@ def test_what_the_vehicle_knew_travels_from_its_announcement_into_the_unit() -> 
     picture = Picture(b"any", ARRIVED, condition="night", camera="rear", signals=("hard_brake",))
     manifest = Manifest.model_validate({"upload_id": "up-1", "drive": "d-1", "files": [picture.announce()]})
     body = completed(manifest, tenant="acme", vehicle="car-1", bucket="uploads", now=ARRIVED)
-    _, outcome = decide(NOTHING, Seen(received(body.files), KNOWN, (MEASURED,)), None)
+    _, outcome = decide(NOTHING, Observation(received(body.files), KNOWN, (MEASURED,)), None)
     assert isinstance(outcome, Emit)
     (frame,) = FramesIngested.model_validate_json(outcome.events[0].value or b"").frames
     assert (frame.condition, frame.camera, frame.signals) == ("night", "rear", ("hard_brake",))
@@ -279,7 +281,7 @@ def test_media_that_is_taken(media_type: str, reason: FileReason | None) -> None
     assert (refused.reason if refused else None) == reason
 
 
-async def look_at(files: Sequence[UploadedFile], answer: bytes | Exception, **upload: object) -> Seen:
+async def look_at(files: Sequence[UploadedFile], answer: bytes | Exception, **upload: object) -> Observation:
     async def look_up(_tenant: str, _upload: UploadCompleted) -> Known:
         return KNOWN
 

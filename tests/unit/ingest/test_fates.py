@@ -132,17 +132,19 @@ def test_a_training(changes: dict[str, object], outcome: Outcome) -> None:
 
 
 def test_a_dead_letter_counts_for_the_whole_unit() -> None:
-    letter = to_dead_letter("screen", record(UNIT.model_dump_json().encode()), DeadLetter(LoopReason.STILL_FAILING))
+    dead_letter = to_dead_letter(
+        "screen", record(UNIT.model_dump_json().encode()), DeadLetter(LoopReason.STILL_FAILING)
+    )
     said = Emit(changes=(FrameFate("dead_lettered", "still_failing", unit_id="u-1"),))
-    assert fates.of_dead_letter(None, record(letter.value or b"", letter.headers), None) == (None, said)
+    assert fates.of_dead_letter(None, record(dead_letter.value or b"", dead_letter.headers), None) == (None, said)
 
 
 def test_what_was_replayed_is_known_by_its_header_and_by_its_verdict() -> None:
     mark = ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/0/7")
     again = record(UNIT.model_dump_json().encode(), (mark,))
-    letter = to_dead_letter("screen", again, DeadLetter(LoopReason.STILL_FAILING))
+    dead_letter = to_dead_letter("screen", again, DeadLetter(LoopReason.STILL_FAILING))
     said = Emit(changes=(FrameFate("dead_lettered", "still_failing", unit_id="u-1", replayed=True),))
-    assert fates.of_dead_letter(None, record(letter.value or b"", letter.headers), None) == (None, said)
+    assert fates.of_dead_letter(None, record(dead_letter.value or b"", dead_letter.headers), None) == (None, said)
     verdict = VERDICT.model_copy(update={"replayed": True})
     (change,) = fates.of_verdict(None, received(verdict), None)[1].changes  # type: ignore[union-attr]
     assert change.replayed
@@ -193,18 +195,18 @@ def completion_letter(key_id: str, key: str, signed: bytes | None = None) -> Con
     came = ConsumerRecord(
         "uploads.completed.v1", 0, 0, 0, 0, b"car-1", value, 0, 0, 0, (*to_headers(about), ("jws", jws))
     )
-    letter = to_dead_letter("ingest", came, DeadLetter(LoopReason.STILL_FAILING))
-    return ConsumerRecord("dlq", 0, 0, 0, 0, letter.key, letter.value, 0, 0, 0, letter.headers)
+    dead_letter = to_dead_letter("ingest", came, DeadLetter(LoopReason.STILL_FAILING))
+    return ConsumerRecord("dlq", 0, 0, 0, 0, dead_letter.key, dead_letter.value, 0, 0, 0, dead_letter.headers)
 
 
 def test_a_completion_by_ingest_that_was_given_up_rejects_its_upload() -> None:
     said = Emit(changes=(UploadRefused("acme", "up-1", "still_failing"),))
-    letter = completion_letter(OWN_KEY_ID, OWN_KEY)
-    assert fates.of_upload_letter(None, letter, None, own_key=OWN_KEY) == (None, said)
+    dead_letter = completion_letter(OWN_KEY_ID, OWN_KEY)
+    assert fates.of_upload_letter(None, dead_letter, None, own_key=OWN_KEY) == (None, said)
 
 
 @pytest.mark.parametrize(
-    "letter",
+    "dead_letter",
     [
         pytest.param(completion_letter("acme/car-1", make_key()[0]), id="by-a-vehicle"),
         pytest.param(completion_letter(OWN_KEY_ID, "x" * 32), id="by-another-secret"),
@@ -212,5 +214,5 @@ def test_a_completion_by_ingest_that_was_given_up_rejects_its_upload() -> None:
         pytest.param(record(b"no JSON"), id="no-event"),
     ],
 )
-def test_the_letters_of_others_change_no_upload(letter: ConsumerRecord[bytes, bytes]) -> None:
-    assert fates.of_upload_letter(None, letter, None, own_key=OWN_KEY) == (None, Skip(SkipReason.NOT_OURS))
+def test_the_letters_of_others_change_no_upload(dead_letter: ConsumerRecord[bytes, bytes]) -> None:
+    assert fates.of_upload_letter(None, dead_letter, None, own_key=OWN_KEY) == (None, Skip(SkipReason.NOT_OURS))

@@ -52,11 +52,11 @@ def test_a_good_record_comes_with_its_envelope_and_where_it_was_read() -> None:
 def test_a_value_that_does_not_fit(value: bytes | None, field: str, rule: str) -> None:
     with pytest.raises(Undecodable) as caught:
         decode(record(value))
-    letter = caught.value.letter
-    assert (letter.reason, letter.field) == (LoopReason.UNDECODABLE, field)
-    assert rule in letter.rule
-    assert letter.detail.startswith(f"Weighed: {field}: ")
-    assert letter.remedy == "send a value that fits the JSON Schema of Weighed, then replay"
+    dead_letter = caught.value.dead_letter
+    assert (dead_letter.reason, dead_letter.field) == (LoopReason.UNDECODABLE, field)
+    assert rule in dead_letter.rule
+    assert dead_letter.detail.startswith(f"Weighed: {field}: ")
+    assert dead_letter.remedy == "send a value that fits the JSON Schema of Weighed, then replay"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_value_that_does_not_fit(value: bytes | None, field: str, rule: str) -
 def test_an_envelope_that_is_none(headers: tuple[Header, ...], field: str, rule: str) -> None:
     with pytest.raises(Undecodable) as caught:
         decode(record(b'{"axles":[]}', headers))
-    assert caught.value.letter == DeadLetter(
+    assert caught.value.dead_letter == DeadLetter(
         LoopReason.NOT_A_CLOUD_EVENT,
         f"{field}: {rule}",
         field,

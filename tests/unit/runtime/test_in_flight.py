@@ -1,4 +1,4 @@
-"""Backpressure: a lane never has more records in flight than its limit, however fast the broker is."""
+"""Backpressure: a partition task never has more records in flight than its limit, however fast the broker is."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.loop.dead_letter_limit import Streak
+from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Limits
 from roadloop_runtime.loop.loop import most_records
-from roadloop_runtime.loop.partition_task import Lane
+from roadloop_runtime.loop.partition_task import PartitionTask
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Partition
 
@@ -26,15 +26,15 @@ class Numbered:
     timestamp: int = 0
 
 
-def lane(limits: Limits, group: asyncio.TaskGroup, handler: Handler[Any, Any, Any, Any]) -> Lane:
-    made = Lane(
+def partition_task(limits: Limits, group: asyncio.TaskGroup, handler: Handler[Any, Any, Any, Any]) -> PartitionTask:
+    made = PartitionTask(
         Partition("t", 0),
         handler,
         kafka=None,
         settlement=None,
         limits=limits,
         seats=asyncio.Semaphore(limits.observing),
-        streak=Streak(),
+        streak=DeadLetterLimit(),
         group=group,
         kept=None,
     )  # nothing here speaks to a broker
@@ -55,7 +55,7 @@ async def test_polls_of_a_fast_broker_never_pass_the_limit(in_flight: int) -> No
 
     handler = Handler(lambda r: r, lambda m, _s, _p: (m, Emit()), rebuild, lambda: None, observe)
     async with asyncio.TaskGroup() as group:
-        one = lane(Limits(in_flight=in_flight), group, handler)
+        one = partition_task(Limits(in_flight=in_flight), group, handler)
         offset = 0
         for _ in range(20):
             for _ in range(most_records([one]) if one.room else 0):

@@ -3,7 +3,7 @@
 import pytest
 
 from roadloop_runtime.cli.terminal import printable
-from roadloop_runtime.dead_letters.dead_letters import Letter, Place
+from roadloop_runtime.dead_letters.dead_letters import DeadLetterRecord, Place
 from roadloop_runtime.dead_letters.describe import describe, pretty
 
 DEEP = b"[" * 100_000
@@ -52,8 +52,10 @@ def test_a_letter_says_why_what_to_do_and_what_it_was() -> None:
         "remedy": "send it",
     }
     headers = (("ce_id", b"e-1"), ("bell", b"\x07"))
-    letter = Letter(Place("dlq.screen.frames.ingested.v1", 1, 7, 0), b"v-1", b'{"unit_id":"u"}', headers, said)
-    assert describe(letter).splitlines() == [
+    dead_letter = DeadLetterRecord(
+        Place("dlq.screen.frames.ingested.v1", 1, 7, 0), b"v-1", b'{"unit_id":"u"}', headers, said
+    )
+    assert describe(dead_letter).splitlines() == [
         "letter   dlq.screen.frames.ingested.v1/1/7",
         "record   frames.ingested.v1/1/40, given up by group screen",
         "reason   undecodable",

@@ -12,8 +12,8 @@ from roadloop_runtime.dead_letter import was_replayed
 from roadloop_runtime.dead_letters.dead_letters import (
     Choice,
     Count,
+    DeadLetterRecord,
     Fate,
-    Letter,
     Place,
     batch_of,
     count,
@@ -29,19 +29,19 @@ from roadloop_schemas.cloudevents import Header
 TOPIC = "dlq.screen.frames.ingested.v1"
 PLACE = Place(TOPIC, 1, 7, 1_000)
 SAID = {"topic": "frames.ingested.v1", "partition": "1", "reason": "undecodable", "rule": "be JSON"}
-LETTER = Letter(PLACE, b"k", b"v", (("ce_id", b"e-1"),), SAID)
+LETTER = DeadLetterRecord(PLACE, b"k", b"v", (("ce_id", b"e-1"),), SAID)
 PARTITIONS = {"frames.ingested.v1": 6}
 
 
-def letter(offset: int, reason: str, at_ms: int) -> Letter:
+def dead_letter(offset: int, reason: str, at_ms: int) -> DeadLetterRecord:
     return replace(LETTER, place=Place(TOPIC, 1, offset, at_ms), said=SAID | {"reason": reason})
 
 
 def test_letters_are_counted_by_reason_with_first_and_last_time() -> None:
-    letters = [letter(0, "a", 30), letter(1, "b", 20), letter(2, "a", 10), letter(3, "a", 20)]
+    letters = [dead_letter(0, "a", 30), dead_letter(1, "b", 20), dead_letter(2, "a", 10), dead_letter(3, "a", 20)]
     replayed = frozenset({letters[2].place})
 
-    def add(counts: dict[str, Count], one: Letter) -> dict[str, Count]:
+    def add(counts: dict[str, Count], one: DeadLetterRecord) -> dict[str, Count]:
         return counts | {one.reason: count(counts, one, replayed)}
 
     counts: dict[str, Count] = reduce(add, letters, {})
@@ -143,7 +143,7 @@ def test_a_replay_names_the_letter_it_was(said: bytes | None, replayed: bool) ->
 
 def test_a_record_without_our_headers_is_a_letter_without_reason_and_origin() -> None:
     read = read_letter(Read(TOPIC, 1, 7, None, None, (("h", b"1"),), 1_000))
-    assert read == Letter(PLACE, None, None, (("h", b"1"),), {})
+    assert read == DeadLetterRecord(PLACE, None, None, (("h", b"1"),), {})
     assert (read.reason, read.origin) == ("(none given)", None)
     assert LETTER.origin == Partition("frames.ingested.v1", 1)
 

@@ -30,9 +30,9 @@ class Read:
 def test_a_timestamp_that_is_no_date_is_a_dead_letter(timestamp: int) -> None:
     with pytest.raises(Undecodable) as caught:
         decoder(ScreenPolicy)(Read(timestamp=timestamp))
-    assert (caught.value.letter.reason, caught.value.letter.field) == (LoopReason.UNDECODABLE, "timestamp")
+    assert (caught.value.dead_letter.reason, caught.value.dead_letter.field) == (LoopReason.UNDECODABLE, "timestamp")
 
 
 def test_a_detail_with_a_lone_surrogate_can_be_written() -> None:
-    letter = DeadLetter(LoopReason.UNDECODABLE, detail="kid \ud800")
-    assert explain(to_dead_letter("g", Read(), letter).headers)["message"] == "kid \\ud800"
+    dead_letter = DeadLetter(LoopReason.UNDECODABLE, detail="kid \ud800")
+    assert explain(to_dead_letter("g", Read(), dead_letter).headers)["message"] == "kid \\ud800"

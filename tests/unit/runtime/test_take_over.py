@@ -1,4 +1,4 @@
-"""A take-over skips nothing silently, and a lane that never took over remembers nothing."""
+"""A take-over skips nothing silently, and a partition task that never took over remembers nothing."""
 
 import asyncio
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 
 from roadloop_runtime.broker import OffsetsExpired
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.loop.dead_letter_limit import Streak
+from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Kept, Limits
-from roadloop_runtime.loop.partition_task import Lane
+from roadloop_runtime.loop.partition_task import PartitionTask
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Partition
 
@@ -55,16 +55,16 @@ async def rebuild(_partition: int) -> str:
     return "rebuilt"
 
 
-def lane(log: Log, settled: int | None, group: asyncio.TaskGroup, kept: Kept | None = None) -> Lane:
+def partition_task(log: Log, settled: int | None, group: asyncio.TaskGroup, kept: Kept | None = None) -> PartitionTask:
     handler: Handler[Any, Any, Any, Any] = Handler(lambda r: r, lambda m, _s, _p: (m, Emit()), rebuild, lambda: None)
-    return Lane(
+    return PartitionTask(
         Partition("t", 0),
         handler,
         kafka=log,  # type: ignore[arg-type]
         settlement=Settled(settled),  # type: ignore[arg-type]
         limits=LIMITS,
         seats=asyncio.Semaphore(1),
-        streak=Streak(),
+        streak=DeadLetterLimit(),
         group=group,
         kept=kept,
     )
@@ -73,7 +73,7 @@ def lane(log: Log, settled: int | None, group: asyncio.TaskGroup, kept: Kept | N
 async def test_records_that_expired_unread_end_the_lane_with_their_count() -> None:
     async with asyncio.TaskGroup() as group:
         with pytest.raises(OffsetsExpired, match=r"4 records expired unread \(5 to 8\)"):
-            await lane(Log(9), 5, group).run()
+            await partition_task(Log(9), 5, group).run()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_records_that_expired_unread_end_the_lane_with_their_count() -> No
 async def test_a_take_over(settled: int | None, kept: Kept | None, sought: int, remembered: str) -> None:
     log = Log(3)
     async with asyncio.TaskGroup() as group:
-        one = lane(log, settled, group, kept)
+        one = partition_task(log, settled, group, kept)
         assert one.keep() is None, "nothing was taken over: no memory is not an empty one"
         one.drain()
         await one.run()

@@ -19,17 +19,17 @@ from roadloop_schemas.frames import FrameScreened, ModelPair, Verdict, VerdictRe
 from roadloop_schemas.models import Candidate, ModelServing, PrelabelPolicy, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.serving_versions import drawn, versions
-from screen.handle import Seen, decide, observe
-from screen.inference.predict import Eyes, RefusedByModel, Seats
+from screen.handle import Observation, decide, observe
+from screen.inference.predict import InferenceLimits, ModelClient, RefusedByModel
 from screen.memory.state import Memory
-from screen.vision.detections import Box, Judged, Look, Unjudged
+from screen.vision.detections import Box, Judged, Prediction, Unjudged
 from screen.vision.embedding import pack
 from tests.unit.screen.units import PAIR, SERVING, frame, unit
 
 SALT = b"a salt of 16 or more"
 KEEP = ScreenPolicy(version=1, threshold=0.5, controlled=True)
-OLD, NEW = (Look((Box(0.1, 0.1, 0.2, 0.2, score, "car"),), b"1st2") for score in (0.9, 0.5))
-Detect = Callable[[str, int, bytes], Look]
+OLD, NEW = (Prediction((Box(0.1, 0.1, 0.2, 0.2, score, "car"),), b"1st2") for score in (0.9, 0.5))
+Detect = Callable[[str, int, bytes], Prediction]
 
 
 def trying(stage: RolloutStage, share: float = 1.0, serving: ModelServing = PAIR) -> ModelServing:
@@ -49,28 +49,28 @@ def trying(stage: RolloutStage, share: float = 1.0, serving: ModelServing = PAIR
 SHADOW, SHARED = trying(RolloutStage.SHADOW), trying(RolloutStage.SHARED)
 
 
-async def look(serving: ModelServing, answers: Detect, *, frames: int = 2) -> tuple[Seen, list[tuple[str, int]]]:
+async def look(serving: ModelServing, answers: Detect, *, frames: int = 2) -> tuple[Observation, list[tuple[str, int]]]:
     """Let a unit be looked at; return what was seen, and who was asked."""
     asked: list[tuple[str, int]] = []
 
     async def fetch(_object: ObjectRef) -> bytes:
         return b"picture"
 
-    async def detect(model: str, version: int, picture: bytes) -> Look:
+    async def detect(model: str, version: int, picture: bytes) -> Prediction:
         asked.append((model, version))
         return answers(model, version, picture)
 
-    eyes = Eyes(fetch, detect, Seats(asyncio.Semaphore(4), asyncio.Semaphore(4)))
+    model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
     sent = unit(*(frame(number, dhash=number) for number in range(frames)))
-    return await observe(sent, serving=lambda _: serving, eyes=eyes), asked
+    return await observe(sent, serving=lambda _: serving, model_client=model_client), asked
 
 
-def by_version(_model: str, version: int, _picture: bytes) -> Look:
+def by_version(_model: str, version: int, _picture: bytes) -> Prediction:
     return NEW if version == 4 else OLD
 
 
 def failing(error: Exception, version: int = 4) -> Detect:
-    def answers(model: str, asked: int, picture: bytes) -> Look:
+    def answers(model: str, asked: int, picture: bytes) -> Prediction:
         if asked == version:
             raise error
         return by_version(model, asked, picture)
@@ -78,7 +78,7 @@ def failing(error: Exception, version: int = 4) -> Detect:
     return answers
 
 
-def verdicts(seen: Seen, memory: Memory | None = None, policy: ScreenPolicy = KEEP) -> list[FrameScreened]:
+def verdicts(seen: Observation, memory: Memory | None = None, policy: ScreenPolicy = KEEP) -> list[FrameScreened]:
     _, outcome = decide(memory or Memory(), seen, {"acme": policy}, salt=SALT)
     assert isinstance(outcome, Emit)
     return [FrameScreened.model_validate_json(event.value or b"") for event in outcome.events]
@@ -142,20 +142,20 @@ def test_how_long_a_version_may_take_goes_by_how_long_the_serving_one_takes(
     async def fetch(_object: ObjectRef) -> bytes:
         return b"picture"
 
-    async def detect(model: str, version: int, picture: bytes) -> Look:
+    async def detect(model: str, version: int, picture: bytes) -> Prediction:
         await asyncio.sleep(candidate_s if version == 4 else serving_s)
         return by_version(model, version, picture)
 
-    async def story() -> Seen:
-        eyes = Eyes(fetch, detect, Seats(asyncio.Semaphore(4), asyncio.Semaphore(4)))
-        return await observe(unit(frame(0, dhash=0)), serving=lambda _: SHADOW, eyes=eyes)
+    async def story() -> Observation:
+        model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
+        return await observe(unit(frame(0, dhash=0)), serving=lambda _: SHADOW, model_client=model_client)
 
     told = verdicts(simulated(story()))
     assert [one.shadow.failure for one in told if one.shadow] == failures
     assert [one.verdict for one in told] == [Verdict.DROPPED]
 
 
-def simulated(story: Coroutine[Any, Any, Seen]) -> Seen:
+def simulated(story: Coroutine[Any, Any, Observation]) -> Observation:
     """Run on a clock that jumps to whatever is waited for next."""
     with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
         return runner.run(story)
@@ -209,7 +209,7 @@ async def test_where_it_fails_the_serving_version_judges_and_the_verdict_tells(
 
 
 async def test_a_picture_that_nobody_can_read_is_not_its_fault() -> None:
-    def nobody(_model: str, _version: int, _picture: bytes) -> Look:
+    def nobody(_model: str, _version: int, _picture: bytes) -> Prediction:
         raise RefusedByModel("no picture")
 
     for serving in (SHADOW, SHARED):
@@ -221,7 +221,7 @@ async def test_a_picture_that_nobody_can_read_is_not_its_fault() -> None:
 
 @pytest.mark.parametrize("serving", [SHADOW, SHARED], ids=["shadow", "shared"])
 async def test_an_outage_of_the_serving_version_is_one(serving: ModelServing) -> None:
-    def nobody(_model: str, _version: int, _picture: bytes) -> Look:
+    def nobody(_model: str, _version: int, _picture: bytes) -> Prediction:
         raise Transient("triton", "away")
 
     with pytest.raises(Transient):
@@ -232,12 +232,12 @@ async def test_an_outage_of_the_store_is_not_its_fault() -> None:
     async def fetch(_object: ObjectRef) -> bytes:
         raise Transient("s3", "away")
 
-    async def detect(_model: str, _version: int, _picture: bytes) -> Look:
+    async def detect(_model: str, _version: int, _picture: bytes) -> Prediction:
         raise AssertionError("nothing was fetched")
 
-    eyes = Eyes(fetch, detect, Seats(asyncio.Semaphore(4), asyncio.Semaphore(4)))
+    model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
     with pytest.raises(Transient, match="s3"):
-        await observe(unit(frame(1)), serving=lambda _: SHARED, eyes=eyes)
+        await observe(unit(frame(1)), serving=lambda _: SHARED, model_client=model_client)
 
 
 async def test_without_a_second_model_pictures_are_compared_by_the_serving_versions_eye_alone() -> None:
@@ -255,9 +255,11 @@ async def test_without_a_second_model_a_shadow_is_scored_as_it_will_judge() -> N
     memory = Memory()
     for number in range(60):
         found = Judged(OLD.boxes, None, pack(np.random.default_rng(number).normal(size=4)))
-        memory, _ = decide(memory, Seen(unit(frame(number)), SERVING, (found,)), {"acme": KEEP}, salt=SALT)
+        memory, _ = decide(memory, Observation(unit(frame(number)), SERVING, (found,)), {"acme": KEEP}, salt=SALT)
     both = [
-        verdicts(Seen(unit(frame(99)), serving, (found,), (Judged(NEW.boxes, found.second, found.embedding),)), memory)
+        verdicts(
+            Observation(unit(frame(99)), serving, (found,), (Judged(NEW.boxes, found.second, found.embedding),)), memory
+        )
         for serving in (trying(RolloutStage.SHADOW, serving=SERVING), SHADOW)
     ]
     (alone,), (pair,) = both
@@ -285,7 +287,7 @@ def test_a_shadow_changes_no_verdict(
     sent = unit(*(frame(number, dhash=number) for number in range(len(found))))
     frames, shadow = tuple(one for one, _ in found), tuple(one for _, one in found)
     policy = KEEP.model_copy(update={"controlled": controlled})
-    beside, alone = Seen(sent, SHADOW, frames, shadow), Seen(sent, PAIR, frames)
+    beside, alone = Observation(sent, SHADOW, frames, shadow), Observation(sent, PAIR, frames)
     assert [without(one) for one in verdicts(beside, policy=policy)] == [
         without(one) for one in verdicts(alone, policy=policy)
     ]
@@ -334,9 +336,9 @@ def kept_shares(seed: int, way: str) -> tuple[list[float], list[FrameScreened]]:
     return [mean(kept[start : start + third]) for start in range(0, len(kept), third)], told
 
 
-def _seen(sent: object, serving: ModelServing, both: list[tuple[Judged, Judged]]) -> Seen:
+def _seen(sent: object, serving: ModelServing, both: list[tuple[Judged, Judged]]) -> Observation:
     old, new = tuple(one for one, _ in both), tuple(one for _, one in both)
-    seen = partial(Seen, sent, serving)  # type: ignore[arg-type]
+    seen = partial(Observation, sent, serving)  # type: ignore[arg-type]
     tried = drawn(serving, sent.body.unit_id)  # type: ignore[attr-defined]
     if tried is None:
         return seen(new if serving.version == 4 else old)
@@ -371,6 +373,6 @@ def test_what_is_remembered_of_versions_is_bounded() -> None:
     memory = Memory()
     for version in range(3, 30):
         serving = PAIR.model_copy(update={"version": version, "previous_version": version - 1})
-        seen = Seen(unit(frame(1), frame(2, dhash=255)), serving, (Judged(OLD.boxes, ()),) * 2)
+        seen = Observation(unit(frame(1), frame(2, dhash=255)), serving, (Judged(OLD.boxes, ()),) * 2)
         memory, _ = decide(memory, seen, {"acme": KEEP}, salt=SALT)
     assert {key.rpartition("@")[2] for key in memory.rates} == {"28", "29"}

@@ -8,7 +8,7 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import EmptyScenes, KeepRule, ScreenPolicy
 from screen.decision.facts import Facts, facts_of
-from screen.decision.frame_keys import Where
+from screen.decision.frame_keys import FrameKeys
 from screen.decision.scene_distance import scene_of
 from screen.decision.similarity import objects_in, picture_of, shows_more
 from screen.memory.state import KeptFrame, Memory
@@ -16,7 +16,7 @@ from screen.vision.detections import SURELY_THERE, Box, Judged, Unjudged
 from screen.vision.embedding import as_text, pack
 from tests.unit.screen.units import frame
 
-WHERE = Where("acme", "car-1", "front", Condition.RAIN, "second.acme/1")
+WHERE = FrameKeys("acme", "car-1", "front", Condition.RAIN, "second.acme/1")
 POLICY = ScreenPolicy(version=1, threshold=0.5)
 FRAME = frame(1, 0b11)
 ROAD, TUNNEL = pack(np.array([1.0, 0, 0, 0])), pack(np.array([0, 0, 0, 5.0]))
@@ -32,7 +32,9 @@ def experienced() -> Memory:
         memory = memory.look("acme", WHERE.slice_key, WHERE.eye, picture)
         memory = memory.pass_by(WHERE.camera_key, WHERE.slice_key, picture, step)
     kept = KeptFrame(f"{0:016x}", (("car", 1),), ROAD)
-    return memory.hang(WHERE.slice_key, WHERE.eye, scene_of(memory, WHERE, ROAD).direction).keep(WHERE.camera_key, kept)
+    return memory.add_kept_scene(WHERE.slice_key, WHERE.eye, scene_of(memory, WHERE, ROAD).direction).keep(
+        WHERE.camera_key, kept
+    )
 
 
 def known(memory: Memory, *found: Judged | Unjudged, at: int = 0, policy: ScreenPolicy = POLICY) -> Facts:

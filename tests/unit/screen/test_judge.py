@@ -11,7 +11,7 @@ from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.decision import score
 from screen.decision.decide_frame import judge
 from screen.decision.facts import Facts
-from screen.decision.frame_keys import Where
+from screen.decision.frame_keys import FrameKeys
 from screen.decision.thresholds import budget_state
 from screen.learn.labelled_audit import start_threshold
 from screen.memory.state import Memory
@@ -23,7 +23,7 @@ BOTH = POLICY.model_copy(update={"version": 2, "predictor": LEARNED})
 
 def facts(number: int, dice: Random) -> Facts:
     parts = {"disagreement": round(dice.betavariate(2, 4), 6), "low_top_score": round(dice.random(), 6)}
-    where = Where("acme", "car-1", "front", dice.choice((Condition.CLEAR, Condition.NIGHT)))
+    where = FrameKeys("acme", "car-1", "front", dice.choice((Condition.CLEAR, Condition.NIGHT)))
     return Facts(f"f-{number}", where, dice.random(), 0.5, 100, parts)
 
 
@@ -67,7 +67,7 @@ def kept_shares(policy: ScreenPolicy, clear: tuple[float, float], night: tuple[f
     for number in range(12_000):
         condition = Condition.NIGHT if dice.random() < 0.1 else Condition.CLEAR
         value = dice.betavariate(*(night if condition is Condition.NIGHT else clear))
-        where = Where("acme", "car-1", "front", condition)
+        where = FrameKeys("acme", "car-1", "front", condition)
         one = Facts(f"f-{number}", where, dice.random(), 0.5, 100, {"crowd": round(value, 6)})
         memory, ruling, _ = judge(memory, one, policy)
         if number >= 5_000:

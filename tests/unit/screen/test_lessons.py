@@ -17,7 +17,7 @@ from screen.learn.labelled_audit import (
     FRESH,
     NEW_EMPTIES,
     Audited,
-    Lesson,
+    LabelledFrame,
     empty_scenes,
     in_order,
     learned,
@@ -34,15 +34,17 @@ ROAD = Condition.CLEAR
 CAR = LabelBox(x1=0.1, y1=0.1, x2=0.3, y2=0.3, class_name="car")
 
 
-def lesson(number: int, parts: dict[str, float], *, hard: bool, embedding: str = "", eye: str = "second/1") -> Lesson:
+def lesson(
+    number: int, parts: dict[str, float], *, hard: bool, embedding: str = "", eye: str = "second/1"
+) -> LabelledFrame:
     """Return a frame in which a car was missed, or that is empty, labelled `number` minutes after noon."""
     at = NOON + timedelta(minutes=number)
-    return Lesson(Audited(f"f-{number}", at, ROAD, parts, (), embedding, eye), (CAR,) if hard else (), at)
+    return LabelledFrame(Audited(f"f-{number}", at, ROAD, parts, (), embedding, eye), (CAR,) if hard else (), at)
 
 
-def audit(frames: int, seed: int = 1, *, informed: bool = True, prevalence: float = 0.2) -> list[Lesson]:
+def audit(frames: int, seed: int = 1, *, informed: bool = True, prevalence: float = 0.2) -> list[LabelledFrame]:
     """Return lessons in which disagreement tells the hard frames, or nothing does; low_top_score tells nothing."""
-    dice, found = Random(seed), list[Lesson]()
+    dice, found = Random(seed), list[LabelledFrame]()
     for number in range(frames):
         hard = dice.random() < prevalence
         tells = dice.betavariate(4, 2) if hard and informed else dice.betavariate(2, 4)
@@ -124,7 +126,9 @@ def test_ranking_by_degrees_compares_only_what_differs() -> None:
 
 
 def test_a_frame_with_fewer_errors_than_a_hard_one_is_hard_in_part() -> None:
-    two = Lesson(Audited("f-1", NOON, ROAD, {"a": 1}, (), "", ""), (CAR, CAR.model_copy(update={"x1": 0.25})), NOON)
+    two = LabelledFrame(
+        Audited("f-1", NOON, ROAD, {"a": 1}, (), "", ""), (CAR, CAR.model_copy(update={"x1": 0.25})), NOON
+    )
     assert [two.hardness(CONTROLLED.model_copy(update={"hard_errors": n})) for n in (1, 2, 4)] == [1.0, 1.0, 0.5]
 
 
@@ -167,7 +171,7 @@ def test_a_predictor_ships_that_orders_fresh_frames_better_and_never_twice() -> 
         ),
     ],
 )
-def test_nothing_ships(lessons: list[Lesson], policy: ScreenPolicy) -> None:
+def test_nothing_ships(lessons: list[LabelledFrame], policy: ScreenPolicy) -> None:
     assert propose(lessons, policy) is None
 
 
@@ -190,7 +194,7 @@ def test_a_start_threshold_lets_the_budget_through() -> None:
     assert start_threshold(scores, policy.model_copy(update={"keep_budget": 0.0})) == 1.0
 
 
-def empty(number: int, *values: float, eye: str = "second/1") -> Lesson:
+def empty(number: int, *values: float, eye: str = "second/1") -> LabelledFrame:
     return lesson(number, {}, hard=False, embedding=as_text(pack(np.array(values))), eye=eye)
 
 

@@ -20,19 +20,19 @@ from roadloop_schemas.fields import Condition, Detection, ObjectRef
 from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, Verdict, VerdictReason
 from roadloop_schemas.models import ModelServing
 from roadloop_schemas.policies import ScreenPolicy
-from screen.handle import Seen, observe
+from screen.handle import Observation, observe
 from screen.handle import decide as decide_salted
-from screen.inference.predict import MAX_PICTURE_BYTES, Eyes, RefusedByModel, Seats
+from screen.inference.predict import MAX_PICTURE_BYTES, InferenceLimits, ModelClient, RefusedByModel
 from screen.memory.state import Memory
 from screen.reasons import UnitReason
-from screen.vision.detections import Box, Judged, Look, Unjudged
+from screen.vision.detections import Box, Judged, Prediction, Unjudged
 from screen.vision.embedding import as_text, pack
 from tests.unit.screen.units import PAIR, SERVING, frame, unit
 
 decide = partial(decide_salted, salt=b"a salt of 16 or more")
 KEEP_ALL = ScreenPolicy(version=4, threshold=0.0, audit_share=0)
 UNSURE = Judged((Box(0.1, 0.1, 0.2, 0.2, 0.5, "car"),))
-LOOK = Look(UNSURE.boxes, b"1st2")
+LOOK = Prediction(UNSURE.boxes, b"1st2")
 
 
 def verdicts(outcome: object) -> list[FrameScreened]:
@@ -46,7 +46,7 @@ def test_a_verdict_tells_all_it_takes_to_decide_again() -> None:
         Box(0.3, 0.1, 0.2, 0.2, 0.8, "car"),
         Box(0.1, 0.1, 0.2, 0.2, 0.04, "car"),
     )
-    memory, outcome = decide(Memory(), Seen(unit(frame(1)), PAIR, (Judged(boxes, ()),)), {"acme": KEEP_ALL})
+    memory, outcome = decide(Memory(), Observation(unit(frame(1)), PAIR, (Judged(boxes, ()),)), {"acme": KEEP_ALL})
     assert isinstance(outcome, Emit)
     (event,) = outcome.events
     assert (event.topic, event.key, event.partition) == ("frames.screened.v1", b"car-1", 5)
@@ -70,7 +70,7 @@ def test_a_verdict_tells_all_it_takes_to_decide_again() -> None:
 
 def test_a_frame_sees_what_the_frame_before_it_left() -> None:
     policy = KEEP_ALL.model_copy(update={"duplicate_distance": 3})
-    seen = Seen(unit(frame(1, 0), frame(2, 0b111), frame(3, 0b1111)), SERVING, (UNSURE,) * 3)
+    seen = Observation(unit(frame(1, 0), frame(2, 0b111), frame(3, 0b1111)), SERVING, (UNSURE,) * 3)
     memory, outcome = decide(Memory(), seen, {"acme": policy})
     assert [said.reasons for said in verdicts(outcome)] == [
         (VerdictReason.SCORE,),
@@ -86,12 +86,12 @@ def test_a_frame_sees_what_the_frame_before_it_left() -> None:
     [pytest.param({"acme": KEEP_ALL}, 4, id="its-own"), pytest.param({"other": KEEP_ALL}, 0, id="else-the-default")],
 )
 def test_a_tenants_policy(policies: dict[str, ScreenPolicy], version: int) -> None:
-    _, outcome = decide(Memory(), Seen(unit(frame(1)), SERVING, (UNSURE,)), policies)
+    _, outcome = decide(Memory(), Observation(unit(frame(1)), SERVING, (UNSURE,)), policies)
     assert [said.policy_version for said in verdicts(outcome)] == [version]
 
 
 def test_a_unit_without_a_model_is_a_dead_letter_that_says_what_to_do() -> None:
-    memory, outcome = decide(Memory(), Seen(unit(frame(1)), None), {})
+    memory, outcome = decide(Memory(), Observation(unit(frame(1)), None), {})
     assert isinstance(outcome, DeadLetter)
     assert (memory, outcome.reason, outcome.field) == (Memory(), UnitReason.NO_MODEL, "ce_tenant")
     assert "detector.acme" in outcome.remedy
@@ -114,7 +114,7 @@ def test_the_same_decides_the_same_and_every_frame_is_counted_once(
     sent: list[tuple[int, Condition, Judged | Unjudged]], policy: ScreenPolicy
 ) -> None:
     ingested = [frame(number, dhash, condition) for number, (dhash, condition, _) in enumerate(sent)]
-    seen = Seen(unit(*ingested), SERVING, tuple(look for *_, look in sent))
+    seen = Observation(unit(*ingested), SERVING, tuple(look for *_, look in sent))
     memory, outcome = decide(Memory(), seen, {"acme": policy})
     assert decide(Memory(), seen, {"acme": policy}) == (memory, outcome)
     said = verdicts(outcome)
@@ -133,9 +133,9 @@ def test_how_frames_are_cut_into_units_changes_no_verdict_but_by_what_needs_neig
     cut = data.draw(st.integers(1, len(sent) - 1))
     ingested = [frame(number, dhash, condition) for number, (dhash, condition, _) in enumerate(sent)]
     looks = tuple(look for *_, look in sent)
-    _, whole = decide(Memory(), Seen(unit(*ingested), SERVING, looks), {"acme": policy})
-    memory, first = decide(Memory(), Seen(unit(*ingested[:cut]), SERVING, looks[:cut]), {"acme": policy})
-    _, second = decide(memory, Seen(unit(*ingested[cut:]), SERVING, looks[cut:]), {"acme": policy})
+    _, whole = decide(Memory(), Observation(unit(*ingested), SERVING, looks), {"acme": policy})
+    memory, first = decide(Memory(), Observation(unit(*ingested[:cut]), SERVING, looks[:cut]), {"acme": policy})
+    _, second = decide(memory, Observation(unit(*ingested[cut:]), SERVING, looks[cut:]), {"acme": policy})
     assert [told(v) for v in verdicts(first) + verdicts(second)] == [told(v) for v in verdicts(whole)]
 
 
@@ -145,22 +145,24 @@ def told(verdict: FrameScreened) -> FrameScreened:
     return verdict.model_copy(update={"score_parts": parts, "measures": None})
 
 
-def seats(pictures: int = 4, asked: int = 4) -> Seats:
-    return Seats(asyncio.Semaphore(pictures), asyncio.Semaphore(asked))
+def seats(pictures: int = 4, asked: int = 4) -> InferenceLimits:
+    return InferenceLimits(asyncio.Semaphore(pictures), asyncio.Semaphore(asked))
 
 
-async def look(answer: bytes | Exception, seen: Look | Exception, serving: ModelServing | None) -> Seen:
+async def look(answer: bytes | Exception, seen: Prediction | Exception, serving: ModelServing | None) -> Observation:
     async def fetch(_object: ObjectRef) -> bytes:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def detect(_model: str, _version: int, _picture: bytes) -> Look:
+    async def detect(_model: str, _version: int, _picture: bytes) -> Prediction:
         if isinstance(seen, Exception):
             raise seen
         return seen
 
-    return await observe(unit(frame(1)), serving=lambda _tenant: serving, eyes=Eyes(fetch, detect, seats()))
+    return await observe(
+        unit(frame(1)), serving=lambda _tenant: serving, model_client=ModelClient(fetch, detect, seats())
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,11 +192,11 @@ async def look(answer: bytes | Exception, seen: Look | Exception, serving: Model
 )
 async def test_looking_at_frames(
     answer: bytes | Exception,
-    seen: Look | Exception,
+    seen: Prediction | Exception,
     serving: ModelServing | None,
     frames: tuple[Judged | Unjudged, ...],
 ) -> None:
-    assert await look(answer, seen, serving) == Seen(unit(frame(1)), serving, frames)
+    assert await look(answer, seen, serving) == Observation(unit(frame(1)), serving, frames)
 
 
 async def test_both_models_are_asked_at_once_and_pictures_are_fetched_ahead_of_the_requests() -> None:
@@ -204,13 +206,13 @@ async def test_both_models_are_asked_at_once_and_pictures_are_fetched_ahead_of_t
         fetched.append(reference.key)
         return b"picture"
 
-    async def detect(model: str, _version: int, _picture: bytes) -> Look:
+    async def detect(model: str, _version: int, _picture: bytes) -> Prediction:
         asked.append(model)
         await answer.wait()
         return LOOK
 
     sent = unit(*[frame(number) for number in range(8)])
-    looking = observe(sent, serving=lambda _: PAIR, eyes=Eyes(fetch, detect, seats(pictures=5, asked=2)))
+    looking = observe(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, seats(pictures=5, asked=2)))
     task = asyncio.create_task(looking)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -223,12 +225,12 @@ async def test_a_picture_larger_than_a_model_may_be_sent_is_not_fetched() -> Non
     async def fetch(_object: ObjectRef) -> bytes:
         raise AssertionError("it was fetched")
 
-    async def detect(_model: str, _version: int, _picture: bytes) -> Look:
+    async def detect(_model: str, _version: int, _picture: bytes) -> Prediction:
         raise AssertionError("a model was asked")
 
     large = ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=MAX_PICTURE_BYTES + 1)
     sent = unit(frame(1).model_copy(update={"object": large}))
-    seen = await observe(sent, serving=lambda _: PAIR, eyes=Eyes(fetch, detect, seats()))
+    seen = await observe(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, seats()))
     (found,) = seen.frames
     assert isinstance(found, Unjudged)
     assert found.reason is VerdictReason.REFUSED_BY_MODEL
@@ -248,7 +250,7 @@ async def test_what_can_wait_does_not_hold_live_pictures_up(late: timedelta, rep
     async def fetch(_object: ObjectRef) -> bytes:
         return b"picture"
 
-    async def detect(_model: str, _version: int, _picture: bytes, **how: bool) -> Look:
+    async def detect(_model: str, _version: int, _picture: bytes, **how: bool) -> Prediction:
         asked.append(how)
         return LOOK
 
@@ -256,7 +258,7 @@ async def test_what_can_wait_does_not_hold_live_pictures_up(late: timedelta, rep
     record = replace(sent.record, headers=((REPLAYED_FROM, b"dlq.screen.frames.ingested.v1/1/2"),) if replayed else ())  # type: ignore[type-var]
     body = sent.body.model_copy(update={"received_at": sent.body.frames[0].captured_at + late})
     sent = sent._replace(body=body, record=record)
-    await observe(sent, serving=lambda _: PAIR, eyes=Eyes(fetch, detect, seats()))
+    await observe(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, seats()))
     assert asked == [{"backfill": True} if waits else {}] * 2
 
 
@@ -280,7 +282,7 @@ def test_a_controlled_policy_keeps_each_slices_budget_and_the_verdict_tells_wher
         dice = Random(number)
         seen = Judged((Box(0.1, 0.1, 0.2, 0.2, dice.random() ** (2 if night else 1), "car"),))
         one = frame(number, condition=Condition.NIGHT if night else Condition.RAIN)
-        memory, outcome = decide(memory, Seen(unit(one), SERVING, (seen,)), {"acme": policy})
+        memory, outcome = decide(memory, Observation(unit(one), SERVING, (seen,)), {"acme": policy})
         told += verdicts(outcome)
     assert told[0].threshold == 0.9, "the first frames have the policy's threshold"
     assert told[0].budget == BudgetState(budget=0.1, share=told[0].budget.share, debt=0, scores=0)  # type: ignore[union-attr]
@@ -299,7 +301,7 @@ def test_a_slice_with_a_budget_of_its_own_does_not_move_the_young_ones(budget: f
     for number in range(6_000):
         seen = Judged((Box(0.1, 0.1, 0.2, 0.2, Random(number).random(), "car"),))
         one = frame(number, condition=Condition.NIGHT if number % 10 == 0 else Condition.RAIN)
-        memory, outcome = decide(memory, Seen(unit(one), SERVING, (seen,)), {"acme": policy})
+        memory, outcome = decide(memory, Observation(unit(one), SERVING, (seen,)), {"acme": policy})
         told += verdicts(outcome)
     night = [verdict for verdict in told[3_000:] if verdict.condition is Condition.NIGHT]
     assert mean(verdict.verdict is Verdict.KEPT for verdict in night) == pytest.approx(0.1, abs=0.04)
@@ -309,7 +311,7 @@ def test_a_young_slice_says_that_its_threshold_is_not_its_own() -> None:
     policy = ScreenPolicy(version=5, threshold=0.9, audit_share=0, controlled=True)
     memory, told = Memory(), list[FrameScreened]()
     for number in range(300):
-        memory, outcome = decide(memory, Seen(unit(frame(number)), SERVING, (UNSURE,)), {"acme": policy})
+        memory, outcome = decide(memory, Observation(unit(frame(number)), SERVING, (UNSURE,)), {"acme": policy})
         told += verdicts(outcome)
     own = [verdict.budget.scores for verdict in told if verdict.budget]
     assert own[:200] == [0] * 200
@@ -318,7 +320,7 @@ def test_a_young_slice_says_that_its_threshold_is_not_its_own() -> None:
 
 def test_every_frame_tells_what_it_was_decided_from_and_what_others_are_compared_with() -> None:
     policy = KEEP_ALL.model_copy(update={"audit_share": 0.5})
-    seen = Seen(unit(*(frame(number) for number in range(64))), PAIR, (Judged(UNSURE.boxes, (), b"1st2"),) * 64)
+    seen = Observation(unit(*(frame(number) for number in range(64))), PAIR, (Judged(UNSURE.boxes, (), b"1st2"),) * 64)
     told = verdicts(decide(Memory(), seen, {"acme": policy})[1])
     assert {verdict.embedding for verdict in told} == {as_text(b"1st2")}
     for number, verdict in enumerate(told):
@@ -333,8 +335,8 @@ def test_kept_scenes_outlast_a_release_where_the_second_model_looks_at_them() ->
     dice, memory = np.random.default_rng(2), Memory()
     for number in range(80):
         looks = (Judged(UNSURE.boxes, (), pack(dice.standard_normal(6))),)
-        memory, _ = decide(memory, Seen(unit(frame(number)), PAIR, looks), {"acme": KEEP_ALL})
+        memory, _ = decide(memory, Observation(unit(frame(number)), PAIR, looks), {"acme": KEEP_ALL})
     newer = PAIR.model_copy(update={"version": PAIR.version + 1})
     for serving, is_comparable in ((newer, True), (SERVING, False)):
-        (said,) = verdicts(decide(memory, Seen(unit(frame(99)), serving, looks), {"acme": KEEP_ALL})[1])
+        (said,) = verdicts(decide(memory, Observation(unit(frame(99)), serving, looks), {"acme": KEEP_ALL})[1])
         assert ("novelty" in said.score_parts) is is_comparable

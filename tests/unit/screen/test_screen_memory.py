@@ -166,12 +166,12 @@ def test_keep_rates_of_versions_that_come_and_go_are_rebuilt_and_the_topic_forge
 
 def test_kept_scenes_are_rebuilt_from_compacted_entries_through_full_walls_and_other_networks() -> None:
     dice, memory, newest = Random(6), Memory(), dict[bytes | None, Event]()
-    eyes = ["second.acme/1"] * 300 + ["second.acme/2"] * 20 + ["second.acme/1"] * 80
-    for eye in eyes:
+    model_client = ["second.acme/1"] * 300 + ["second.acme/2"] * 20 + ["second.acme/1"] * 80
+    for eye in model_client:
         before = memory
         for _ in range(dice.randint(1, 6)):
             scene = direction(np.array([dice.gauss(0, 1) for _ in range(5)], np.float32))
-            memory = memory.hang(dice.choice(("acme/rain/front", "acme/night/front")), eye, scene)
+            memory = memory.add_kept_scene(dice.choice(("acme/rain/front", "acme/night/front")), eye, scene)
         newest |= {event.key: event for event in remember(3, before, memory)}
         rebuilt = rebuild(written(list(newest.values())))
         assert rebuilt == memory

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from roadloop_runtime.outcome import Transient
 from screen.inference.predict import RefusedByModel
-from screen.inference.request_batcher import AT_MOST, LARGE_BYTES, Asked, Together
+from screen.inference.request_batcher import AT_MOST, LARGE_BYTES, Asked, RequestBatcher
 from screen.rollout import model_repository
-from screen.vision.detections import Box, Look
+from screen.vision.detections import Box, Prediction
 
 CAR = Asked("detector.acme", 1, 1)
 LATER = CAR._replace(priority=2)
 
 
-def look(picture: bytes) -> Look:
-    return Look((Box(0, 0, 1, 1, 0.5, picture.hex()[:16]),), b"")
+def look(picture: bytes) -> Prediction:
+    return Prediction((Box(0, 0, 1, 1, 0.5, picture.hex()[:16]),), b"")
 
 
 class Server:
@@ -29,7 +29,7 @@ class Server:
         self.requests: list[tuple[Asked, Sequence[bytes]]] = []
         self._bad, self._old, self._away = bad, old, away
 
-    async def infer(self, asked: Asked, pictures: Sequence[bytes]) -> list[Look]:
+    async def infer(self, asked: Asked, pictures: Sequence[bytes]) -> list[Prediction]:
         self.requests.append((asked, pictures))
         await asyncio.sleep(0)
         if self._away:
@@ -43,11 +43,11 @@ def test_a_request_has_no_more_pictures_than_the_server_takes() -> None:
     assert json.loads(model_repository.template("config.json"))["max_batch_size"] == AT_MOST
 
 
-async def ask(server: Server, pictures: Sequence[bytes]) -> list[Look | BaseException]:
-    return await ask_by(Together(server.infer), pictures)
+async def ask(server: Server, pictures: Sequence[bytes]) -> list[Prediction | BaseException]:
+    return await ask_by(RequestBatcher(server.infer), pictures)
 
 
-async def ask_by(together: Together, pictures: Sequence[bytes]) -> list[Look | BaseException]:
+async def ask_by(together: RequestBatcher, pictures: Sequence[bytes]) -> list[Prediction | BaseException]:
     return list(await asyncio.gather(*(together.ask(CAR, one) for one in pictures), return_exceptions=True))
 
 
@@ -69,7 +69,7 @@ async def test_what_is_asked_at_once_goes_together_and_what_is_large_goes_alone(
 
 async def test_live_pictures_and_others_do_not_share_a_request() -> None:
     server = Server()
-    together = Together(server.infer)
+    together = RequestBatcher(server.infer)
     await asyncio.gather(together.ask(CAR, b"1"), together.ask(LATER, b"2"), together.ask(CAR, b"3"))
     assert sorted(server.requests) == [(CAR, [b"1", b"3"]), (LATER, [b"2"])]
 
@@ -83,7 +83,7 @@ async def test_an_outage_is_everybodys_and_asked_once() -> None:
 
 async def test_a_version_that_takes_one_picture_is_given_one_from_then_on() -> None:
     server = Server(old=True)
-    together = Together(server.infer)
+    together = RequestBatcher(server.infer)
     for _ in range(2):
         assert await ask_by(together, [b"1", b"2"]) == [look(b"1"), look(b"2")]
     assert [len(pictures) for _, pictures in server.requests] == [2, 1, 1, 1, 1]
@@ -91,7 +91,7 @@ async def test_a_version_that_takes_one_picture_is_given_one_from_then_on() -> N
 
 async def test_a_picture_nobody_waits_for_any_more_takes_nobody_with_it() -> None:
     server = Server()
-    together = Together(server.infer)
+    together = RequestBatcher(server.infer)
     first, second = (asyncio.ensure_future(together.ask(CAR, one)) for one in (b"1", b"2"))
     await asyncio.sleep(0)
     first.cancel()
@@ -101,11 +101,11 @@ async def test_a_picture_nobody_waits_for_any_more_takes_nobody_with_it() -> Non
 
 
 async def test_closing_gives_up_what_is_under_way() -> None:
-    async def infer(asked: Asked, pictures: Sequence[bytes]) -> list[Look]:
+    async def infer(asked: Asked, pictures: Sequence[bytes]) -> list[Prediction]:
         await asyncio.Event().wait()
         raise AssertionError
 
-    together = Together(infer)
+    together = RequestBatcher(infer)
     waits = asyncio.ensure_future(together.ask(CAR, b"1"))
     for _ in range(3):
         await asyncio.sleep(0)

@@ -14,9 +14,9 @@ from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import ObjectRef
 from screen.commands import register
 from screen.commands.units import TITLES, rows
-from screen.inference.predict import Eyes, Seats
+from screen.inference.predict import InferenceLimits, ModelClient
 from screen.progress import ENDED_AT_MOST, Progress, observe_and_tell, units_app
-from screen.vision.detections import Look
+from screen.vision.detections import Prediction
 from tests.unit.screen.units import PAIR, frame, unit
 
 WORKER = "http://127.0.0.1:7"
@@ -28,23 +28,25 @@ class Desk:
     def __init__(self, error: Exception | None = None) -> None:
         self.now, self.error, self.answer = 0.0, error, asyncio.Event()
         self.progress = Progress(lambda: self.now)
-        self.eyes = Eyes(self._fetch, self._detect, Seats(asyncio.Semaphore(4), asyncio.Semaphore(8)))
+        self.model_client = ModelClient(
+            self._fetch, self._detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(8))
+        )
 
     async def _fetch(self, _object: ObjectRef) -> bytes:
         self.now += 0.5
         return b"picture"
 
-    async def _detect(self, _model: str, _version: int, _picture: bytes) -> Look:
+    async def _detect(self, _model: str, _version: int, _picture: bytes) -> Prediction:
         await self.answer.wait()
         if self.error:
             raise self.error
-        return Look(())
+        return Prediction(())
 
     @asynccontextmanager
     async def looking(self, frames: int = 2) -> AsyncIterator["asyncio.Task[object]"]:
         """Begin to look at a unit, and let all its pictures come in."""
         sent = unit(*(frame(number) for number in range(frames)))
-        looking = observe_and_tell(sent, serving=lambda _: PAIR, eyes=self.eyes, progress=self.progress)
+        looking = observe_and_tell(sent, serving=lambda _: PAIR, model_client=self.model_client, progress=self.progress)
         task: asyncio.Task[object] = asyncio.create_task(looking)
         for _ in range(20):
             await asyncio.sleep(0)

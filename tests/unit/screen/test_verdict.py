@@ -9,8 +9,8 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.decision.facts import Facts
-from screen.decision.frame_keys import Where
-from screen.decision.verdict import Ruling, Standing, draw, rule
+from screen.decision.frame_keys import FrameKeys
+from screen.decision.verdict import Context, Decision, draw, rule
 from screen.memory.keep_rate import rank
 from screen.memory.sharpness import Sharpness
 from screen.vision.detections import Unjudged
@@ -36,7 +36,7 @@ LIGHT = {"duplicate_light": 0.002}
 
 
 def facts(score: float, **known: Any) -> Facts:
-    where = Where("acme", "car-1", "front", known.pop("condition", Condition.CLEAR))
+    where = FrameKeys("acme", "car-1", "front", known.pop("condition", Condition.CLEAR))
     return Facts(
         **{"frame_id": "f-1", "where": where, "lot": LOT, "brightness": 0.5, "laplacian_variance": 100}
         | {"parts": {"low_top_score": score}}
@@ -95,11 +95,11 @@ def test_the_order_of_the_rules(
     verdict: Verdict,
     reasons: tuple[VerdictReason, ...],
 ) -> None:
-    ruling = rule(facts(score, nearest_bits=nearest, **changes), policy, Standing(policy.threshold))
+    ruling = rule(facts(score, nearest_bits=nearest, **changes), policy, Context(policy.threshold))
     parts = {"low_top_score": score}
     by_score = bool({R.SCORE, R.BELOW_THRESHOLD} & set(reasons)) or (reasons == (R.AUDIT,) and not changes)
     audit, ranked = policy is ALL_AUDITED, score if by_score else None
-    assert ruling == Ruling(verdict, reasons, score, parts, audit=audit, ranked=ranked, chance=score)
+    assert ruling == Decision(verdict, reasons, score, parts, audit=audit, ranked=ranked, chance=score)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_order_of_the_rules(
 def test_a_rule_keeps_a_frame(
     score: float, changes: dict[str, float], policy: ScreenPolicy, verdict: Verdict, reasons: tuple[VerdictReason, ...]
 ) -> None:
-    ruling = rule(facts(score, **changes), policy, Standing(0.5, rules=("bike at night",)))
+    ruling = rule(facts(score, **changes), policy, Context(0.5, rules=("bike at night",)))
     assert (ruling.verdict, ruling.reasons) == (verdict, reasons)
     assert ruling.rules == (("bike at night",) if verdict is KEPT else ())
     assert ruling.ranked is None, "what a rule keeps does not move the threshold"
@@ -127,7 +127,7 @@ def test_a_picture_far_less_sharp_than_its_camera_usually_is_is_blurred() -> Non
         (151, Condition.CLEAR, KEPT),
         (149, Condition.NIGHT, KEPT),
     ):
-        ruling = rule(facts(0.6, laplacian_variance=sharpness, condition=condition), policy, Standing(0.5, usual=usual))
+        ruling = rule(facts(0.6, laplacian_variance=sharpness, condition=condition), policy, Context(0.5, usual=usual))
         assert (ruling.verdict, R.BLURRED in ruling.reasons) == (verdict, verdict is DROPPED)
 
 
@@ -158,22 +158,22 @@ def test_a_picture_far_less_sharp_than_its_camera_usually_is_is_blurred() -> Non
     ],
 )
 def test_what_a_whole_picture_says(known: dict[str, Any], changes: dict[str, float], reason: VerdictReason) -> None:
-    ruling = rule(facts(0.6, **known), POLICY.model_copy(update=changes), Standing(0.5))
+    ruling = rule(facts(0.6, **known), POLICY.model_copy(update=changes), Context(0.5))
     assert ruling.reasons == (reason,)
 
 
 def test_what_the_score_had_nothing_to_decide_on_does_not_move_the_threshold() -> None:
     for policy in (POLICY, ALL_AUDITED):
-        assert rule(facts(0.6, brightness=0), policy, Standing(0.5)).ranked is None
-        assert rule(facts(0.4), policy, Standing(0.5)).ranked == 0.4
+        assert rule(facts(0.6, brightness=0), policy, Context(0.5)).ranked is None
+        assert rule(facts(0.4), policy, Context(0.5)).ranked == 0.4
 
 
 def test_a_controlled_threshold_is_a_score_and_the_lots_of_equal_scores_decide() -> None:
     policy = POLICY.model_copy(update={"controlled": True})
     threshold = rank(0.6, "f-1")
-    kept = rule(facts(0.6), policy, Standing(threshold))
+    kept = rule(facts(0.6), policy, Context(threshold))
     assert (kept.verdict, kept.score, kept.ranked) == (KEPT, 0.6, threshold)
-    rulings = [rule(facts(0.6, frame_id=f"f-{n}"), policy, Standing(threshold)) for n in range(200)]
+    rulings = [rule(facts(0.6, frame_id=f"f-{n}"), policy, Context(threshold)) for n in range(200)]
     assert {ruling.verdict for ruling in rulings} == {KEPT, DROPPED}
     assert all((ruling.verdict is KEPT) == ((ruling.ranked or 0) >= threshold) for ruling in rulings)
 
@@ -182,8 +182,8 @@ def test_a_controlled_threshold_is_a_score_and_the_lots_of_equal_scores_decide()
 @pytest.mark.parametrize("policy", [POLICY, ALL_AUDITED], ids=["without-audit", "even-where-all-is-audited"])
 def test_what_cannot_be_judged_is_quarantined(reason: VerdictReason, policy: ScreenPolicy) -> None:
     unjudged = facts(0, brightness=0, nearest_bits=0, parts={}, unjudged=Unjudged(reason, "why"))
-    ruling = rule(unjudged, policy, Standing(0))
-    assert ruling == Ruling(QUARANTINED, (reason,), detail="why")
+    ruling = rule(unjudged, policy, Context(0))
+    assert ruling == Decision(QUARANTINED, (reason,), detail="why")
 
 
 def test_the_lot_is_fair_and_does_not_change() -> None:
@@ -200,7 +200,7 @@ def test_a_smaller_share_audits_a_part_of_what_a_larger_one_does() -> None:
     def audited(share: float) -> set[int]:
         policy = POLICY.model_copy(update={"audit_share": share})
         lots = {n: draw(f"f-{n}", SALT) for n in range(300)}
-        rulings = {n: rule(facts(0.1, frame_id=f"f-{n}", lot=lot), policy, Standing(1)) for n, lot in lots.items()}
+        rulings = {n: rule(facts(0.1, frame_id=f"f-{n}", lot=lot), policy, Context(1)) for n, lot in lots.items()}
         return {n for n, ruling in rulings.items() if ruling.audit}
 
     assert set() == audited(0) < audited(0.1) < audited(0.5) < audited(1) == set(range(300))
@@ -219,7 +219,7 @@ def test_a_frame_counts_less_while_hard_ones_of_its_drive_were_just_kept(
     spread: float, echo: float, total: float
 ) -> None:
     policy = POLICY.model_copy(update={"spread": spread, "predictor": ErrorPredictor(intercept=log(1.5), weights={})})
-    ruling = rule(facts(0.6), policy, Standing(0.5, echo=echo))
+    ruling = rule(facts(0.6), policy, Context(0.5, echo=echo))
     assert (ruling.score, ruling.echo, ruling.chance) == (total, echo, 0.6)
-    unlearned = rule(facts(0.6), policy.model_copy(update={"predictor": None}), Standing(0.5, echo=echo))
+    unlearned = rule(facts(0.6), policy.model_copy(update={"predictor": None}), Context(0.5, echo=echo))
     assert unlearned.score == 0.6, "fixed weights make no chances: there is nothing to spread"

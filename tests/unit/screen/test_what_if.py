@@ -18,7 +18,7 @@ from roadloop_runtime.records import Event
 from roadloop_schemas.fields import Condition, LabelBox
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
-from screen.handle import Seen, decide
+from screen.handle import Observation, decide
 from screen.history.rows import SCHEMA, facts_of_row, row_of
 from screen.memory.state import Memory
 from screen.vision.detections import Box, Judged, Unjudged
@@ -61,7 +61,7 @@ def seen(number: int, dice: Random) -> tuple[Any, Judged | Unjudged]:
     return one, Judged(boxes, boxes[: dice.randint(0, 4)], embedding)
 
 
-def on_its_way(looks: Seen, at: float, dice: Random) -> Seen:
+def on_its_way(looks: Observation, at: float, dice: Random) -> Observation:
     """Return what was seen with a version that is on its way, by how much of the stream is over, 0..1."""
     if at < 0.2:
         return looks
@@ -86,7 +86,7 @@ def records(
     for start in range(0, frames, 8):
         some = [seen(number, dice) for number in range(start, start + 8)]
         policy = change(FIRST if start < frames / 2 else SECOND)
-        looks = Seen(unit(*(one for one, _ in some)), PAIR, tuple(found for _, found in some))
+        looks = Observation(unit(*(one for one, _ in some)), PAIR, tuple(found for _, found in some))
         looks = on_its_way(looks, start / frames, dice) if rolled else looks
         memory, outcome = decide(memory, looks, {"acme": policy}, salt=SALT)
         assert isinstance(outcome, Emit)

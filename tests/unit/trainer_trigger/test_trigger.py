@@ -7,7 +7,7 @@ import pytest
 
 from roadloop_schemas.fields import ObjectRef
 from trainer_trigger.tables.spec import Spec
-from trainer_trigger.trigger import Facts, StartRun, Wait, Waiting, attempt_of, is_time
+from trainer_trigger.trigger import Facts, StartRun, Wait, WaitReason, attempt_of, is_time
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SET = ObjectRef(uri="s3://datasets/acme/base.zip", sha256="0" * 64, size_bytes=1)
@@ -21,21 +21,21 @@ DUE = Facts(now=NOW, serving_version=3, new_labels=50)
         pytest.param(DUE, StartRun(3), id="as-many-labels-as-wanted-are-enough"),
         pytest.param(
             replace(DUE, serving_version=None),
-            Wait(Waiting.NOTHING_SERVES),
+            Wait(WaitReason.NOTHING_SERVES),
             id="nothing-serves-to-start-from",
         ),
         pytest.param(
             replace(DUE, unanswered_release=4),
-            Wait(Waiting.RELEASE_UNANSWERED, "version 4"),
+            Wait(WaitReason.RELEASE_UNANSWERED, "version 4"),
             id="a-release-waits-for-screening-to-load-it",
         ),
-        pytest.param(replace(DUE, open_run="r1"), Wait(Waiting.RUN_OPEN, "r1"), id="one-run-at-a-time"),
+        pytest.param(replace(DUE, open_run="r1"), Wait(WaitReason.RUN_OPEN, "r1"), id="one-run-at-a-time"),
         pytest.param(
-            replace(DUE, new_labels=49), Wait(Waiting.TOO_FEW_LABELS, "49 of 50"), id="one-label-too-few-is-too-few"
+            replace(DUE, new_labels=49), Wait(WaitReason.TOO_FEW_LABELS, "49 of 50"), id="one-label-too-few-is-too-few"
         ),
         pytest.param(
             replace(DUE, last_ended_at=NOW - timedelta(seconds=599)),
-            Wait(Waiting.COOLING_DOWN, "1 s left"),
+            Wait(WaitReason.COOLING_DOWN, "1 s left"),
             id="the-last-run-ended-just-now",
         ),
         pytest.param(
@@ -43,7 +43,7 @@ DUE = Facts(now=NOW, serving_version=3, new_labels=50)
         ),
         pytest.param(
             replace(DUE, new_labels=1, last_ended_at=NOW),
-            Wait(Waiting.TOO_FEW_LABELS, "1 of 50"),
+            Wait(WaitReason.TOO_FEW_LABELS, "1 of 50"),
             id="too-few-labels-are-said-before-the-cooldown",
         ),
     ],

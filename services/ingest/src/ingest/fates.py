@@ -67,36 +67,38 @@ def of_training(memory: None, training: Received[TrainingChanged], _policy: None
     return memory, Emit(changes=(FramesTrained(training.body.frame_ids),))
 
 
-def of_dead_letter(memory: None, letter: Record, _policy: None) -> tuple[None, Outcome]:
+def of_dead_letter(memory: None, dead_letter: Record, _policy: None) -> tuple[None, Outcome]:
     """A unit that screening gave up counts for all its frames; one that is not ours counts for none."""
     try:
-        unit = FramesIngested.model_validate_json(letter.value or b"")
+        unit = FramesIngested.model_validate_json(dead_letter.value or b"")
     except ValidationError:
         return memory, Skip(SkipReason.NOT_OURS)
-    replayed = was_replayed(letter.headers, letter.topic)
-    return memory, Emit(changes=(FrameFate("dead_lettered", _reason(letter), unit_id=unit.unit_id, replayed=replayed),))
+    replayed = was_replayed(dead_letter.headers, dead_letter.topic)
+    return memory, Emit(
+        changes=(FrameFate("dead_lettered", _reason(dead_letter), unit_id=unit.unit_id, replayed=replayed),)
+    )
 
 
-def of_upload_letter(memory: None, letter: Record, _policy: None, *, own_key: str) -> tuple[None, Outcome]:
+def of_upload_letter(memory: None, dead_letter: Record, _policy: None, *, own_key: str) -> tuple[None, Outcome]:
     """A completion that admission gave up. Only one that ingest signed speaks for an upload that was announced here:
 
     of what others sign, admission said who they are not, and their word must change nothing.
     """
     try:
-        upload = decoder(UploadCompleted)(letter)
+        upload = decoder(UploadCompleted)(dead_letter)
         verify(
-            dict(letter.headers).get("jws", b""),
+            dict(dead_letter.headers).get("jws", b""),
             upload.envelope.id,
             upload.envelope.tenant,
-            letter.value or b"",
+            dead_letter.value or b"",
             key=own_key,
             key_id=OWN_KEY_ID,
         )
     except (Undecodable, BadSignature):
         return memory, Skip(SkipReason.NOT_OURS)
-    refused = UploadRefused(upload.envelope.tenant, upload.body.upload_id, _reason(letter), upload.replayed)
+    refused = UploadRefused(upload.envelope.tenant, upload.body.upload_id, _reason(dead_letter), upload.replayed)
     return memory, Emit(changes=(refused,))
 
 
-def _reason(letter: Record) -> str:
-    return explain(tuple(letter.headers)).get("reason", "unknown")
+def _reason(dead_letter: Record) -> str:
+    return explain(tuple(dead_letter.headers)).get("reason", "unknown")

@@ -34,7 +34,7 @@ LookUp = Callable[[str, UploadCompleted], Awaitable[Known]]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """An upload with everything that had to be looked up. `refused` is set where it must not be taken at all."""
 
     upload: Received[UploadCompleted]
@@ -82,15 +82,15 @@ async def observe(
     look_up: LookUp,
     fetch: Fetch,
     measure: Measure,
-) -> Seen:
+) -> Observation:
     """Look up the vehicle, check the signature, then fetch and measure every file, some at once."""
     if not is_tenant(upload.envelope.tenant):
-        return Seen(upload, NOTHING_KNOWN, refused=unknown_vehicle(upload.envelope.tenant, upload.body.vehicle))
+        return Observation(upload, NOTHING_KNOWN, refused=unknown_vehicle(upload.envelope.tenant, upload.body.vehicle))
     known = await look_up(upload.envelope.tenant, upload.body)
     if refused := check_sender(upload, known, own_key):
-        return Seen(upload, known, refused=refused)
+        return Observation(upload, known, refused=refused)
     if known.admitted:
-        return Seen(upload, known)
+        return Observation(upload, known)
     prefix = f"s3://{bucket}/{upload.envelope.tenant}/{upload.body.vehicle}/"
 
     async def look(file: UploadedFile) -> Measured | Refused:
@@ -99,7 +99,7 @@ async def observe(
         return await _look_at(file, fetch, measure)
 
     files = await gather_bounded(look, upload.body.files, asyncio.Semaphore(FILES_AT_ONCE))
-    return Seen(upload, known, files)
+    return Observation(upload, known, files)
 
 
 def check_announcement(file: UploadedFile, prefix: str, max_file_bytes: int) -> Refused | None:
@@ -123,7 +123,7 @@ async def _look_at(file: UploadedFile, fetch: Fetch, measure: Measure) -> Measur
         return Refused(FileReason.OBJECT_CHANGED, str(error))
 
 
-def decide(memory: Memory, seen: Seen, _policy: None) -> tuple[Memory, Outcome]:
+def decide(memory: Memory, seen: Observation, _policy: None) -> tuple[Memory, Outcome]:
     """Accept each file that is whole, safe and new; announce the accepted ones in units."""
     if seen.refused is not None:
         return memory, seen.refused
@@ -135,17 +135,17 @@ def decide(memory: Memory, seen: Seen, _policy: None) -> tuple[Memory, Outcome]:
     return memory, Emit(tuple(_units(seen, files)), (_admitted(seen, files),))
 
 
-def _name(seen: Seen) -> str:
+def _name(seen: Observation) -> str:
     """Upload ids are chosen by vehicles and unique in a tenant only."""
     return f"{seen.upload.envelope.tenant}/{seen.upload.body.upload_id}"
 
 
-def _picture(seen: Seen, sha256: str) -> str:
+def _picture(seen: Observation, sha256: str) -> str:
     """Pictures are new per vehicle: two cars that see the same are rare, and both are asked to send it."""
     return f"{seen.upload.envelope.tenant}/{seen.upload.body.vehicle}/{sha256}"
 
 
-def _admit(memory: Mapping[str, int], seen: Seen) -> list[AdmittedFile]:
+def _admit(memory: Mapping[str, int], seen: Observation) -> list[AdmittedFile]:
     fresh: set[str] = set()
     files: list[AdmittedFile] = []
     for number, (file, found) in enumerate(zip(seen.upload.body.files, seen.files, strict=True)):
@@ -161,7 +161,7 @@ def _admit(memory: Mapping[str, int], seen: Seen) -> list[AdmittedFile]:
     return files
 
 
-def _accept(seen: Seen, number: int, sha256: str, unit: int) -> AdmittedFile:
+def _accept(seen: Observation, number: int, sha256: str, unit: int) -> AdmittedFile:
     tenant, body = seen.upload.envelope.tenant, seen.upload.body
     frame_id = derive_id("frame", tenant, body.vehicle, sha256)
     unit_id = derive_id("unit", tenant, body.upload_id, unit)
@@ -177,7 +177,7 @@ def _remember(memory: Memory, entries: Sequence[str]) -> Memory:
     return memory if len(memory) <= REMEMBERED else immutables.Map((entry, n) for n, entry in enumerate(entries))
 
 
-def _units(seen: Seen, files: Sequence[AdmittedFile]) -> list[Event]:
+def _units(seen: Observation, files: Sequence[AdmittedFile]) -> list[Event]:
     units: dict[str, list[IngestedFrame]] = {}
     for file, found in zip(files, seen.files, strict=True):
         if file.unit_id is not None and isinstance(found, Measured):
@@ -201,7 +201,7 @@ def _frame(file: UploadedFile, admitted: AdmittedFile, found: Measured) -> Inges
     )
 
 
-def _unit(seen: Seen, unit_id: str, frames: Sequence[IngestedFrame]) -> Event:
+def _unit(seen: Observation, unit_id: str, frames: Sequence[IngestedFrame]) -> Event:
     envelope, body = seen.upload.envelope, seen.upload.body
     received_at = received(seen.upload)
     unit = FramesIngested(
@@ -230,7 +230,7 @@ def received(upload: Received[UploadCompleted]) -> datetime:
     return upload.body.received_at if stamped and upload.body.received_at else upload.written_at
 
 
-def _admitted(seen: Seen, files: Sequence[AdmittedFile]) -> Admitted:
+def _admitted(seen: Observation, files: Sequence[AdmittedFile]) -> Admitted:
     body = seen.upload.body
     return Admitted(
         seen.upload.envelope.tenant,

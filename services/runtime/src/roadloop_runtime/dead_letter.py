@@ -12,7 +12,7 @@ PREFIX = f"{OURS}errors."
 REPLAYED_FROM = f"{OURS}replayed.from"
 
 
-def to_dead_letter(group: str, record: Record, letter: DeadLetter) -> Event:
+def to_dead_letter(group: str, record: Record, dead_letter: DeadLetter) -> Event:
     """Address a record to its dead-letter topic. Key, value and headers stay as they were.
 
     Only what this group says explains the letter: a record that comes with `__dlq.errors.*` headers loses them.
@@ -24,11 +24,11 @@ def to_dead_letter(group: str, record: Record, letter: DeadLetter) -> Event:
         "partition": str(record.partition),
         "offset": str(record.offset),
         "group": group,
-        "message": letter.detail,
-        "reason": letter.reason.value,
-        "field": letter.field,
-        "rule": letter.rule,
-        "remedy": letter.remedy,
+        "message": dead_letter.detail,
+        "reason": dead_letter.reason.value,
+        "field": dead_letter.field,
+        "rule": dead_letter.rule,
+        "remedy": dead_letter.remedy,
     }
     kept = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
     added = tuple((PREFIX + name, text.encode(errors="backslashreplace")[:4096]) for name, text in said.items() if text)

@@ -61,6 +61,6 @@ class Transient(Exception):
 class Undecodable(Exception):
     """Raised in `decode` only: the record is not what its topic promises."""
 
-    def __init__(self, letter: DeadLetter) -> None:
-        super().__init__(letter.detail)
-        self.letter = letter
+    def __init__(self, dead_letter: DeadLetter) -> None:
+        super().__init__(dead_letter.detail)
+        self.dead_letter = dead_letter

@@ -19,7 +19,7 @@ from roadloop_runtime.storage.objects import ObjectStore, connected, open_store
 from roadloop_schemas.frames import FramesIngested
 from screen.handle import decide
 from screen.inference import canary_picture
-from screen.inference.predict import Eyes, RefusedByModel, Seats
+from screen.inference.predict import InferenceLimits, ModelClient, RefusedByModel
 from screen.inference.triton import Triton
 from screen.memory import entries
 from screen.memory.snapshots import Remembered
@@ -46,14 +46,14 @@ def screening(
     settings: Settings, followed: Followed, store: ObjectStore, triton: Triton, progress: Progress
 ) -> Handler:  # type: ignore[type-arg]
     """Handle frames.ingested.v1."""
-    seats = Seats(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.asked_at_once))
-    eyes = Eyes(store.fetch, triton.detect, seats)
+    seats = InferenceLimits(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.asked_at_once))
+    model_client = ModelClient(store.fetch, triton.detect, seats)
     return Handler(
         decoder(FramesIngested),
         partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
         Remembered(settings.kafka_bootstrap, store).rebuild,
         followed.policies_now,
-        partial(observe_and_tell, serving=followed.serving_for, eyes=eyes, progress=progress),
+        partial(observe_and_tell, serving=followed.serving_for, model_client=model_client, progress=progress),
         entries.remember,
         canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
     )

@@ -12,14 +12,14 @@ from roadloop_schemas.models import ModelServing, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.decide_frame import DEFAULT_POLICY, judge, judge_as_shadow
 from screen.decision.facts import Facts, facts_of, parts_of
-from screen.decision.frame_keys import Where, eye_of
+from screen.decision.frame_keys import FrameKeys, eye_of
 from screen.decision.scene_distance import Scene, scene_of
-from screen.decision.serving_versions import Judges, candidate_pair, drawn, judges, serving_pair
+from screen.decision.serving_versions import ServingModels, candidate_pair, drawn, judges, serving_pair
 from screen.decision.similarity import picture_of, remembered
 from screen.decision.thresholds import budget_state
 from screen.decision.verdict import draw
 from screen.decision.verdict_event import describe
-from screen.inference.predict import NOT_TRIED, Eyes, Looks, unanswered
+from screen.inference.predict import NOT_TRIED, ModelClient, Predictions, unanswered
 from screen.memory.state import Memory
 from screen.reasons import UnitReason
 from screen.vision.detections import Judged, Unjudged
@@ -29,7 +29,7 @@ Policies = Mapping[str, ScreenPolicy]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """A unit with what the models saw; `serving` is None where the tenant has no model.
 
     `candidate` is what a version that is on its way saw of the same frames, where the unit was drawn for it: that is
@@ -38,27 +38,29 @@ class Seen:
 
     unit: Received[FramesIngested]
     serving: ModelServing | None
-    frames: Looks = ()
-    candidate: Looks = ()
+    frames: Predictions = ()
+    candidate: Predictions = ()
     by_candidate: bool = False
 
 
-async def observe(unit: Received[FramesIngested], *, serving: Callable[[str], ModelServing | None], eyes: Eyes) -> Seen:
+async def observe(
+    unit: Received[FramesIngested], *, serving: Callable[[str], ModelServing | None], model_client: ModelClient
+) -> Observation:
     """Look at every frame of a unit with the versions that serve now: they stay pinned for the whole unit."""
     model, frames = serving(unit.envelope.tenant), unit.body.frames
     if model is None:
-        return Seen(unit, None)
+        return Observation(unit, None)
     if is_backfill(unit):
-        eyes = eyes.at_leisure()
+        model_client = model_client.at_leisure()
     tried, candidate = drawn(model, unit.body.unit_id), candidate_pair(model)
     if tried is None or candidate is None:
-        return Seen(unit, model, await eyes.look(frames, serving_pair(model)))
+        return Observation(unit, model, await model_client.look(frames, serving_pair(model)))
     if tried.stage is RolloutStage.SHADOW:
-        return Seen(unit, model, *await eyes.look_beside(frames, serving_pair(model), candidate))
-    found = await _try_to_judge(eyes, frames, candidate)
+        return Observation(unit, model, *await model_client.look_beside(frames, serving_pair(model), candidate))
+    found = await _try_to_judge(model_client, frames, candidate)
     if not any(one.reason is VerdictReason.REFUSED_BY_MODEL for one in found if isinstance(one, Unjudged)):
-        return Seen(unit, model, found, by_candidate=True)
-    return Seen(unit, model, await eyes.look(frames, serving_pair(model)), found)
+        return Observation(unit, model, found, by_candidate=True)
+    return Observation(unit, model, await model_client.look(frames, serving_pair(model)), found)
 
 
 def is_backfill(unit: Received[FramesIngested]) -> bool:
@@ -67,20 +69,22 @@ def is_backfill(unit: Received[FramesIngested]) -> bool:
     return unit.replayed or unit.body.received_at - taken > LATE
 
 
-async def _try_to_judge(eyes: Eyes, frames: Sequence[IngestedFrame], candidate: ModelPair) -> Looks:
+async def _try_to_judge(
+    model_client: ModelClient, frames: Sequence[IngestedFrame], candidate: ModelPair
+) -> Predictions:
     """Return what a version on its way makes of frames; where it fails, that: the serving one is asked instead.
 
     One request that failed is one failure, however many frames the unit has.
     """
     try:
-        return await eyes.look(frames, candidate)
+        return await model_client.look(frames, candidate)
     except Transient as error:
         if error.dependency != "triton":
             raise
         return (unanswered(error), *(NOT_TRIED,) * (len(frames) - 1))
 
 
-def decide(memory: Memory, seen: Seen, policies: Policies, *, salt: bytes) -> tuple[Memory, Outcome]:
+def decide(memory: Memory, seen: Observation, policies: Policies, *, salt: bytes) -> tuple[Memory, Outcome]:
     """One verdict per frame, in the unit's order: each frame sees what the frame before it left in memory.
 
     `salt` is the audit's.
@@ -107,12 +111,12 @@ def _no_model(tenant: str) -> DeadLetter:
 
 
 def _screen(
-    memory: Memory, seen: Seen, who: Judges, at: int, policy: ScreenPolicy, *, salt: bytes
+    memory: Memory, seen: Observation, who: ServingModels, at: int, policy: ScreenPolicy, *, salt: bytes
 ) -> tuple[Memory, Event]:
     frame, found = seen.unit.body.frames[at], seen.frames[at]
     body = seen.unit.body
     tenant = seen.unit.envelope.tenant
-    where = Where(tenant, body.vehicle, frame.camera, frame.condition, body.drive, who.eye, who.versions)
+    where = FrameKeys(tenant, body.vehicle, frame.camera, frame.condition, body.drive, who.eye, who.versions)
     embedding = found.embedding if isinstance(found, Judged) and eye_of(who.models) == who.eye else b""
     boxes = found.boxes if isinstance(found, Judged) else ()
     picture = picture_of(frame, boxes, embedding)
@@ -141,7 +145,7 @@ def _screen(
 
 
 def _shadow(
-    memory: Memory, seen: Seen, who: Judges, at: int, facts: Facts, *, policy: ScreenPolicy, scene: Scene
+    memory: Memory, seen: Observation, who: ServingModels, at: int, facts: Facts, *, policy: ScreenPolicy, scene: Scene
 ) -> tuple[Memory, ShadowVerdict | None]:
     """Return what a version on its way would have made of a frame that the serving one has judged."""
     if not seen.candidate or who.tried is None or facts.unjudged is not None or seen.candidate[at] is NOT_TRIED:

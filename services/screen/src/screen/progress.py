@@ -16,9 +16,9 @@ from roadloop_runtime.decode import Received
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FramesIngested
 from roadloop_schemas.models import ModelServing
-from screen.handle import Seen, observe
-from screen.inference.predict import Eyes
-from screen.vision.detections import Look
+from screen.handle import Observation, observe
+from screen.inference.predict import ModelClient
+from screen.vision.detections import Prediction
 
 ENDED_AT_MOST = 100
 Clock = Callable[[], float]
@@ -78,13 +78,13 @@ class Progress:
         finally:
             del self._under_way[id(following)]
 
-    def watching(self, eyes: Eyes, unit: UnitProgress) -> Eyes:
+    def watching(self, model_client: ModelClient, unit: UnitProgress) -> ModelClient:
         """Return eyes that count what they do for a unit."""
 
         async def fetch(reference: ObjectRef) -> bytes:
             began = self._clock()
             try:
-                picture = await eyes.fetch(reference)
+                picture = await model_client.fetch(reference)
                 unit.fetched += 1
                 return picture
             finally:
@@ -92,10 +92,10 @@ class Progress:
                 unit.fetch_s += took
                 FETCH_SECONDS.inc(took)
 
-        async def detect(model: str, version: int, picture: bytes, **how: bool) -> Look:
+        async def detect(model: str, version: int, picture: bytes, **how: bool) -> Prediction:
             began = self._clock()
             try:
-                look = await eyes.detect(model, version, picture, **how)
+                look = await model_client.detect(model, version, picture, **how)
                 unit.answers += 1
                 return look
             finally:
@@ -103,7 +103,7 @@ class Progress:
                 unit.model_s += took
                 MODEL_SECONDS.labels(model, str(version)).inc(took)
 
-        return replace(eyes, fetch=fetch, detect=detect)
+        return replace(model_client, fetch=fetch, detect=detect)
 
     def told(self) -> dict[str, list[dict[str, object]]]:
         """Return the units under way and the last ones that ended, the youngest first; seconds are rounded."""
@@ -119,11 +119,15 @@ class Progress:
 
 
 async def observe_and_tell(
-    unit: Received[FramesIngested], *, serving: Callable[[str], ModelServing | None], eyes: Eyes, progress: Progress
-) -> Seen:
+    unit: Received[FramesIngested],
+    *,
+    serving: Callable[[str], ModelServing | None],
+    model_client: ModelClient,
+    progress: Progress,
+) -> Observation:
     """Look at a unit (`handle.observe`), and let it be seen how far that is."""
     with progress.of(unit) as following:
-        return await observe(unit, serving=serving, eyes=progress.watching(eyes, following))
+        return await observe(unit, serving=serving, model_client=progress.watching(model_client, following))
 
 
 def units_app(progress: Progress, health: Starlette) -> Starlette:

@@ -9,7 +9,7 @@ from trainer_trigger.tables.spec import Spec
 MAX_ATTEMPTS = 3  # on the very same data
 
 
-class Waiting(StrEnum):
+class WaitReason(StrEnum):
     """Why there is no run yet."""
 
     NOTHING_SERVES = "nothing_serves"
@@ -42,24 +42,24 @@ class StartRun:
 class Wait:
     """Not yet."""
 
-    reason: Waiting
+    reason: WaitReason
     detail: str = ""
 
 
 def is_time(facts: Facts, spec: Spec) -> StartRun | Wait:
     """Say whether to train now: something serves, nothing is under way, enough is new, and the last run cooled down."""
     if facts.serving_version is None:
-        return Wait(Waiting.NOTHING_SERVES)
+        return Wait(WaitReason.NOTHING_SERVES)
     if facts.unanswered_release is not None:
-        return Wait(Waiting.RELEASE_UNANSWERED, f"version {facts.unanswered_release}")
+        return Wait(WaitReason.RELEASE_UNANSWERED, f"version {facts.unanswered_release}")
     if facts.open_run is not None:
-        return Wait(Waiting.RUN_OPEN, facts.open_run)
+        return Wait(WaitReason.RUN_OPEN, facts.open_run)
     if facts.new_labels < spec.min_labels:
-        return Wait(Waiting.TOO_FEW_LABELS, f"{facts.new_labels} of {spec.min_labels}")
+        return Wait(WaitReason.TOO_FEW_LABELS, f"{facts.new_labels} of {spec.min_labels}")
     if facts.last_ended_at is not None:
         left_s = spec.cooldown_s - (facts.now - facts.last_ended_at).total_seconds()
         if left_s > 0:
-            return Wait(Waiting.COOLING_DOWN, f"{left_s:.0f} s left")
+            return Wait(WaitReason.COOLING_DOWN, f"{left_s:.0f} s left")
     return StartRun(facts.serving_version)
 
 

@@ -24,18 +24,18 @@ def register(app: typer.Typer) -> None:
     add_command(
         dead_letters,
         "list",
-        "roadloop_runtime.commands.dead_letters:list_letters",
+        "roadloop_runtime.commands.dead_letters:list_dead_letters",
         "Count the dead letters of every topic by reason.",
     )
     add_command(
         dead_letters,
         "show",
-        "roadloop_runtime.commands.dead_letters:show_letter",
+        "roadloop_runtime.commands.dead_letters:show_dead_letter",
         "Show one dead letter: why the record died, what can be done, and what it was.",
     )
     add_command(
         dead_letters,
         "replay",
-        "roadloop_runtime.commands.dead_letters:replay_letters",
+        "roadloop_runtime.commands.dead_letters:replay_dead_letters",
         "Write dead letters back to the partition they came from, each once, in order; all that is said must hold.",
     )

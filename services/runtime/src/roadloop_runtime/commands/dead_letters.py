@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from roadloop_runtime.cli.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable, show_rows
-from roadloop_runtime.dead_letters.dead_letters import Choice, Count, Fate, Letter, as_sent, counts_as_json
+from roadloop_runtime.dead_letters.dead_letters import Choice, Count, DeadLetterRecord, Fate, as_sent, counts_as_json
 from roadloop_runtime.dead_letters.describe import SHOWN_BYTES, describe
-from roadloop_runtime.dead_letters.read import NoSuchLetter, count_letters, find_letter
+from roadloop_runtime.dead_letters.read import NoSuchDeadLetter, count_dead_letters, find_dead_letter
 from roadloop_runtime.dead_letters.replay import rehearse, replay
 from roadloop_schemas.cloudevents import rfc3339
 
@@ -22,10 +22,10 @@ Topic = Annotated[str, typer.Argument(help="A dead-letter topic: dlq.<group>.<to
 CHOOSE = "say which letters: --reason, --rule, --id, --partition with or without --offset, or --all"
 
 
-def list_letters(kafka: Bootstrap, json_: AsJson = False) -> None:
+def list_dead_letters(kafka: Bootstrap, json_: AsJson = False) -> None:
     """Count the dead letters of every topic by reason."""
     with one_line_errors(kafka):
-        counts = asyncio.run(count_letters(kafka))
+        counts = asyncio.run(count_dead_letters(kafka))
     if json_:
         typer.echo(json.dumps(counts_as_json(counts)))
     else:
@@ -50,7 +50,7 @@ def _time(at_ms: int) -> str:
     return rfc3339(datetime.fromtimestamp(at_ms / 1000, UTC).replace(microsecond=0))
 
 
-def show_letter(
+def show_dead_letter(
     kafka: Bootstrap,
     topic: Topic,
     partition: Annotated[int, typer.Argument()],
@@ -62,14 +62,14 @@ def show_letter(
         typer.echo(describe(_find(kafka, topic, partition, offset), limit_bytes))
 
 
-def _find(kafka: str, topic: str, partition: int, offset: int) -> Letter:
+def _find(kafka: str, topic: str, partition: int, offset: int) -> DeadLetterRecord:
     try:
-        return asyncio.run(find_letter(kafka, topic, partition, offset))
-    except NoSuchLetter as error:
+        return asyncio.run(find_dead_letter(kafka, topic, partition, offset))
+    except NoSuchDeadLetter as error:
         raise Refused(str(error)) from error
 
 
-def replay_letters(
+def replay_dead_letters(
     kafka: Bootstrap,
     topic: Topic,
     *,
@@ -91,7 +91,7 @@ def replay_letters(
         refuse_unclear(choice, offsets, every)
         try:
             fates = asyncio.run(_replay(kafka, topic, choice, dry_run))
-        except NoSuchLetter as error:
+        except NoSuchDeadLetter as error:
             raise Refused(str(error)) from error
         if not every and not sum(fates[fate] for fate in fates if fate is not Fate.NOT_CHOSEN):
             raise Refused(f"no letter of {topic} is like that: `roadloop deadletters list` shows those there are")
@@ -123,11 +123,11 @@ async def _replay(kafka: str, topic: str, choice: Choice, dry_run: bool) -> Mapp
     return await replay(kafka, topic, choice)
 
 
-async def _print_each(letters: Sequence[Letter]) -> None:
-    for letter in letters:
-        if letter.origin is not None:
-            event = as_sent(letter, letter.origin)
-            typer.echo(printable(f"{letter.place} -> {event.topic}/{event.partition} ({letter.reason})"))
+async def _print_each(letters: Sequence[DeadLetterRecord]) -> None:
+    for dead_letter in letters:
+        if dead_letter.origin is not None:
+            event = as_sent(dead_letter, dead_letter.origin)
+            typer.echo(printable(f"{dead_letter.place} -> {event.topic}/{event.partition} ({dead_letter.reason})"))
 
 
 def say(fates: Mapping[Fate, int], dry_run: bool) -> str:

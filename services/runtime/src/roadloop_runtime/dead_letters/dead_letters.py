@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetterRecord:
     """One dead letter; `said` is what its group gave as reason, field, rule, remedy and so on."""
 
     place: Place
@@ -53,11 +53,11 @@ class Letter:
         return Partition(topic, int(partition)) if topic and partition.isdecimal() else None
 
 
-def read_letter(record: Record) -> Letter:
+def read_letter(record: Record) -> DeadLetterRecord:
     """Read a record of a dead-letter topic."""
     place = Place(record.topic, record.partition, record.offset, record.timestamp)
     headers = tuple(record.headers)
-    return Letter(place, record.key, record.value, headers, explain(headers))
+    return DeadLetterRecord(place, record.key, record.value, headers, explain(headers))
 
 
 # --- counting -------------------------------------------------------------------------------------------------------
@@ -75,12 +75,12 @@ class Count:
     last_at_ms: int
 
 
-def count(counts: Mapping[str, Count], letter: Letter, replayed: frozenset[Place]) -> Count:
+def count(counts: Mapping[str, Count], dead_letter: DeadLetterRecord, replayed: frozenset[Place]) -> Count:
     """Add one letter to the count of its reason; `counts` are those of the letter's topic, by reason."""
-    at_ms, again = letter.place.written_at_ms, int(letter.place in replayed)
-    old = counts.get(letter.reason)
+    at_ms, again = dead_letter.place.written_at_ms, int(dead_letter.place in replayed)
+    old = counts.get(dead_letter.reason)
     if old is None:
-        return Count(letter.place.topic, letter.reason, 1, again, at_ms, at_ms)
+        return Count(dead_letter.place.topic, dead_letter.reason, 1, again, at_ms, at_ms)
     return Count(
         old.topic,
         old.reason,
@@ -110,14 +110,14 @@ class Choice:
     last: float = math.inf
     again: bool = False
 
-    def takes(self, letter: Letter) -> bool:
+    def takes(self, dead_letter: DeadLetterRecord) -> bool:
         """Say whether a letter is among the chosen ones."""
         return (
-            self.reason in (None, letter.reason)
-            and self.rule in (None, letter.said.get("rule", ""))
-            and self.event_id in (None, letter.event_id)
-            and self.partition in (None, letter.place.partition)
-            and self.first <= letter.place.offset <= self.last
+            self.reason in (None, dead_letter.reason)
+            and self.rule in (None, dead_letter.said.get("rule", ""))
+            and self.event_id in (None, dead_letter.event_id)
+            and self.partition in (None, dead_letter.place.partition)
+            and self.first <= dead_letter.place.offset <= self.last
         )
 
 
@@ -131,29 +131,31 @@ class Fate(StrEnum):
     ORIGIN_MISSING = "origin_missing"
 
 
-def fate(letter: Letter, choice: Choice, replayed: frozenset[Place], partitions: Mapping[str, int]) -> Fate:
+def fate(
+    dead_letter: DeadLetterRecord, choice: Choice, replayed: frozenset[Place], partitions: Mapping[str, int]
+) -> Fate:
     """Say what a replay does with a letter; `partitions` are the counts of the topics there are."""
-    if not choice.takes(letter):
+    if not choice.takes(dead_letter):
         return Fate.NOT_CHOSEN
-    if letter.place in replayed and not choice.again:
+    if dead_letter.place in replayed and not choice.again:
         return Fate.REPLAYED_BEFORE
-    if letter.origin is None:
+    if dead_letter.origin is None:
         return Fate.NO_ORIGIN
-    if letter.origin.partition >= partitions.get(letter.origin.topic, 0):
+    if dead_letter.origin.partition >= partitions.get(dead_letter.origin.topic, 0):
         return Fate.ORIGIN_MISSING
     return Fate.REPLAYED
 
 
-def as_sent(letter: Letter, origin: Partition) -> Event:
+def as_sent(dead_letter: DeadLetterRecord, origin: Partition) -> Event:
     """Write the record as its sender did, to where it came from, with one header more: the letter it was."""
-    headers = (*original_headers(letter.headers), (REPLAYED_FROM, str(letter.place).encode()))
-    return Event(origin.topic, letter.key, letter.value, headers, origin.partition)
+    headers = (*original_headers(dead_letter.headers), (REPLAYED_FROM, str(dead_letter.place).encode()))
+    return Event(origin.topic, dead_letter.key, dead_letter.value, headers, origin.partition)
 
 
-def mark(letter: Letter, replays_topic: str) -> Event:
+def mark(dead_letter: DeadLetterRecord, replays_topic: str) -> Event:
     """Write that a letter was replayed, for the same transaction."""
-    value = json.dumps({"written_at_ms": letter.place.written_at_ms}).encode()
-    return Event(replays_topic, str(letter.place).encode(), value, (), 0)
+    value = json.dumps({"written_at_ms": dead_letter.place.written_at_ms}).encode()
+    return Event(replays_topic, str(dead_letter.place).encode(), value, (), 0)
 
 
 def read_mark(record: Record) -> Place:
@@ -162,19 +164,19 @@ def read_mark(record: Record) -> Place:
     return Place(topic, int(partition), int(offset), int(json.loads(record.value or b"")["written_at_ms"]))
 
 
-def batch_of(letters: Iterable[Letter], replays_topic: str) -> list[Event]:
+def batch_of(letters: Iterable[DeadLetterRecord], replays_topic: str) -> list[Event]:
     """Write letters and their marks; letters without an origin have no place in a batch."""
     written: list[Event] = []
-    for letter in letters:
-        if letter.origin is not None:
-            written += [as_sent(letter, letter.origin), mark(letter, replays_topic)]
+    for dead_letter in letters:
+        if dead_letter.origin is not None:
+            written += [as_sent(dead_letter, dead_letter.origin), mark(dead_letter, replays_topic)]
     return written
 
 
-def size_bytes(letter: Letter) -> int:
+def size_bytes(dead_letter: DeadLetterRecord) -> int:
     """Return about how many bytes a letter takes in a batch."""
-    headers = sum(len(name) + len(value or b"") for name, value in letter.headers)
-    return len(letter.key or b"") + len(letter.value or b"") + headers
+    headers = sum(len(name) + len(value or b"") for name, value in dead_letter.headers)
+    return len(dead_letter.key or b"") + len(dead_letter.value or b"") + headers
 
 
 def counts_as_json(counts: Iterable[Count]) -> dict[str, object]:

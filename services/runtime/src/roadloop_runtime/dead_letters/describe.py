@@ -3,30 +3,30 @@
 import json
 
 from roadloop_runtime.cli.terminal import printable
-from roadloop_runtime.dead_letters.dead_letters import Letter
+from roadloop_runtime.dead_letters.dead_letters import DeadLetterRecord
 from roadloop_schemas.cloudevents import Header
 
 SHOWN_BYTES = 4_096
 NOT_SAID = "(its group does not say)"
 
 
-def describe(letter: Letter, limit_bytes: int = SHOWN_BYTES) -> str:
+def describe(dead_letter: DeadLetterRecord, limit_bytes: int = SHOWN_BYTES) -> str:
     """Say why a record died, what can be done, and what it was; key, headers and value are cut at a limit."""
-    said = letter.said
+    said = dead_letter.said
     where = f"{said.get('topic', '?')}/{said.get('partition', '?')}/{said.get('offset', '?')}"
     lines = [
-        f"letter   {letter.place}",
+        f"letter   {dead_letter.place}",
         f"record   {where}, given up by group {said.get('group', '?')}",
-        f"reason   {letter.reason}",
+        f"reason   {dead_letter.reason}",
         f"detail   {said.get('message', NOT_SAID)}",
         f"field    {said.get('field', NOT_SAID)}",
         f"rule     {said.get('rule', NOT_SAID)}",
         f"remedy   {said.get('remedy', NOT_SAID)}",
-        f"key      {_bytes(letter.key, limit_bytes)}",
+        f"key      {_bytes(dead_letter.key, limit_bytes)}",
         "headers",
-        *(f"  {_header(header, limit_bytes)}" for header in letter.headers),
+        *(f"  {_header(header, limit_bytes)}" for header in dead_letter.headers),
         "value",
-        pretty(letter.value, limit_bytes),
+        pretty(dead_letter.value, limit_bytes),
     ]
     return printable("\n".join(lines))
 

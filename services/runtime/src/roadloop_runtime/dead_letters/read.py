@@ -4,26 +4,34 @@ from collections.abc import Mapping, Sequence
 
 from roadloop_runtime.broker import Aborted
 from roadloop_runtime.dead_letter import is_dead_letter_topic
-from roadloop_runtime.dead_letters.dead_letters import REPLAYS, Count, Letter, Place, count, read_letter, read_mark
+from roadloop_runtime.dead_letters.dead_letters import (
+    REPLAYS,
+    Count,
+    DeadLetterRecord,
+    Place,
+    count,
+    read_letter,
+    read_mark,
+)
 from roadloop_runtime.kafka.admin import topics_of
 from roadloop_runtime.kafka.reader import each_record, read_one
 from roadloop_runtime.records import Partition, Record
 
 
-class NoSuchLetter(Exception):
+class NoSuchDeadLetter(Exception):
     """There is no such dead letter, or no such dead-letter topic; the message says what there is."""
 
 
-async def count_letters(bootstrap: str) -> Sequence[Count]:
+async def count_dead_letters(bootstrap: str) -> Sequence[Count]:
     """Count the letters of every dead-letter topic by reason, sorted."""
     topics = await topics_of(bootstrap)
     replayed = await read_replayed(bootstrap) if REPLAYS in topics else frozenset()
     counts: dict[str, dict[str, Count]] = {name: {} for name in topics if is_dead_letter_topic(name)}
 
     async def take(record: Record) -> None:
-        letter = read_letter(record)
+        dead_letter = read_letter(record)
         of_topic = counts[record.topic]
-        of_topic[letter.reason] = count(of_topic, letter, replayed)
+        of_topic[dead_letter.reason] = count(of_topic, dead_letter, replayed)
 
     for name in counts:
         await each_record(bootstrap, name, topics[name], take)
@@ -31,21 +39,21 @@ async def count_letters(bootstrap: str) -> Sequence[Count]:
 
 
 def refuse_other_topics(topic: str, partitions: Mapping[str, int]) -> None:
-    """Raise NoSuchLetter unless a topic is there and takes dead letters."""
+    """Raise NoSuchDeadLetter unless a topic is there and takes dead letters."""
     if is_dead_letter_topic(topic) and topic in partitions:
         return
-    raise NoSuchLetter(f"{topic} is no dead-letter topic here: `roadloop deadletters list` shows those there are")
+    raise NoSuchDeadLetter(f"{topic} is no dead-letter topic here: `roadloop deadletters list` shows those there are")
 
 
-async def find_letter(bootstrap: str, topic: str, partition: int, offset: int) -> Letter:
-    """Read one letter; raises NoSuchLetter."""
+async def find_dead_letter(bootstrap: str, topic: str, partition: int, offset: int) -> DeadLetterRecord:
+    """Read one letter; raises NoSuchDeadLetter."""
     partitions = await topics_of(bootstrap)
     refuse_other_topics(topic, partitions)
     if not 0 <= partition < partitions[topic]:
-        raise NoSuchLetter(f"{topic} has partitions 0 to {partitions[topic] - 1}, not {partition}")
+        raise NoSuchDeadLetter(f"{topic} has partitions 0 to {partitions[topic] - 1}, not {partition}")
     record = await read_one(bootstrap, Partition(topic, partition), offset)
     if record is None:
-        raise NoSuchLetter(f"there is no letter at {topic}/{partition}/{offset}: it expired, or never was there")
+        raise NoSuchDeadLetter(f"there is no letter at {topic}/{partition}/{offset}: it expired, or never was there")
     return read_letter(record)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from roadloop_runtime.dead_letters.dead_letters import (
     REPLAYS,
     Choice,
+    DeadLetterRecord,
     Fate,
-    Letter,
     Place,
     batch_of,
     fate,
@@ -23,7 +23,7 @@ from roadloop_runtime.records import Record
 LETTERS_PER_TRANSACTION = 500
 BYTES_PER_TRANSACTION = 8 * 1024 * 1024
 
-Write = Callable[[Sequence[Letter]], Awaitable[None]]
+Write = Callable[[Sequence[DeadLetterRecord]], Awaitable[None]]
 
 
 async def replay(bootstrap: str, topic: str, choice: Choice, *, replays_topic: str = REPLAYS) -> Mapping[Fate, int]:
@@ -35,7 +35,7 @@ async def replay(bootstrap: str, topic: str, choice: Choice, *, replays_topic: s
     partitions = await _ready_topics(bootstrap, topic, replays_topic)
     writer = await Kafka(bootstrap, "roadloop").fence(f"roadloop.deadletters.{topic}")
 
-    async def write(letters: Sequence[Letter]) -> None:
+    async def write(letters: Sequence[DeadLetterRecord]) -> None:
         await writer.transact(batch_of(letters, replays_topic), {}, "")
 
     try:
@@ -71,17 +71,17 @@ class _Walk:
         self._replayed = replayed
         self.partitions = partitions
         self._write = write
-        self._batch: list[Letter] = []
+        self._batch: list[DeadLetterRecord] = []
         self._bytes = 0
 
     async def take(self, record: Record) -> None:
-        letter = read_letter(record)
-        found = fate(letter, self._choice, self._replayed, self.partitions)
+        dead_letter = read_letter(record)
+        found = fate(dead_letter, self._choice, self._replayed, self.partitions)
         if found is not Fate.REPLAYED:
             self.fates[found] += 1
             return
-        self._batch.append(letter)
-        self._bytes += size_bytes(letter)
+        self._batch.append(dead_letter)
+        self._bytes += size_bytes(dead_letter)
         if len(self._batch) >= LETTERS_PER_TRANSACTION or self._bytes >= BYTES_PER_TRANSACTION:
             await self.flush()
 

@@ -1,4 +1,4 @@
-"""What a lane holds: its bounds, the records that wait, and what a former owner remembers."""
+"""What a partition task holds: its bounds, the records that wait, and what a former owner remembers."""
 
 import asyncio
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Pending:
     record: Record
     since: float
     task: asyncio.Task[Any] | None = None
-    letter: DeadLetter | None = None
+    dead_letter: DeadLetter | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,16 @@ from roadloop_runtime.broker import Member
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop import metrics
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.dead_letter_limit import Streak
+from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Kept, Limits
-from roadloop_runtime.loop.partition_task import Lane
+from roadloop_runtime.loop.partition_task import PartitionTask
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settlement.protocols import Settlement
 
 log = structlog.get_logger()
 POLL_RECORDS = 1_000
 POLL_S = 0.1
-FULL_POLL_S = 0.005  # while a lane is full: how soon its room is seen
+FULL_POLL_S = 0.005  # while a partition task is full: how soon its room is seen
 FULL_POLL_OBSERVING_S = 0.025  # one that observes has half of what it holds left by then (`Lane.room`)
 
 
@@ -48,8 +48,8 @@ class Loop:
         self._settlement = settlement
         self._limits = limits or Limits()
         self._seats = asyncio.Semaphore(self._limits.observing)
-        self._streak = Streak()
-        self._lanes: dict[Partition, tuple[Lane, asyncio.Task[None]]] = {}
+        self._streak = DeadLetterLimit()
+        self._partition_tasks: dict[Partition, tuple[PartitionTask, asyncio.Task[None]]] = {}
         self._kept: dict[Partition, Kept] = {}
         self._clock = asyncio.get_running_loop().time
         self.turned_at = self._clock()
@@ -65,9 +65,9 @@ class Loop:
         return self._kafka.group
 
     @property
-    def lanes(self) -> list[Lane]:
+    def partition_tasks(self) -> list[PartitionTask]:
         """Return the partitions this worker owns now."""
-        return [lane for lane, _ in self._lanes.values()]
+        return [partition_task for partition_task, _ in self._partition_tasks.values()]
 
     async def run(self, stopping: asyncio.Event) -> None:
         try:
@@ -82,19 +82,23 @@ class Loop:
                         await self._turn()
                 finally:
                     self._leaving = True
-                self._kafka.pause(self._lanes)
-                await self._end_lanes(frozenset(self._lanes))
+                self._kafka.pause(self._partition_tasks)
+                await self._end_lanes(frozenset(self._partition_tasks))
                 watch.cancel()
         finally:
             await self._kafka.leave()
 
     async def _turn(self) -> None:
-        """Poll once and hand out what came. A lane that is full is not polled for: no buffer grows."""
-        hungry = {partition: lane for partition, (lane, _) in self._lanes.items() if lane.room}
-        wait_s = POLL_S if len(hungry) == len(self._lanes) else self._full_poll_s
+        """Poll once and hand out what came. A partition task that is full is not polled for: no buffer grows."""
+        hungry = {
+            partition: partition_task
+            for partition, (partition_task, _) in self._partition_tasks.items()
+            if partition_task.room
+        }
+        wait_s = POLL_S if len(hungry) == len(self._partition_tasks) else self._full_poll_s
         found = await self._kafka.poll(hungry, most_records(hungry.values()), wait_s)
         for partition, records in found.items():
-            if entry := self._lanes.get(Partition(*partition)):
+            if entry := self._partition_tasks.get(Partition(*partition)):
                 entry[0].feed(records)
         self.turned_at = self._clock()
         if not found and self.turned_at - self._looked_at >= POLL_S:
@@ -102,17 +106,17 @@ class Loop:
 
     async def _look_behind_markers(self) -> None:
         self._looked_at = self._clock()
-        for partition, (lane, _) in list(self._lanes.items()):
-            if lane.open and lane.in_flight == 0:
-                lane.see_position(await self._kafka.position(partition))
+        for partition, (partition_task, _) in list(self._partition_tasks.items()):
+            if partition_task.open and partition_task.in_flight == 0:
+                partition_task.see_position(await self._kafka.position(partition))
 
     async def _assigned(self, partitions: frozenset[Partition]) -> None:
         """Pause and hand over, nothing else: the client would only log what is raised here."""
         self._kafka.pause(partitions)
-        if self._leaving:  # a lane begun now would never end
+        if self._leaving:  # a partition task begun now would never end
             return
-        for partition in partitions - self._lanes.keys():
-            lane = Lane(
+        for partition in partitions - self._partition_tasks.keys():
+            partition_task = PartitionTask(
                 partition,
                 self._handlers[partition.topic],
                 kafka=self._kafka,
@@ -123,7 +127,7 @@ class Loop:
                 group=self._group,
                 kept=self._kept.pop(partition, None),
             )
-            self._lanes[partition] = (lane, self._group.create_task(lane.run()))
+            self._partition_tasks[partition] = (partition_task, self._group.create_task(partition_task.run()))
         metrics.REBALANCES.labels(self._kafka.group).inc()
 
     async def _revoked(self, partitions: frozenset[Partition]) -> None:
@@ -132,22 +136,26 @@ class Loop:
         await self._end_lanes(partitions)
 
     async def _end_lanes(self, partitions: frozenset[Partition]) -> None:
-        """Drain lanes and end them. A revoke and a stop may end the same one: both wait for it."""
-        ending = {partition: self._lanes[partition] for partition in partitions if partition in self._lanes}
-        for lane, _ in ending.values():
-            lane.drain()
+        """Drain partition tasks and end them. A revoke and a stop may end the same one: both wait for it."""
+        ending = {
+            partition: self._partition_tasks[partition]
+            for partition in partitions
+            if partition in self._partition_tasks
+        }
+        for partition_task, _ in ending.values():
+            partition_task.drain()
         tasks = [task for _, task in ending.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=self._limits.drain_s)
-        for partition, (lane, task) in ending.items():
+        for partition, (partition_task, task) in ending.items():
             task.cancel()  # where it failed it ends the process through its group
             await asyncio.wait([task], timeout=self._limits.drain_s)
-            if self._lanes.get(partition) == (lane, task):
-                del self._lanes[partition]
-                if kept := lane.keep():
+            if self._partition_tasks.get(partition) == (partition_task, task):
+                del self._partition_tasks[partition]
+                if kept := partition_task.keep():
                     self._kept[partition] = kept
 
 
-def most_records(hungry: Iterable[Lane]) -> int:
-    """Return how many records one poll may bring: all of them could be of the lane with the least room."""
-    return min((lane.room for lane in hungry), default=POLL_RECORDS)
+def most_records(hungry: Iterable[PartitionTask]) -> int:
+    """Return how many records one poll may bring: all of them could be of the partition task with the least room."""
+    return min((partition_task.room for partition_task in hungry), default=POLL_RECORDS)

@@ -34,19 +34,19 @@ class _Loop(Protocol):
     @property
     def group(self) -> str: ...
     @property
-    def lanes(self) -> Iterable[_Lane]: ...
+    def partition_tasks(self) -> Iterable[_Lane]: ...
 
 
 def count(group: str, topic: str, kinds: Iterable[type[Outcome]], given_up: Iterable[DeadLetter]) -> None:
     """Count what was settled: the kind of each record's outcome, and the dead letters among them."""
     for kind, number in Tally(kinds).items():
         RECORDS.labels(group, topic, OUTCOMES[kind]).inc(number)
-    for letter in given_up:
-        DEAD_LETTERS.labels(group, topic, letter.reason.value).inc()
+    for dead_letter in given_up:
+        DEAD_LETTERS.labels(group, topic, dead_letter.reason.value).inc()
 
 
 class _Lanes(Collector):
-    """Asks the loops of this process for their lanes when Prometheus asks; nothing is kept up to date in between."""
+    """Asks the loops of this process for their partition tasks when Prometheus asks; nothing is kept in between."""
 
     def __init__(self) -> None:
         self._loops: WeakSet[_Loop] = WeakSet()
@@ -64,12 +64,12 @@ class _Lanes(Collector):
             "roadloop_oldest_unfinished_seconds", "Age of the oldest unfinished record.", labels=labels
         )
         for loop in self._loops:
-            for lane in loop.lanes:
-                topic, partition = lane.partition
+            for partition_task in loop.partition_tasks:
+                topic, partition = partition_task.partition
                 where = [loop.group, topic, str(partition)]
-                in_flight.add_metric(where, lane.in_flight)
-                settled.add_metric(where, lane.settled or 0)
-                oldest.add_metric(where, lane.oldest_s)
+                in_flight.add_metric(where, partition_task.in_flight)
+                settled.add_metric(where, partition_task.settled or 0)
+                oldest.add_metric(where, partition_task.oldest_s)
         return [in_flight, settled, oldest]
 
 

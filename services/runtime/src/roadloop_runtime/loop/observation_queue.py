@@ -1,4 +1,4 @@
-"""What waits for its turn in one lane: records in offset order, and the observations of them that are under way."""
+"""What waits for its turn in one partition: records in offset order, and the observations of them under way."""
 
 import asyncio
 from collections import deque
@@ -12,7 +12,7 @@ from roadloop_runtime.outcome import DeadLetter
 from roadloop_runtime.records import Record
 
 
-class Waiting:
+class ObservationQueue:
     """A FIFO whose head decides, and the rest waits. `changed` is set whenever an observation ends."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Waiting:
         for _ in range(min(most, len(fifo))):
             head = fifo[0]
             if head.task is None:
-                seen = decoded(self._handler, head.record) if head.letter is None else head.letter
+                seen = decoded(self._handler, head.record) if head.dead_letter is None else head.dead_letter
             elif head.task.done():
                 seen = head.task.result()
             else:
@@ -72,7 +72,7 @@ class Waiting:
             return Pending(record, now)
         body = decoded(self._handler, record)
         if isinstance(body, DeadLetter):
-            return Pending(record, now, letter=body)
+            return Pending(record, now, dead_letter=body)
         task = self._group.create_task(self._observe(look, record, body))
         task.add_done_callback(lambda _: self._changed.set())
         return Pending(record, now, task)

@@ -69,7 +69,7 @@ async def _again(once: Callable[[], Awaitable[Any]], failed: Exception) -> Any:
 
 
 def _is_cancelled_from_outside(error: BaseException) -> bool:
-    """Tell a lane that gives up from code that lost a task of its own: passed on, that would end the lane unseen."""
+    """Tell a partition that is given up from code that lost a task of its own: passed on, that would end it unseen."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
@@ -123,7 +123,7 @@ def decoded(handler: Handler[Any, Any, Any, Any], record: Record) -> Any:
     try:
         return handler.decode(record)
     except Undecodable as error:
-        return error.letter
+        return error.dead_letter
     except Exception as error:
         log.exception("decode_failed", topic=record.topic, partition=record.partition, offset=record.offset)
         return handler_failed(error)

@@ -12,9 +12,9 @@ from roadloop_runtime.dead_letter import to_dead_letter
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop import metrics
 from roadloop_runtime.loop.cancellation import go_if_cancelled
-from roadloop_runtime.loop.dead_letter_limit import Streak
+from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Kept, Limits
-from roadloop_runtime.loop.observation_queue import Waiting
+from roadloop_runtime.loop.observation_queue import ObservationQueue
 from roadloop_runtime.loop.observe import handler_failed, too_large
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.records import Event, Partition, Record
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 PAUSE_S, LONGEST_PAUSE_S = 0.7, 2.0
 
 
-class Lane:
+class PartitionTask:
     """The consume loop of one partition, from its take-over to its end."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Lane:
         settlement: Settlement,
         limits: Limits,
         seats: asyncio.Semaphore,
-        streak: Streak,
+        streak: DeadLetterLimit,
         group: asyncio.TaskGroup,
         kept: Kept | None,
     ) -> None:
@@ -51,7 +51,7 @@ class Lane:
         self._streak = streak
         self._kept = kept
         self._changed = asyncio.Event()
-        self._waiting = Waiting(handler, seats=seats, group=group, changed=self._changed)
+        self._waiting = ObservationQueue(handler, seats=seats, group=group, changed=self._changed)
         self._clock = asyncio.get_running_loop().time
         self._draining = False
         self._remembers = False
@@ -146,7 +146,7 @@ class Lane:
             await self._settlement.abandon(self.partition)
 
     async def _live(self) -> bool:
-        """Take over and work until the lane is drained, or a batch is aborted. Say whether this was the end.
+        """Take over and work until the partition task is drained, or a batch is aborted. Say whether this was the end.
 
         Raises Aborted where nothing was settled since the take-over.
         """
@@ -232,19 +232,19 @@ class Lane:
             self._give_up(record, outcome)
             return
         events, changes = (outcome.events, outcome.changes) if isinstance(outcome, Emit) else ((), ())
-        if letter := too_large(events):
-            self._give_up(record, letter)
+        if dead_letter := too_large(events):
+            self._give_up(record, dead_letter)
             return
         self._memory = memory
         self._take(record, type(outcome), events)
         self._changes.extend(changes)
         self._streak.reset()
 
-    def _give_up(self, record: Record, letter: DeadLetter) -> None:
+    def _give_up(self, record: Record, dead_letter: DeadLetter) -> None:
         """Send a record to its dead-letter topic; the memory stays as it was before it."""
-        self._take(record, DeadLetter, (to_dead_letter(self._kafka.group, record, letter),))
-        self._given_up.append(letter)
-        self._streak.add(record.key, letter)
+        self._take(record, DeadLetter, (to_dead_letter(self._kafka.group, record, dead_letter),))
+        self._given_up.append(dead_letter)
+        self._streak.add(record.key, dead_letter)
 
     def _take(self, record: Record, kind: type[Outcome], events: Sequence[Event]) -> None:
         if not self._kinds:

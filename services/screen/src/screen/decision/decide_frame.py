@@ -8,7 +8,7 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.facts import Facts
 from screen.decision.serving_versions import first
 from screen.decision.thresholds import Limits, budgets, limits_of
-from screen.decision.verdict import Ruling, Standing, rule
+from screen.decision.verdict import Context, Decision, rule
 from screen.memory.keep_rules import within_allowance
 from screen.memory.sharpness import NOTHING_USUAL
 from screen.memory.state import Memory
@@ -16,7 +16,7 @@ from screen.memory.state import Memory
 DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
 
 
-def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Ruling, Limits]:
+def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Decision, Limits]:
     """Return the verdict on a frame, what it was held against, and the memory with the frame counted."""
     where = facts.where
     memory = memory.only(where.tenant, where.versions)
@@ -34,7 +34,7 @@ def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, R
 
 def judge_as_shadow(
     memory: Memory, facts: Facts, version: int, parts: Mapping[str, float], policy: ScreenPolicy
-) -> tuple[Memory, Ruling]:
+) -> tuple[Memory, Decision]:
     """Return what a version on its way would make of a frame, before it is judged, and the memory with its rates moved.
 
     `parts` are those of its score. So it has thresholds of its own by the time it judges; nothing else of the memory
@@ -47,10 +47,10 @@ def judge_as_shadow(
     return memory._replace(rates=rates), ruling
 
 
-def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Ruling, Limits]:
+def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Decision, Limits]:
     where = facts.where
     limits = limits_of(memory, where, policy)
     by_rule = within_allowance(facts.matched, memory.allowances.get(where.tenant, {}))
     usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
     echo = memory.echo(where.camera_key, where.drive)
-    return rule(facts, policy, Standing(limits.threshold, usual, by_rule, echo)), limits
+    return rule(facts, policy, Context(limits.threshold, usual, by_rule, echo)), limits

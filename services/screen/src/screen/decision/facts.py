@@ -7,7 +7,7 @@ from typing import NamedTuple
 from roadloop_schemas.frames import IngestedFrame
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision import score
-from screen.decision.frame_keys import Where
+from screen.decision.frame_keys import FrameKeys
 from screen.decision.scene_distance import Scene, like_empty
 from screen.decision.similarity import Likeness, Picture, likeness
 from screen.memory.keep_rules import matching
@@ -30,7 +30,7 @@ class Facts(NamedTuple):
     """
 
     frame_id: str
-    where: Where
+    where: FrameKeys
     lot: float
     brightness: float
     laplacian_variance: float
@@ -49,7 +49,7 @@ class Facts(NamedTuple):
 def facts_of(
     memory: Memory,
     frame: IngestedFrame,
-    where: Where,
+    where: FrameKeys,
     neighbours: Sequence[Judged | Unjudged],
     at: int,
     *,

@@ -16,7 +16,7 @@ class RateKeys(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Where:
+class FrameKeys:
     """Where a frame belongs: `eye` names the network whose embeddings it is compared by.
 
     `versions` are those of its tenant's model whose thresholds are remembered: first the one that scores the frame,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.frame_keys import Where
+from screen.decision.frame_keys import FrameKeys
 from screen.memory.embedding_statistics import Usual, direction, step, unusualness, usual_of, whitened
 from screen.memory.state import NOTHING_SCENIC, Memory
 from screen.vision.embedding import Vector, from_text, unpack
@@ -25,7 +25,7 @@ class Scene:
     nearest_step: float | None = None
 
 
-def scene_of(memory: Memory, where: Where, embedding: bytes) -> Scene:
+def scene_of(memory: Memory, where: FrameKeys, embedding: bytes) -> Scene:
     """Return how a picture differs from what those of its tenant, and of its slice, usually look like."""
     if not embedding:
         return Scene()
@@ -48,7 +48,7 @@ def _usual(memory: Memory, key: str, eye: str, dimensions: int) -> Usual | None:
     return usual_of(memory.scenery.get(key, NOTHING_SCENIC), eye, dimensions)
 
 
-def like_empty(memory: Memory, where: Where, policy: ScreenPolicy, scene: Scene) -> float | None:
+def like_empty(memory: Memory, where: FrameKeys, policy: ScreenPolicy, scene: Scene) -> float | None:
     """Return the largest cosine to scenes that the audit has shown to be empty; None where none can be compared."""
     known = policy.empty_scenes
     if scene.direction is None or known is None or known.eye != where.eye:

@@ -40,7 +40,7 @@ def _pair(model: str, said: ModelServing | Candidate) -> ModelPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
+class ServingModels:
     """Who judges a unit's frames, by whose eye they are compared, and which versions' thresholds are remembered.
 
     `versions` begin with the one that judges. `tried` is the pair that is on its way, if any.
@@ -53,14 +53,14 @@ class Judges:
     tried: ModelPair | None
 
 
-def judges(serving: ModelServing, by_candidate: bool) -> Judges:
+def judges(serving: ModelServing, by_candidate: bool) -> ServingModels:
     """Return who judges a unit: what serves, or the version on its way, where the unit was drawn for it."""
     tried, candidate = candidate_pair(serving), serving.candidate
     models, prelabels = serving_pair(serving), serving.prelabels
     eye = eye_of(models)
     if by_candidate and tried is not None and candidate is not None:
         models, prelabels = tried, candidate.prelabels
-    return Judges(models, eye, first(models.version, versions(serving)), prelabels, tried)
+    return ServingModels(models, eye, first(models.version, versions(serving)), prelabels, tried)
 
 
 def versions(serving: ModelServing) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from roadloop_schemas.frames import IngestedFrame
-from screen.decision.frame_keys import Where
+from screen.decision.frame_keys import FrameKeys
 from screen.decision.scene_distance import Scene
 from screen.memory import kept_scenes
 from screen.memory.kept_scenes import NOTHING_KEPT
@@ -49,7 +49,7 @@ def objects_in(boxes: Sequence[Box], at_least: float) -> Objects:
     return tuple(sorted(Counter(box.class_name for box in boxes if box.score >= at_least).items()))
 
 
-def likeness(memory: Memory, where: Where, picture: Picture, scene: Scene) -> Likeness:
+def likeness(memory: Memory, where: FrameKeys, picture: Picture, scene: Scene) -> Likeness:
     """Compare a picture with its camera's kept ones, and its scene with the kept ones of its slice."""
     nearest = memory.nearest_kept(where.camera_key, picture.dhash)
     kept = memory.galleries.get(where.slice_key, NOTHING_KEPT)
@@ -68,11 +68,11 @@ def shows_more(surely: Objects, kept: KeptFrame) -> bool:
     return any(count > before.get(name, 0) for name, count in surely)
 
 
-def remembered(memory: Memory, where: Where, picture: Picture, scene: Scene, *, kept: bool) -> Memory:
+def remembered(memory: Memory, where: FrameKeys, picture: Picture, scene: Scene, *, kept: bool) -> Memory:
     """Return the memory after one more picture of a camera, kept or only seen."""
     memory = memory.look(where.tenant, where.slice_key, where.eye, picture.embedding)
     memory = memory.pass_by(where.camera_key, where.slice_key, picture.embedding, scene.step)
     if not kept:
         return memory
     frame = KeptFrame(picture.dhash, picture.perhaps, picture.embedding, picture.brightness)
-    return memory.keep(where.camera_key, frame).hang(where.slice_key, where.eye, scene.direction)
+    return memory.keep(where.camera_key, frame).add_kept_scene(where.slice_key, where.eye, scene.direction)

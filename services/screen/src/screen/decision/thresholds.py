@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from roadloop_schemas.frames import BudgetState
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.frame_keys import RateKeys, Where
+from screen.decision.frame_keys import FrameKeys, RateKeys
 from screen.decision.score import scale_of
 from screen.memory.keep_rate import wanted_share
 from screen.memory.state import Memory
@@ -17,7 +17,7 @@ class Limits(NamedTuple):
     scale: str
 
 
-def limits_of(memory: Memory, where: Where, policy: ScreenPolicy) -> Limits:
+def limits_of(memory: Memory, where: FrameKeys, policy: ScreenPolicy) -> Limits:
     """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's.
 
     Those are by version of the model; a new version's stand-ins come before the policy. Where the threshold is shared,
@@ -40,7 +40,7 @@ def _threshold(memory: Memory, keys: RateKeys, policy: ScreenPolicy, scale: str)
     return whole if whole is None or mine.reach is None else min(max(whole, mine.reach[0]), mine.reach[1])
 
 
-def budget_state(memory: Memory, where: Where, policy: ScreenPolicy) -> BudgetState | None:
+def budget_state(memory: Memory, where: FrameKeys, policy: ScreenPolicy) -> BudgetState | None:
     """Return where a slice's keep rate stands; None where the policy gives the threshold."""
     if not policy.controlled:
         return None
@@ -55,7 +55,7 @@ def budget_state(memory: Memory, where: Where, policy: ScreenPolicy) -> BudgetSt
     )
 
 
-def budgets(where: Where, policy: ScreenPolicy) -> dict[str, float]:
+def budgets(where: FrameKeys, policy: ScreenPolicy) -> dict[str, float]:
     """Return the budgets a frame counts for, by keep rate: its slice's, and its tenant's unless the slice has its own.
 
     There are none where the policy gives the threshold.
@@ -68,7 +68,7 @@ def budgets(where: Where, policy: ScreenPolicy) -> dict[str, float]:
     return {keys.mine: policy.keep_budget, keys.whole: policy.keep_budget}
 
 
-def own_budget(where: Where, policy: ScreenPolicy) -> float | None:
+def own_budget(where: FrameKeys, policy: ScreenPolicy) -> float | None:
     """Return the budget that a slice, or its condition, has of its own; None where it has its tenant's."""
     if policy.shared or not policy.slice_budgets:
         return None

@@ -17,7 +17,7 @@ SCORE, RULE, BELOW_THRESHOLD = VerdictReason.SCORE, VerdictReason.RULE, VerdictR
 BY_SCORE = (SCORE, BELOW_THRESHOLD)
 
 
-class Ruling(NamedTuple):
+class Decision(NamedTuple):
     """The verdict on one frame with all that led to it. `score` is None where the frame was not judged.
 
     `chance` is what its parts alone come to, before it was held against the `echo` of frames of its camera's drive that
@@ -46,7 +46,7 @@ def draw(frame_id: str, salt: bytes) -> float:
     return int.from_bytes(blake2b(frame_id.encode(), digest_size=7, key=salt).digest(), "big") / 2**56
 
 
-class Standing(NamedTuple):
+class Context(NamedTuple):
     """What a frame meets: its slice's threshold, 0..1, its camera's usual sharpness, and the rules that may keep it.
 
     `echo` is how many hard frames of its camera's drive were kept a short while ago, by their chances, each faded by
@@ -59,7 +59,7 @@ class Standing(NamedTuple):
     echo: float = 0.0
 
 
-def rule(facts: Facts, policy: ScreenPolicy, standing: Standing) -> Ruling:
+def rule(facts: Facts, policy: ScreenPolicy, standing: Context) -> Decision:
     """Say whether a frame goes to labelling.
 
     Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - blur and
@@ -67,7 +67,7 @@ def rule(facts: Facts, policy: ScreenPolicy, standing: Standing) -> Ruling:
     A controlled threshold is one of the scores themselves: there the frame's lot tells equal scores apart.
     """
     if facts.unjudged is not None:
-        return Ruling(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
+        return Decision(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
     spread = policy.spread if policy.predictor else 0.0  # the fixed weights' scores are no chances: it would drown them
     chance = score.combine(facts.parts, facts.where.condition, policy)
     total = round(chance / (1 + spread * standing.echo), 6)
@@ -76,10 +76,10 @@ def rule(facts: Facts, policy: ScreenPolicy, standing: Standing) -> Ruling:
     audit = facts.lot < policy.audit_share
     by_score = ranked if why in BY_SCORE else None
     by_rule = standing.rules if why is RULE else ()
-    return Ruling(*_with_audit(why, audit), total, facts.parts, audit, by_score, by_rule, standing.echo, chance)
+    return Decision(*_with_audit(why, audit), total, facts.parts, audit, by_score, by_rule, standing.echo, chance)
 
 
-def _worth(ranked: float, standing: Standing) -> VerdictReason:
+def _worth(ranked: float, standing: Context) -> VerdictReason:
     if standing.rules:
         return RULE
     return SCORE if ranked >= standing.threshold else BELOW_THRESHOLD
@@ -93,7 +93,7 @@ def _with_audit(why: VerdictReason, audit: bool) -> tuple[Verdict, tuple[Verdict
     return KEPT, (VerdictReason.AUDIT, why) if keeps else (VerdictReason.AUDIT,)
 
 
-def _useless(facts: Facts, policy: ScreenPolicy, standing: Standing) -> VerdictReason | None:
+def _useless(facts: Facts, policy: ScreenPolicy, standing: Context) -> VerdictReason | None:
     darkest, brightest = policy.brightness
     if not darkest <= facts.brightness <= brightest:
         return VerdictReason.BADLY_EXPOSED

@@ -22,7 +22,7 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.facts import Facts
 from screen.decision.similarity import Picture
 from screen.decision.thresholds import Limits
-from screen.decision.verdict import Ruling
+from screen.decision.verdict import Decision
 from screen.memory.state import Counters
 from screen.vision.detections import Box
 from screen.vision.embedding import as_text
@@ -34,7 +34,7 @@ PRELABEL_FLOOR = 0.05
 def describe(
     unit: Received[FramesIngested],
     frame: IngestedFrame,
-    ruling: Ruling,
+    ruling: Decision,
     policy: ScreenPolicy,
     *,
     facts: Facts,
@@ -74,7 +74,7 @@ def _frame(unit: Received[FramesIngested], frame: IngestedFrame) -> dict[str, An
     }
 
 
-def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits, budget: BudgetState | None) -> dict[str, Any]:
+def _ruling(ruling: Decision, policy: ScreenPolicy, limits: Limits, budget: BudgetState | None) -> dict[str, Any]:
     return {
         "verdict": ruling.verdict,
         "reasons": ruling.reasons,
@@ -91,7 +91,7 @@ def _ruling(ruling: Ruling, policy: ScreenPolicy, limits: Limits, budget: Budget
     }
 
 
-def _measures(facts: Facts, ruling: Ruling, picture: Picture) -> FrameMeasures:
+def _measures(facts: Facts, ruling: Decision, picture: Picture) -> FrameMeasures:
     return FrameMeasures(
         lot=facts.lot,
         brightness=facts.brightness,

@@ -12,7 +12,7 @@ from roadloop_runtime.records import Record
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import FrameMeasures, FrameScreened, ModelPair, VerdictReason
 from screen.decision.facts import Facts
-from screen.decision.frame_keys import Where, eye_of
+from screen.decision.frame_keys import FrameKeys, eye_of
 from screen.decision.similarity import Picture
 from screen.vision.detections import Unjudged
 from screen.vision.embedding import from_text
@@ -143,12 +143,12 @@ def seen_by(row: Mapping[str, Any], facts: Facts) -> Facts:
 
 
 @lru_cache(maxsize=1_000)
-def _looked_at(where: Where, eye: str) -> Where:
+def _looked_at(where: FrameKeys, eye: str) -> FrameKeys:
     return replace(where, eye=eye)
 
 
 @lru_cache(maxsize=1_000)
-def _where(tenant: str, vehicle: str, slice_name: str, drive: str, versions: tuple[int, ...]) -> Where:
+def _where(tenant: str, vehicle: str, slice_name: str, drive: str, versions: tuple[int, ...]) -> FrameKeys:
     """Return where a row's frame belongs; neighbours in history mostly belong together."""
     condition, _, camera = slice_name.partition("/")
-    return Where(tenant, vehicle, camera, Condition(condition), drive, versions=versions)
+    return FrameKeys(tenant, vehicle, camera, Condition(condition), drive, versions=versions)

@@ -10,7 +10,7 @@ from roadloop_runtime.outcome import Transient
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import IngestedFrame, ModelPair, VerdictReason
-from screen.vision.detections import Judged, Look, Unjudged
+from screen.vision.detections import Judged, Prediction, Unjudged
 
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
 # What is only tried may not keep a unit for long. How long that is goes by what serves: a slow machine slows both.
@@ -20,10 +20,10 @@ CANDIDATE_SLOWER_AT_MOST = 5.0  # times what the serving models took for the sam
 NOT_TRIED = Unjudged(VerdictReason.REFUSED_BY_MODEL, "the model server was busy")
 
 Model = tuple[str, int]  # name, version
-Looks = tuple[Judged | Unjudged, ...]
+Predictions = tuple[Judged | Unjudged, ...]
 Fetch = Callable[[ObjectRef], Awaitable[bytes]]
 # (model, version, picture, backfill=) -> what the model makes of it; raises RefusedByModel or Transient
-Detect = Callable[..., Awaitable[Look]]
+Detect = Callable[..., Awaitable[Prediction]]
 
 
 class RefusedByModel(Exception):
@@ -31,7 +31,7 @@ class RefusedByModel(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Seats:
+class InferenceLimits:
     """What all units share: how many pictures are held at once, and of how many of them the models are asked.
 
     More are held than asked of: the next ones are fetched while the server is busy. All models of a picture are asked
@@ -43,24 +43,24 @@ class Seats:
 
 
 @dataclass(frozen=True, slots=True)
-class Eyes:
+class ModelClient:
     """What it takes to look at pictures."""
 
     fetch: Fetch
     detect: Detect
-    seats: Seats
+    seats: InferenceLimits
 
-    def at_leisure(self) -> "Eyes":
+    def at_leisure(self) -> "ModelClient":
         """Return eyes whose requests wait while live ones do."""
         return replace(self, detect=partial(self.detect, backfill=True))
 
-    async def look(self, frames: Sequence[IngestedFrame], models: ModelPair) -> Looks:
+    async def look(self, frames: Sequence[IngestedFrame], models: ModelPair) -> Predictions:
         """Return what a pair of models makes of frames; raise Transient."""
         return (await self.look_beside(frames, models, models))[0]
 
     async def look_beside(
         self, frames: Sequence[IngestedFrame], models: ModelPair, candidate: ModelPair
-    ) -> tuple[Looks, Looks]:
+    ) -> tuple[Predictions, Predictions]:
         """Return what the serving pair makes of frames, and another one; failures of that one are part of its answer.
 
         Raises Transient where the serving pair fails.
@@ -87,7 +87,7 @@ class Eyes:
 
     async def _ask_all(
         self, picture: bytes, serving: Sequence[Model], tried: Sequence[Model]
-    ) -> dict[Model, Look | Unjudged]:
+    ) -> dict[Model, Prediction | Unjudged]:
         """Ask all models at once; those that are only tried have so many times as long as those that serve took."""
         if not tried:
             return dict(zip(serving, await self._ask_serving(picture, serving, asyncio.Event()), strict=True))
@@ -105,18 +105,18 @@ class Eyes:
 
     async def _ask_serving(
         self, picture: bytes, serving: Sequence[Model], served: asyncio.Event
-    ) -> tuple[Look | Unjudged, ...]:
+    ) -> tuple[Prediction | Unjudged, ...]:
         looks = await gather_bounded(partial(self._ask, picture), serving, asyncio.Semaphore(len(serving)))
         served.set()
         return looks
 
-    async def _ask(self, picture: bytes, model: Model) -> Look | Unjudged:
+    async def _ask(self, picture: bytes, model: Model) -> Prediction | Unjudged:
         try:
             return await self.detect(*model, picture)
         except RefusedByModel as error:
             return Unjudged(VerdictReason.REFUSED_BY_MODEL, str(error)[:500])
 
-    async def _try(self, picture: bytes, served: asyncio.Event, began: float, model: Model) -> Look | Unjudged:
+    async def _try(self, picture: bytes, served: asyncio.Event, began: float, model: Model) -> Prediction | Unjudged:
         """Ask a model that is only tried; that it fails, or is far slower than what serves, is part of its answer."""
         asked = asyncio.ensure_future(self._ask(picture, model))
         try:
@@ -144,12 +144,12 @@ def unanswered(error: Exception) -> Unjudged:
     return Unjudged(VerdictReason.REFUSED_BY_MODEL, said[:500])
 
 
-def _judged(looks: Sequence[Look | Unjudged]) -> Judged | Unjudged:
+def _judged(looks: Sequence[Prediction | Unjudged]) -> Judged | Unjudged:
     """Return what the models saw together: boxes of each, and the embedding of the last, which stays for longest."""
     for look in looks:
         if isinstance(look, Unjudged):
             return look
-    seen = [look for look in looks if isinstance(look, Look)]
+    seen = [look for look in looks if isinstance(look, Prediction)]
     return Judged(seen[0].boxes, seen[1].boxes if len(seen) > 1 else None, seen[-1].embedding)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from screen.inference.predict import RefusedByModel
-from screen.vision.detections import Look
+from screen.vision.detections import Prediction
 
 AT_MOST = 4  # as many as `serving/config.json` lets a batch have
 LARGE_BYTES = 512 * 1024  # in one request all are as long as the longest, and beside a large picture a request is small
@@ -23,41 +23,41 @@ class Asked(NamedTuple):
     priority: int
 
 
-class Waiting(NamedTuple):
+class PendingPicture(NamedTuple):
     """A picture, and where what the model makes of it goes."""
 
     picture: bytes
-    answer: asyncio.Future[Look]
+    answer: asyncio.Future[Prediction]
 
 
-Infer = Callable[[Asked, Sequence[bytes]], Awaitable[Sequence[Look]]]
+Infer = Callable[[Asked, Sequence[bytes]], Awaitable[Sequence[Prediction]]]
 """Asks about pictures in one request. Raises RefusedByModel where one of them is at fault, Transient for the rest."""
 
 
-def grouped(waiting: Sequence[Waiting], at_most: int) -> Iterator[list[Waiting]]:
+def grouped(waiting: Sequence[PendingPicture], at_most: int) -> Iterator[list[PendingPicture]]:
     """Yield those that go together, in the order they came; large pictures go alone."""
     small = [one for one in waiting if len(one.picture) <= LARGE_BYTES]
     yield from (small[at : at + at_most] for at in range(0, len(small), at_most))
     yield from ([one] for one in waiting if len(one.picture) > LARGE_BYTES)
 
 
-class Together:
+class RequestBatcher:
     """Asks about pictures by `infer`, `at_most` so many in a request."""
 
     def __init__(self, infer: Infer, at_most: int = AT_MOST) -> None:
         self._infer = infer
         self._at_most = at_most
-        self._waiting: dict[Asked, list[Waiting]] = {}
+        self._waiting: dict[Asked, list[PendingPicture]] = {}
         self._one_each: set[tuple[str, int]] = set()  # versions from before there were requests of many
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def ask(self, asked: Asked, picture: bytes) -> Look:
+    async def ask(self, asked: Asked, picture: bytes) -> Prediction:
         """Return what a model makes of a picture. Raises what `infer` raises for this picture alone."""
         loop = asyncio.get_running_loop()
         waiting = self._waiting.setdefault(asked, [])
         if not waiting:
             loop.call_soon(self._send, asked)
-        waiting.append(Waiting(picture, loop.create_future()))
+        waiting.append(PendingPicture(picture, loop.create_future()))
         return await waiting[-1].answer
 
     def _send(self, asked: Asked) -> None:
@@ -67,7 +67,7 @@ class Together:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
-    async def _answer(self, asked: Asked, group: Sequence[Waiting]) -> None:
+    async def _answer(self, asked: Asked, group: Sequence[PendingPicture]) -> None:
         """Ask about a group; where that is refused about each alone, so that nobody answers for another's picture."""
         try:
             looks = await self._infer(asked, [one.picture for one in group])
@@ -96,7 +96,7 @@ class Together:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
 
-def _fail(group: Sequence[Waiting], error: Exception) -> None:
+def _fail(group: Sequence[PendingPicture], error: Exception) -> None:
     for one in group:
         if not one.answer.done():
             one.answer.set_exception(error)

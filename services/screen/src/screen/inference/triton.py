@@ -13,8 +13,8 @@ from tritonclient.utils import InferenceServerException
 from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
 from screen.inference.predict import MAX_PICTURE_BYTES, RefusedByModel
-from screen.inference.request_batcher import AT_MOST, Asked, Together
-from screen.vision.detections import Box, Look
+from screen.inference.request_batcher import AT_MOST, Asked, RequestBatcher
+from screen.vision.detections import Box, Prediction
 from screen.vision.embedding import pack
 
 # A guard against a hang: the server gives up what has waited for 2 s. Eight slow pictures once took 9 s beside other
@@ -110,9 +110,9 @@ class Triton:
             response_deserializer=service_pb2.ModelInferResponse.FromString,
         )
         self._classes = classes
-        self._together = Together(self._infer, at_most)
+        self._together = RequestBatcher(self._infer, at_most)
 
-    async def detect(self, model: str, version: int, picture: bytes, *, backfill: bool = False) -> Look:
+    async def detect(self, model: str, version: int, picture: bytes, *, backfill: bool = False) -> Prediction:
         """Return what a model version makes of a JPEG or PNG. `backfill` waits while anything else does.
 
         Raises RefusedByModel where the picture is at fault, Transient for the rest.
@@ -121,7 +121,7 @@ class Triton:
             raise RefusedByModel(f"{len(picture)} bytes; 1 to {MAX_PICTURE_BYTES} are taken")
         return await self._together.ask(Asked(model, version, BACKFILL if backfill else LIVE), picture)
 
-    async def _infer(self, asked: Asked, pictures: Sequence[bytes]) -> list[Look]:
+    async def _infer(self, asked: Asked, pictures: Sequence[bytes]) -> list[Prediction]:
         """Return what a model version makes of pictures, asked in one request."""
         try:
             answer = await self._model_infer(inference(asked, pictures), timeout=DEADLINE_S)
@@ -136,7 +136,7 @@ class Triton:
         }
         classes = self._classes(asked.model, asked.version)
         said = zip(*(found[name] for name in ANSWERS), strict=True)
-        return [Look(boxes_of(detections, classes), packed(embedding)) for detections, embedding in said]
+        return [Prediction(boxes_of(detections, classes), packed(embedding)) for detections, embedding in said]
 
     async def is_ready(self, model: str, version: int) -> bool:
         """Say whether a version answers readiness; a dead python stub still does, so ask `detect` as well."""

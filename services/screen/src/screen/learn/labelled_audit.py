@@ -40,7 +40,7 @@ class Audited:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class LabelledFrame:
     """A frame of the audit with what people saw in it, since when."""
 
     frame: Audited
@@ -61,7 +61,7 @@ def audited(verdict: FrameScreened) -> Audited:
     return Audited(*said, boxes, verdict.embedding, eye)
 
 
-def learned(lessons: Sequence[Lesson], policy: ScreenPolicy) -> ScreenPolicy | None:
+def learned(lessons: Sequence[LabelledFrame], policy: ScreenPolicy) -> ScreenPolicy | None:
     """Return the policy with what the audit has taught since; None where that is nothing, or nobody asks for it.
 
     A predictor needs thresholds that follow the scores, so a controlled policy; empty scenes one that drops their like.
@@ -80,14 +80,14 @@ def _tells_more(found: EmptyScenes, known: EmptyScenes | None) -> bool:
     return len(set(found.scenes) - set(known.scenes)) >= NEW_EMPTIES
 
 
-def in_order(lessons: Sequence[Lesson]) -> list[Lesson]:
+def in_order(lessons: Sequence[LabelledFrame]) -> list[LabelledFrame]:
     """Return the lessons of the last 14 days that have a score, in the order their labels came."""
     judged = [lesson for lesson in lessons if lesson.frame.parts]
     ordered = sorted(judged, key=lambda lesson: (lesson.at, lesson.frame.frame_id))
     return [lesson for lesson in ordered if lesson.at > ordered[-1].at - DAYS]
 
 
-def propose(lessons: Sequence[Lesson], policy: ScreenPolicy) -> ScreenPolicy | None:
+def propose(lessons: Sequence[LabelledFrame], policy: ScreenPolicy) -> ScreenPolicy | None:
     """Return the policy with a predictor that is better than what is in force; None where there is none.
 
     It is fitted on all but the newest frames of the audit, which come to at least 30 hard ones, and has to order these
@@ -131,7 +131,7 @@ def start_threshold(scores: Sequence[float], policy: ScreenPolicy) -> float:
     return quantile(scores, min(1.0, left))
 
 
-def empty_scenes(lessons: Sequence[Lesson]) -> EmptyScenes | None:
+def empty_scenes(lessons: Sequence[LabelledFrame]) -> EmptyScenes | None:
     """Return up to 64 embeddings of frames in which people saw nothing, as unlike each other as can be.
 
     The newest one comes first, then always the one that is farthest from those chosen (Gonzalez, 1985). They are of

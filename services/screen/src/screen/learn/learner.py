@@ -22,7 +22,7 @@ from roadloop_runtime.service.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
-from screen.learn.labelled_audit import DAYS, Audited, Lesson, audited, learned
+from screen.learn.labelled_audit import DAYS, Audited, LabelledFrame, audited, learned
 from screen.state_topics import policy_topic
 from screen.state_topics.policy_topic import Change
 from screen.state_topics.skip_unreadable import readable
@@ -35,7 +35,7 @@ AUDITED = b'"audit":true'
 
 
 @dataclass
-class School:
+class TenantAudit:
     """The audit of one tenant, from verdicts and labels in whatever order they come."""
 
     frames: dict[str, Audited] = field(default_factory=dict)
@@ -49,10 +49,10 @@ class School:
             self.labels[label.frame_id] = label
             self.taken += 1
 
-    def lessons(self) -> list[Lesson]:
+    def lessons(self) -> list[LabelledFrame]:
         both = self.frames.keys() & self.labels.keys()
         found = ((self.frames[frame], self.labels[frame]) for frame in both)
-        return [Lesson(frame, label.boxes, label.completed_at) for frame, label in found]
+        return [LabelledFrame(frame, label.boxes, label.completed_at) for frame, label in found]
 
     def forget(self) -> None:
         """Drop what is older than 14 days; what the time is, the newest frame says."""
@@ -67,7 +67,7 @@ class Learner:
 
     def __init__(self, publish: Callable[[str, Change], Awaitable[int]]) -> None:
         self._publish = publish
-        self._schools: dict[str, School] = defaultdict(School)
+        self._schools: dict[str, TenantAudit] = defaultdict(TenantAudit)
         self.policies: dict[str, ScreenPolicy] = {}
 
     async def take_verdict(self, record: Record) -> None:

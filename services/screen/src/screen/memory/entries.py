@@ -15,7 +15,7 @@ from roadloop_schemas.frames import SliceCounters
 from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, SceneryState, ScreenMemory, UsualSharpness
 from screen.memory.embedding_statistics import Scenery
 from screen.memory.keep_rate import NOTHING_KNOWN, KeepRate, Segment
-from screen.memory.kept_scenes import NOTHING_KEPT, SHELF, SHELVES, Gallery, Shelf
+from screen.memory.kept_scenes import NOTHING_KEPT, SHELF, SHELVES, Gallery, SceneBlock
 from screen.memory.sharpness import Sharpness
 from screen.memory.state import Counters, Echo, KeptFrame, Memory
 from screen.vision.embedding import as_text, from_text, pack, unpack
@@ -194,9 +194,9 @@ def _gallery(scenes: Sequence[KeptScene]) -> Gallery:
     return Gallery(scenes[-1].eye, tuple(shelves))
 
 
-def _shelf(number: int, scenes: Sequence[KeptScene]) -> Shelf:
+def _shelf(number: int, scenes: Sequence[KeptScene]) -> SceneBlock:
     vectors = [unpack(from_text(scene.scene)) for scene in scenes]
-    return Shelf(number, len(vectors[0]), b"".join(vector.astype("<f4").tobytes() for vector in vectors))
+    return SceneBlock(number, len(vectors[0]), b"".join(vector.astype("<f4").tobytes() for vector in vectors))
 
 
 def _rates(entries: Sequence[ScreenMemory]) -> Mapping[str, KeepRate]:

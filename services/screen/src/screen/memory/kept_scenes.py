@@ -14,7 +14,7 @@ SHELVES = PLACES // SHELF
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class SceneBlock:
     """Up to 128 scenes of D dimensions; `number` is that of its first one. `raw` is float32 [N, D]."""
 
     number: int
@@ -34,13 +34,13 @@ class Gallery:
     """The last 512 kept scenes, as one network (`eye`) saw them; scenes are numbered from 0 for ever."""
 
     eye: str = ""
-    shelves: tuple[Shelf, ...] = ()
+    shelves: tuple[SceneBlock, ...] = ()
 
     @property
     def next_number(self) -> int:
         return self.shelves[-1].number + len(self.shelves[-1]) if self.shelves else 0
 
-    def since(self, number: int) -> Iterator[tuple[Shelf, int, Vector]]:
+    def since(self, number: int) -> Iterator[tuple[SceneBlock, int, Vector]]:
         """Return the scenes from a number on, each with its shelf and its number."""
         for shelf in self.shelves:
             scenes = shelf.scenes
@@ -64,7 +64,7 @@ def add(gallery: Gallery, eye: str, scene: Vector) -> Gallery:
     shelves = gallery.shelves if _is_comparable(gallery, eye, scene) else ()
     raw = scene.astype("<f4").tobytes()
     if not shelves or len(shelves[-1]) == SHELF:
-        return Gallery(eye, (*shelves, Shelf(gallery.next_number, len(scene), raw))[-SHELVES - 1 :])
+        return Gallery(eye, (*shelves, SceneBlock(gallery.next_number, len(scene), raw))[-SHELVES - 1 :])
     newest = shelves[-1]
     return Gallery(eye, (*shelves[:-1], replace(newest, raw=newest.raw + raw)))
 

@@ -192,7 +192,7 @@ class Memory(NamedTuple):
         known = self.echoes.get(camera_key)
         return known.value if known is not None and known.drive == drive else 0.0
 
-    def hang(self, slice_key: str, eye: str, scene: Vector | None) -> "Memory":
+    def add_kept_scene(self, slice_key: str, eye: str, scene: Vector | None) -> "Memory":
         """Return the memory after a scene was kept; None where it could not be told from the usual."""
         if scene is None:
             return self

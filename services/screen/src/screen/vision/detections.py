@@ -21,7 +21,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Prediction:
     """What a model makes of one picture: its boxes, and the whole as an embedding (`embedding.py`; empty for none)."""
 
     boxes: tuple[Box, ...]

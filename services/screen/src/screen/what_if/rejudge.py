@@ -18,7 +18,7 @@ from screen.decision.facts import Facts, beside, with_novelty
 from screen.decision.scene_distance import scene_of
 from screen.decision.similarity import likeness, remembered
 from screen.decision.thresholds import Limits
-from screen.decision.verdict import Ruling
+from screen.decision.verdict import Decision
 from screen.history.rows import facts_of_row, picture_of_row, seen_by
 from screen.memory.state import Memory
 from screen.vision.detections import Box
@@ -139,7 +139,7 @@ def what_if(
 
 def _as_recorded(
     memory: Memory, row: Mapping[str, Any], facts: Facts, policy: ScreenPolicy
-) -> tuple[Memory, Ruling, Limits]:
+) -> tuple[Memory, Decision, Limits]:
     """Judge a frame by how like it was to those that were kept."""
     if row["shadow_parts"]:
         memory, _ = judge_as_shadow(memory, facts, row["shadow_version"], dict(row["shadow_parts"]), policy)
@@ -148,7 +148,7 @@ def _as_recorded(
 
 def _by_its_picture(
     memory: Memory, row: Mapping[str, Any], facts: Facts, policy: ScreenPolicy
-) -> tuple[Memory, Ruling, Limits]:
+) -> tuple[Memory, Decision, Limits]:
     """Judge a frame by how like it is to those that would have been kept, and remember it for those after it."""
     picture, facts = picture_of_row(row), seen_by(row, facts)
     if facts.unjudged is not None:
@@ -183,7 +183,7 @@ def _errors(row: Mapping[str, Any], labels: Labels) -> int:
     return errors([Box(**claim) for claim in row["claims"]], labels[row["frame_id"]])
 
 
-def _count(answer: Answer, row: Mapping[str, Any], ruling: Ruling, threshold: float, is_hard: bool) -> None:
+def _count(answer: Answer, row: Mapping[str, Any], ruling: Decision, threshold: float, is_hard: bool) -> None:
     kept_now, kept_then = row["verdict"] == Verdict.KEPT, ruling.verdict is Verdict.KEPT
     found = answer.slice(row["slice"])
     found.seen += 1

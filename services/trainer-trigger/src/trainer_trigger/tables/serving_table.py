@@ -57,7 +57,7 @@ async def take(pool: Pool, record: Record) -> None:
     try:
         seen = decode(record)
     except Undecodable as error:
-        log.error("serving_undecodable", offset=record.offset, detail=error.letter.detail)
+        log.error("serving_undecodable", offset=record.offset, detail=error.dead_letter.detail)
         return
     if seen.envelope.tenant != tenant_of(seen.body.model):
         log.error("serving_of_another_tenant", model=seen.body.model, tenant=seen.envelope.tenant)
