@@ -58,7 +58,7 @@ async def main(stopping: asyncio.Event) -> None:
     me = identity("bench-0")
     kafka = Kafka(job.bootstrap, me.client_id)
     claim, member = Claim(kafka, job.target, me, f"{job.target}.members"), kafka.member(job.target, me.member)
-    handler = Handler(decoder(FrameSeen), copy, rebuild, lambda: job.target)
+    handler = Handler(decode=decoder(FrameSeen), decide=copy, rebuild=rebuild, policy=lambda: job.target)
     settlement = MeteredSettlement(member, job, stopping)
     loop = Loop(claim, {job.source: handler}, kafka=member, settlement=settlement)
     await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [])

@@ -34,7 +34,9 @@ async def main(stopping: asyncio.Event) -> None:
     me = identity("bench-0")
     kafka = Kafka(task.bootstrap, me.client_id)
     claim, member = Claim(kafka, task.target, me, f"{task.target}.members"), kafka.member(task.target, me.member)
-    handler = Handler(decoder(FrameSeen), copy, rebuild, lambda: task.target, observe)
+    handler = Handler(
+        decode=decoder(FrameSeen), observe=observe, decide=copy, rebuild=rebuild, policy=lambda: task.target
+    )
     limits = Limits(observing=task.concurrency)
     loop = Loop(claim, {task.source: handler}, kafka=member, settlement=KafkaSettlement(member), limits=limits)
     await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [])

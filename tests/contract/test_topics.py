@@ -1,6 +1,7 @@
 """Every topic file is well formed: who may own, write and read it, and what hangs on its partition count."""
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -81,3 +82,14 @@ def test_what_is_compacted_is_so_before_it_is_too_much_to_read(topic: Topic) -> 
     """The newest segment is never compacted: a gigabyte of it, the default, would be read at every take-over."""
     settings = wanted_topics()[topic.name].topic_configs
     assert int(settings["segment.bytes"]) <= 16 * 1024 * 1024
+
+
+def test_the_names_in_code_are_those_of_the_files() -> None:
+    names = {
+        value
+        for name, value in vars(sys.modules[topics.__module__]).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    names = {name for name in names if name.endswith(".v1")}
+    assert names - set(TOPICS) == set()
+    assert set(TOPICS) - names == {"demand.v1", "label-router.outbox.v1", "trainer-trigger.outbox.v1"}

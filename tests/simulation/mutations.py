@@ -167,7 +167,7 @@ ALL = (
         "        if offset is None:\n            self._kafka.seek(self.partition, start)\n",
     ),
     _one(
-        "no drain on revoke: partition_tasks go on working",
+        "no drain on revoke: partitions go on being worked on",
         LOOP,
         "        self._kafka.pause(partitions)\n        await self._end_lanes(partitions)\n",
         "        self._kafka.pause(partitions)\n",
@@ -251,7 +251,7 @@ ALL = (
         "        failures += 1\n",
     ),
     _one(
-        "a lost inner task ends the partition_task unseen",
+        "a lost inner task ends the partition task unseen",
         OBSERVE,
         "        if _is_cancelled_from_outside(error):\n",
         "        if isinstance(error, asyncio.CancelledError):\n",
@@ -263,7 +263,7 @@ ALL = (
         "",
     ),
     _one(
-        "a partition_task that ends swallows its canceller's cancellation",
+        "a partition task that ends swallows its canceller's cancellation",
         LOOP,
         "        if tasks:\n            await asyncio.wait(tasks, timeout=self._limits.drain_s)\n",
         "        if tasks:\n            try:\n                await asyncio.wait(tasks, timeout=self._limits.drain_s)\n"

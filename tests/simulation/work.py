@@ -168,5 +168,15 @@ def handler(
 
     look, canaries = observer(store_is_up), {STORE: canary}
     if to_postgres:
-        return Handler(decode, decide, rebuild, lambda: True, look, canaries=canaries)
-    return Handler(decode, decide, rebuild, lambda: False, look, remember, canaries)
+        return Handler(
+            decode=decode, observe=look, decide=decide, rebuild=rebuild, policy=lambda: True, canaries=canaries
+        )
+    return Handler(
+        decode=decode,
+        observe=look,
+        decide=decide,
+        rebuild=rebuild,
+        policy=lambda: False,
+        remember=remember,
+        canaries=canaries,
+    )

@@ -160,3 +160,8 @@ class DemandChanged(EventBody):
     wanted: Count
     available: Count
     changed_at: Moment
+
+
+def detector_of(tenant: str) -> str:
+    """Return the name of the model that judges a tenant's frames."""
+    return f"detector.{tenant}"

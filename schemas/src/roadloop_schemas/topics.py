@@ -12,6 +12,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from roadloop_schemas import frames, labels, memories, models, policies, uploads
 from roadloop_schemas.fields import EventBody
 
+# Their names, for who writes and reads them; a test holds them to the files.
+FRAMES_INGESTED = "frames.ingested.v1"
+FRAMES_SCREENED = "frames.screened.v1"
+INGEST_OUTBOX = "ingest.outbox.v1"
+LABELS_COMPLETED = "labels.completed.v1"
+LABELS_REQUESTED = "labels.requested.v1"
+MODELS_RELEASED = "models.released.v1"
+MODELS_SERVING = "models.serving.v1"
+RUNTIME_MEMBERS = "runtime.members.v1"
+RUNTIME_REPLAYS = "runtime.replays.v1"
+SCREEN_MEMORY = "screen.memory.v1"
+SCREEN_POLICY = "screen.policy.v1"
+SCREEN_SCORES = "screen.scores.v1"
+SCREEN_VIEW = "screen.view.v1"
+TRAININGS_CHANGED = "trainings.changed.v1"
+UPLOADS_COMPLETED = "uploads.completed.v1"
+UPLOADS_FATE = "uploads.fate.v1"
+
 EVENTS: Mapping[str, type[EventBody]] = MappingProxyType(
     {
         body.__name__: body

@@ -85,7 +85,14 @@ async def _copy_to_kafka(env: dict[str, str], claim: Claim, kafka: Kafka, stoppi
         records = await kafka.read(Partition(env["MEMORY"], partition))
         return immutables.Map({r.key or b"": int(r.value or 0) for r in records})
 
-    handler = Handler(decode, decide, rebuild, lambda: env, observe, remember(env["MEMORY"]))
+    handler = Handler(
+        decode=decode,
+        observe=observe,
+        decide=decide,
+        rebuild=rebuild,
+        policy=lambda: env,
+        remember=remember(env["MEMORY"]),
+    )
     member = kafka.member(claim.group, claim.me.member)
     loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=KafkaSettlement(member))
     await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [])
@@ -98,7 +105,7 @@ async def _copy_to_postgres(env: dict[str, str], claim: Claim, kafka: Kafka, sto
         rows = await pool.fetch("select key, count from counters where partition = $1", partition)
         return immutables.Map({row["key"]: row["count"] for row in rows})
 
-    handler = Handler(decode, decide, rebuild, lambda: env, observe)
+    handler = Handler(decode=decode, observe=observe, decide=decide, rebuild=rebuild, policy=lambda: env)
     member = kafka.member(claim.group, claim.me.member)
     settlement = PostgresSettlement(member, OffsetTable(pool, store))
     loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=settlement)

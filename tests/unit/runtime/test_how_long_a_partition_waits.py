@@ -18,10 +18,6 @@ def decide(memory: None, _seen: str, _policy: None) -> tuple[None, Outcome]:
     return memory, Skip(LoopReason.UNDECODABLE)
 
 
-async def no_memory(_partition: int) -> None:
-    return None
-
-
 def waits_s(
     outage_s: float, *, fails_for_ever: bool = False, busy: bool = False, seems_well_after_s: float | None = None
 ) -> tuple[float, object]:
@@ -44,7 +40,7 @@ def waits_s(
                 raise Transient("triton", "no answer", busy=busy)
             return "seen"
 
-        handler = Handler(lambda _: "body", decide, no_memory, lambda: None, canaries={"triton": canary})
+        handler = Handler(decode=lambda _: "body", decide=decide, canaries={"triton": canary})
         found = await observe(handler, look, RECORD, "body")
         return clock() - began, found
 

@@ -53,7 +53,7 @@ async def test_polls_of_a_fast_broker_never_pass_the_limit(in_flight: int) -> No
     async def rebuild(_: int) -> None:
         return None
 
-    handler = Handler(lambda r: r, lambda m, _s, _p: (m, Emit()), rebuild, lambda: None, observe)
+    handler = Handler(decode=lambda r: r, observe=observe, decide=lambda m, _s, _p: (m, Emit()), rebuild=rebuild)
     async with asyncio.TaskGroup() as group:
         one = partition_task(Limits(in_flight=in_flight), group, handler)
         offset = 0

@@ -20,15 +20,11 @@ def _no_waiting() -> Iterator[None]:
         yield
 
 
-async def no_memory(_partition: int) -> None:
-    return None
-
-
 def handler(**canaries: Canary) -> Handler[str, str, None, None]:
     def decide(memory: None, _seen: str, _policy: None) -> tuple[None, Outcome]:
         return memory, Skip(LoopReason.UNDECODABLE)
 
-    return Handler(lambda _: "body", decide, no_memory, lambda: None, canaries=canaries)
+    return Handler(decode=lambda _: "body", decide=decide, canaries=canaries)
 
 
 def failing(times: int, error: Exception, tries: list[str]) -> Callable[[str], Awaitable[str]]:

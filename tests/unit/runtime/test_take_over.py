@@ -56,7 +56,9 @@ async def rebuild(_partition: int) -> str:
 
 
 def partition_task(log: Log, settled: int | None, group: asyncio.TaskGroup, kept: Kept | None = None) -> PartitionTask:
-    handler: Handler[Any, Any, Any, Any] = Handler(lambda r: r, lambda m, _s, _p: (m, Emit()), rebuild, lambda: None)
+    handler: Handler[Any, Any, Any, Any] = Handler(
+        decode=lambda r: r, decide=lambda m, _s, _p: (m, Emit()), rebuild=rebuild
+    )
     return PartitionTask(
         Partition("t", 0),
         handler,

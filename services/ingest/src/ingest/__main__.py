@@ -31,32 +31,33 @@ from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted
 from roadloop_schemas.models import TrainingChanged
-from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.topics import (
+    FRAMES_INGESTED,
+    FRAMES_SCREENED,
+    INGEST_OUTBOX,
+    LABELS_COMPLETED,
+    TRAININGS_CHANGED,
+    UPLOADS_COMPLETED,
+    UPLOADS_FATE,
+    dead_letter_topic,
+)
 from roadloop_schemas.uploads import UploadCompleted
 
 GROUP = "ingest"
 FATES_GROUP = "ingest-fates"
-GIVEN_UP = dead_letter_topic("screen", "frames.ingested.v1")
-REFUSED = dead_letter_topic(GROUP, "uploads.completed.v1")
+GIVEN_UP = dead_letter_topic("screen", FRAMES_INGESTED)
+REFUSED = dead_letter_topic(GROUP, UPLOADS_COMPLETED)
 TOPICS = (
-    "uploads.completed.v1",
-    "frames.ingested.v1",
-    "frames.screened.v1",
-    "labels.completed.v1",
-    "trainings.changed.v1",
-    "uploads.fate.v1",
-    "ingest.outbox.v1",
+    UPLOADS_COMPLETED,
+    FRAMES_INGESTED,
+    FRAMES_SCREENED,
+    LABELS_COMPLETED,
+    TRAININGS_CHANGED,
+    UPLOADS_FATE,
+    INGEST_OUTBOX,
     GIVEN_UP,
     REFUSED,
 )
-
-
-def no_policy() -> None:
-    """Admission has no policy of its own: its limits are settings."""
-
-
-async def nothing_to_remember(_partition: int) -> None:
-    """Fates have no memory: the tables are it."""
 
 
 async def new_memory(_partition: int) -> Memory:
@@ -80,19 +81,18 @@ def admission(settings: Settings, pool: Pool, store: ObjectStore) -> Handler:  #
         measure=lambda content: asyncio.to_thread(measure, content),
     )
     canaries = {"s3": partial(store.answers, settings.bucket), "postgres": partial(postgres.answers, pool)}
-    return Handler(decoder(UploadCompleted), decide, new_memory, no_policy, look, canaries=canaries)
+    return Handler(decode=decoder(UploadCompleted), observe=look, decide=decide, rebuild=new_memory, canaries=canaries)
 
 
 def fate_handlers(settings: Settings) -> dict[str, Handler]:  # type: ignore[type-arg]
     """Handle everything that tells what became of a frame, or of an upload as a whole."""
     own_key = settings.signing_key.get_secret_value()
-    rest = (nothing_to_remember, no_policy)
     return {
-        "frames.screened.v1": Handler(decoder(FrameScreened), fates.of_verdict, *rest),
-        "labels.completed.v1": Handler(decoder(LabelCompleted), fates.of_label, *rest),
-        "trainings.changed.v1": Handler(decoder(TrainingChanged), fates.of_training, *rest),
-        GIVEN_UP: Handler(as_it_is, fates.of_dead_letter, *rest),
-        REFUSED: Handler(as_it_is, partial(fates.of_upload_letter, own_key=own_key), *rest),
+        FRAMES_SCREENED: Handler(decode=decoder(FrameScreened), decide=fates.of_verdict),
+        LABELS_COMPLETED: Handler(decode=decoder(LabelCompleted), decide=fates.of_label),
+        TRAININGS_CHANGED: Handler(decode=decoder(TrainingChanged), decide=fates.of_training),
+        GIVEN_UP: Handler(decode=as_it_is, decide=fates.of_dead_letter),
+        REFUSED: Handler(decode=as_it_is, decide=partial(fates.of_upload_letter, own_key=own_key)),
     }
 
 
@@ -125,7 +125,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
 
 
 def admitting_loop(settings: Settings, claim: Claim, kafka: Kafka, pool: Pool, store: ObjectStore) -> Loop:
-    handlers = {"uploads.completed.v1": admission(settings, pool, store)}
+    handlers = {UPLOADS_COMPLETED: admission(settings, pool, store)}
     member = kafka.member(GROUP, claim.me.member)
     settlement = PostgresSettlement(member, OffsetTable(pool, upload_table.store))
     return Loop(claim, handlers, kafka=member, settlement=settlement)

@@ -10,6 +10,7 @@ from roadloop_runtime.outbox import outbox_table
 from roadloop_runtime.records import Event, event
 from roadloop_runtime.storage.postgres import Connection, Reader
 from roadloop_schemas.cloudevents import derive_id
+from roadloop_schemas.topics import UPLOADS_FATE
 from roadloop_schemas.uploads import UploadFate
 
 # Whoever changes frames holds their uploads, and takes those in one order: so no two settles ever wait for each other.
@@ -139,7 +140,7 @@ async def publish(connection: Connection, uploads: Iterable[tuple[str, str]]) ->
 async def _event(connection: Connection, tenant: str, upload_id: str) -> Event:
     fate = await _count(connection, tenant, upload_id)
     return event(
-        "uploads.fate.v1",
+        UPLOADS_FATE,
         fate,
         id=derive_id("fate", tenant, upload_id, fate.revision),
         source="/roadloop/ingest",

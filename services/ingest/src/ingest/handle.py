@@ -19,6 +19,7 @@ from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import ObjectRef, is_tenant
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
+from roadloop_schemas.topics import FRAMES_INGESTED
 from roadloop_schemas.uploads import FileFate, UploadCompleted, UploadedFile
 
 FRAMES_PER_UNIT = 16
@@ -213,7 +214,7 @@ def _unit(seen: Observation, unit_id: str, frames: Sequence[IngestedFrame]) -> E
         frames=tuple(frames),
     )
     return event(
-        "frames.ingested.v1",
+        FRAMES_INGESTED,
         unit,
         id=derive_id(envelope.source, envelope.id, unit_id),
         source="/roadloop/ingest",

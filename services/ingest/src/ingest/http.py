@@ -20,6 +20,7 @@ from roadloop_runtime.storage.objects import ObjectStore
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import Id
+from roadloop_schemas.topics import UPLOADS_COMPLETED
 from roadloop_schemas.uploads import UploadFate
 
 URL_LIFETIME = timedelta(minutes=30)
@@ -145,7 +146,7 @@ async def _complete(
     manifest = Manifest.model_validate_json(upload.manifest)
     body = completed(manifest, tenant=caller.tenant, vehicle=caller.vehicle, bucket=bucket, now=completed_at)
     said = event(
-        "uploads.completed.v1",
+        UPLOADS_COMPLETED,
         body,
         id=derive_id("completed", caller.tenant, upload_id),
         source="/roadloop/ingest",

@@ -1,4 +1,4 @@
-"""Wires label-router: one loop, the outbox, and two ports."""
+"""Wire label-router: the loop that makes tasks, HTTP for annotators, the outbox."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka.admin import check_topics_of
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.identity import Identity, identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outbox.publisher import position_topic
@@ -29,18 +29,17 @@ from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_runtime.storage.postgres import Pool, answers, open_pool
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FrameScreened
-from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.topics import FRAMES_SCREENED, dead_letter_topic
 
 NAME = "label-router"
-SCREENED = "frames.screened.v1"
+SCREENED = FRAMES_SCREENED
 TOPICS = (SCREENED, dead_letter_topic(NAME, SCREENED), REQUESTED, COMPLETED, position_topic(NAME))
 PICTURE_URL_LIVES = timedelta(minutes=15)
 LOOP_CONNECTIONS = 4
 
 
-async def main(settings: Settings, stopping: asyncio.Event) -> None:
+async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop. HTTP drains beside the loop; the outbox goes on until both have."""
-    me = identity(settings.member)
     dsn = settings.postgres_dsn.get_secret_value()
     await check_topics_of(settings.kafka_bootstrap, TOPICS)
     # two pools: a crowd of annotators must not keep the loop from settling
@@ -76,14 +75,10 @@ def screened(pool: Pool) -> Handler[Received[FrameScreened], Observation, None, 
         except DATABASE_AWAY as error:
             raise Transient("postgres", f"{type(error).__name__}: {error}") from error
 
-    async def nothing(_partition: int) -> None:
-        return None
-
     return Handler(
         decode=decoder(FrameScreened),
         observe=partial(observe, classes_of=classes_of),
         decide=decide,
-        rebuild=nothing,
         policy=Policy,
         canaries={"postgres": partial(answers, pool)},
     )
@@ -102,4 +97,4 @@ def picture_url(store: ObjectStore, picture: ObjectRef) -> str:
 if __name__ == "__main__":
     settings = Settings.read()
     logs.configure(NAME, settings.log_level)
-    sys.exit(lifecycle.run(partial(main, settings)))
+    sys.exit(lifecycle.run(partial(main, settings, identity(settings.member))))

@@ -12,8 +12,9 @@ from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import LabelBox
 from roadloop_schemas.labels import LabelCompleted, LabelSource
+from roadloop_schemas.topics import LABELS_COMPLETED
 
-COMPLETED = "labels.completed.v1"
+COMPLETED = LABELS_COMPLETED
 FIRST_VERSION = 1
 
 

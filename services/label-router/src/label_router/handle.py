@@ -12,8 +12,9 @@ from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import Detection, is_tenant
 from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.labels import LabelRequested
+from roadloop_schemas.topics import LABELS_REQUESTED
 
-REQUESTED = "labels.requested.v1"
+REQUESTED = LABELS_REQUESTED
 SOURCE = "/roadloop/label-router"
 
 ClassesOf = Callable[[str], Awaitable[tuple[str, ...]]]

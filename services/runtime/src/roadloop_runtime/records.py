@@ -39,6 +39,11 @@ class Record(Protocol):
     def timestamp(self) -> int: ...
 
 
+def tenant_of(record: Record) -> str:
+    """Return whose record this is, as its header says; "" where it says nothing. What is no text stays recognisable."""
+    return dict(record.headers).get("ce_tenant", b"").decode(errors="replace")
+
+
 class Event(NamedTuple):
     """One record to write. A tuple, because one is made per record: a frozen dataclass takes twice as long.
 

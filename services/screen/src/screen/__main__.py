@@ -17,6 +17,7 @@ from roadloop_runtime.service.health import health_app, serve_http
 from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
 from roadloop_runtime.storage.objects import ObjectStore, connected, open_store
 from roadloop_schemas.frames import FramesIngested
+from roadloop_schemas.topics import FRAMES_INGESTED, FRAMES_SCREENED, MODELS_SERVING, SCREEN_POLICY
 from screen.handle import decide
 from screen.inference import canary_picture
 from screen.inference.predict import InferenceLimits, ModelClient, RefusedByModel
@@ -28,8 +29,8 @@ from screen.settings import Settings
 from screen.state_topics.followed import Followed
 
 GROUP = "screen"
-SOURCE = "frames.ingested.v1"
-TOPICS = (SOURCE, "frames.screened.v1", entries.TOPIC, "screen.policy.v1", "models.serving.v1")
+SOURCE = FRAMES_INGESTED
+TOPICS = (SOURCE, FRAMES_SCREENED, entries.TOPIC, SCREEN_POLICY, MODELS_SERVING)
 
 
 async def triton_works(triton: Triton, followed: Followed) -> bool:
@@ -49,12 +50,12 @@ def screening(
     seats = InferenceLimits(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.asked_at_once))
     model_client = ModelClient(store.fetch, triton.detect, seats)
     return Handler(
-        decoder(FramesIngested),
-        partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
-        Remembered(settings.kafka_bootstrap, store).rebuild,
-        followed.policies_now,
-        partial(observe_and_tell, serving=followed.serving_for, model_client=model_client, progress=progress),
-        entries.remember,
+        decode=decoder(FramesIngested),
+        observe=partial(observe_and_tell, serving=followed.serving_for, model_client=model_client, progress=progress),
+        decide=partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
+        policy=followed.policies_now,
+        rebuild=Remembered(settings.kafka_bootstrap, store).rebuild,
+        remember=entries.remember,
         canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
     )
 

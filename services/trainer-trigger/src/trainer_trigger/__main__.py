@@ -3,11 +3,12 @@
 import asyncio
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import Follower
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.identity import Identity, identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outbox.publisher import position_topic
@@ -35,9 +36,9 @@ DEAD_LETTERS = dead_letter_topic(handle.GROUP, handle.LABELS)
 TOPICS = (handle.LABELS, DEAD_LETTERS, SERVING, CHANGED, RELEASED, position_topic(SERVICE))
 
 
-async def run(settings: Settings, stopping: asyncio.Event) -> None:
+async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
     """Run the loop, and beside it the runner, the follower, the outbox and both ports."""
-    bootstrap, dsn, me = settings.kafka_bootstrap, settings.postgres_dsn.get_secret_value(), identity(settings.member)
+    bootstrap, dsn = settings.kafka_bootstrap, settings.postgres_dsn.get_secret_value()
     await admin.check_topics_of(bootstrap, TOPICS)
     pool = await postgres.open_pool(dsn, name=me.member)
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
@@ -74,11 +75,7 @@ def _runner(settings: Settings, pool: Pool, store: ObjectStore) -> Runner:
     return Runner(pool, store, settings.models_bucket, workshop, lambda: datetime.now(UTC))
 
 
-def main() -> int:
+if __name__ == "__main__":
     settings = Settings.read()
     logs.configure(SERVICE, settings.log_level)
-    return lifecycle.run(lambda stopping: run(settings, stopping))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(lifecycle.run(partial(main, settings, identity(settings.member))))

@@ -7,10 +7,11 @@ from roadloop_runtime.handler import Handler
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.labels import LabelCompleted
+from roadloop_schemas.topics import LABELS_COMPLETED
 from trainer_trigger.tables.label_table import Completed
 
 GROUP = "trainer-trigger"
-LABELS = "labels.completed.v1"
+LABELS = LABELS_COMPLETED
 Label = Received[LabelCompleted]
 
 
@@ -44,7 +45,4 @@ def decide(memory: None, seen: Label, uploads_bucket: str) -> tuple[None, Outcom
 
 
 def handler(uploads_bucket: str) -> Handler[Label, Label, None, str]:
-    async def rebuild(_: int) -> None:
-        return None
-
-    return Handler(decoder(LabelCompleted), decide, rebuild, lambda: uploads_bucket)
+    return Handler(decode=decoder(LabelCompleted), decide=decide, policy=lambda: uploads_bucket)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from roadloop_runtime.dead_letter import REPLAYED_FROM, explain, original_headers
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_schemas.cloudevents import Header
+from roadloop_schemas.topics import RUNTIME_REPLAYS
 
-REPLAYS = "runtime.replays.v1"
+REPLAYS = RUNTIME_REPLAYS
 NO_REASON = "(none given)"
 
 

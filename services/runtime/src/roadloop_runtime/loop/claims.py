@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from roadloop_runtime.broker import Broker
 from roadloop_runtime.loop.identity import Identity, Superseded
 from roadloop_runtime.records import Event, Partition, Record
+from roadloop_schemas.topics import RUNTIME_MEMBERS
 
-TOPIC = "runtime.members.v1"
+TOPIC = RUNTIME_MEMBERS
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from roadloop_runtime.cli.terminal import AsJson, Bootstrap, Refused, one_line_errors, show_rows
 from roadloop_runtime.kafka.admin import topics_of
 from roadloop_runtime.kafka.reader import each_record
-from roadloop_runtime.records import Record
+from roadloop_runtime.records import Record, tenant_of
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
+from roadloop_schemas.topics import LABELS_COMPLETED
 from screen.history.rows import DECIDED_FROM, PICTURED
 from screen.history.table import NAMESPACE, History, Place
 from screen.what_if.rejudge import Answer, Change, Labels, Policies, UnknownPolicy, changed_policy, what_if
 from screen.what_if.report import TITLES, answer_as_json, remarks, rows_of
 
-LABELS = "labels.completed.v1"
+LABELS = LABELS_COMPLETED
 COUNTED = ("verdict", "received_at", "threshold", "claims")
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
@@ -167,7 +168,7 @@ async def read_labels(kafka: str, tenant: str) -> Labels:
     found: dict[str, LabelCompleted] = {}
 
     async def take(record: Record) -> None:
-        if dict(record.headers).get("ce_tenant") != tenant.encode():
+        if tenant_of(record) != tenant:
             return
         label = LabelCompleted.model_validate_json(record.value or b"")
         if label.source is LabelSource.AUDIT:

@@ -13,10 +13,11 @@ from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Record
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectRefused, ObjectStore, open_store
 from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.topics import FRAMES_SCREENED
 from screen.commands.why_text import explain
 from screen.vision.draw_boxes import draw_boxes
 
-VERDICTS = "frames.screened.v1"
+VERDICTS = FRAMES_SCREENED
 
 
 def why(

@@ -19,6 +19,7 @@ from roadloop_schemas.frames import (
 )
 from roadloop_schemas.models import PrelabelPolicy
 from roadloop_schemas.policies import ScreenPolicy
+from roadloop_schemas.topics import FRAMES_SCREENED
 from screen.decision.facts import Facts
 from screen.decision.similarity import Picture
 from screen.decision.thresholds import Limits
@@ -131,7 +132,7 @@ def _inside(box: Box) -> tuple[float, float, float, float]:
 def _event(unit: Received[FramesIngested], frame: IngestedFrame, body: FrameScreened) -> Event:
     envelope = unit.envelope
     return event(
-        "frames.screened.v1",
+        FRAMES_SCREENED,
         body,
         id=derive_id(envelope.source, envelope.id, frame.frame_id),
         source="/roadloop/screen",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from roadloop_runtime.records import Record
+from roadloop_runtime.records import Record, tenant_of
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import FrameMeasures, FrameScreened, ModelPair, VerdictReason
 from screen.decision.facts import Facts
@@ -96,7 +96,7 @@ def row_of(record: Record) -> dict[str, Any]:
         "partition": record.partition,
         "offset": record.offset,
         "event_id": headers.get("ce_id", b"").decode(errors="replace"),
-        "tenant": headers.get("ce_tenant", b"").decode(errors="replace"),
+        "tenant": tenant_of(record),
         **{name: getattr(said, name) for name in COPIED},
         "object_uri": said.object.uri,
         "verdict": said.verdict.value,

@@ -23,6 +23,7 @@ from roadloop_runtime.service.health import health_app, serve_http
 from roadloop_runtime.service.settings import DatabaseSettings
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.policies import ScreenPolicy
+from roadloop_schemas.topics import FRAMES_SCREENED
 from screen.history.maintenance import tidy
 from screen.history.rows import row_of
 from screen.history.table import History, Overtaken, Place
@@ -32,7 +33,7 @@ from screen.state_topics import policy_topic
 from screen.state_topics.skip_unreadable import readable
 
 log = structlog.get_logger()
-SOURCE, GROUP = "frames.screened.v1", "screen-history"
+SOURCE, GROUP = FRAMES_SCREENED, "screen-history"
 SOON_S = 300.0
 
 

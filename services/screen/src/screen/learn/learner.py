@@ -15,20 +15,21 @@ import structlog
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import Follower, follow_topic
 from roadloop_runtime.loop.identity import Identity
-from roadloop_runtime.records import Record
+from roadloop_runtime.records import Record, tenant_of
 from roadloop_runtime.service import lifecycle
 from roadloop_runtime.service.health import health_app, serve_http
 from roadloop_runtime.service.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
+from roadloop_schemas.topics import FRAMES_SCREENED, LABELS_COMPLETED
 from screen.learn.labelled_audit import DAYS, Audited, LabelledFrame, audited, learned
 from screen.state_topics import policy_topic
 from screen.state_topics.policy_topic import Change
 from screen.state_topics.skip_unreadable import readable
 
 log = structlog.get_logger()
-VERDICTS, LABELS = "frames.screened.v1", "labels.completed.v1"
+VERDICTS, LABELS = FRAMES_SCREENED, LABELS_COMPLETED
 LOOK_EVERY_S = 5.0
 LOOK_AFTER = 25  # new lessons
 AUDITED = b'"audit":true'
@@ -74,13 +75,13 @@ class Learner:
         """Take a verdict in, if it is one of the audit: they are one in a hundred, so they are told by their bytes."""
         if AUDITED in (record.value or b""):
             body = FrameScreened.model_validate_json(record.value or b"")
-            self._schools[_tenant(record)].frames[body.frame_id] = audited(body)
+            self._schools[tenant_of(record)].frames[body.frame_id] = audited(body)
 
     async def take_label(self, record: Record) -> None:
         """Take a label of a frame of the audit in."""
         body = LabelCompleted.model_validate_json(record.value or b"")
         if body.source is LabelSource.AUDIT:
-            self._schools[_tenant(record)].take_label(body)
+            self._schools[tenant_of(record)].take_label(body)
 
     async def take_policy(self, record: Record) -> None:
         """Take note of the policy in force."""
@@ -110,10 +111,6 @@ class Learner:
 def _if_unchanged(version: int, better: ScreenPolicy, now: ScreenPolicy | None) -> ScreenPolicy | None:
     """Return the better policy, unless somebody has written another one meanwhile: the next look compares with that."""
     return better if now is not None and now.version == version else None
-
-
-def _tenant(record: Record) -> str:
-    return dict(record.headers).get("ce_tenant", b"").decode()
 
 
 async def main(settings: ServiceSettings, _me: Identity, stopping: asyncio.Event) -> None:

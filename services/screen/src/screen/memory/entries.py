@@ -13,6 +13,7 @@ from roadloop_runtime.records import Event, Record, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.frames import SliceCounters
 from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, SceneryState, ScreenMemory, UsualSharpness
+from roadloop_schemas.topics import SCREEN_MEMORY
 from screen.memory.embedding_statistics import Scenery
 from screen.memory.keep_rate import NOTHING_KNOWN, KeepRate, Segment
 from screen.memory.kept_scenes import NOTHING_KEPT, SHELF, SHELVES, Gallery, SceneBlock
@@ -21,7 +22,7 @@ from screen.memory.state import Counters, Echo, KeptFrame, Memory
 from screen.vision.embedding import as_text, from_text, pack, unpack
 
 V = TypeVar("V")
-TOPIC = "screen.memory.v1"
+TOPIC = SCREEN_MEMORY
 SCENE_PLACES = (SHELVES + 1) * SHELF  # as many as are looked at, with the shelf that is being filled
 NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 SEGMENT_PLACES = 42  # more than there are segments; another number would leave old ones where nobody overwrites them

@@ -17,13 +17,13 @@ from roadloop_runtime.kafka.reader import Follower, read_partition
 from roadloop_runtime.kafka.tail import open_tail
 from roadloop_runtime.loop.identity import Identity
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.records import Event, Partition, Record
+from roadloop_runtime.records import Event, Partition, Record, tenant_of
 from roadloop_runtime.service import lifecycle
 from roadloop_runtime.service.health import health_app, serve_http
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.frames import FrameScreened
-from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, ServingState
-from roadloop_schemas.topics import topics
+from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, ServingState, detector_of
+from roadloop_schemas.topics import FRAMES_SCREENED, MODELS_RELEASED, topics
 from screen.decision.serving_versions import versions
 from screen.inference.triton import Triton
 from screen.rollout.loading import NOT_LOADABLE, Loading
@@ -33,7 +33,7 @@ from screen.rollout.settings import RolloutSettings
 from screen.rollout.stages import Plan, Tally, is_through, next_stage
 
 log = structlog.get_logger()
-RELEASED, VERDICTS = "models.released.v1", "frames.screened.v1"
+RELEASED, VERDICTS = MODELS_RELEASED, FRAMES_SCREENED
 LOOK_AFTER_S = 2.0
 HEALED_AT_MOST = 3
 Tell = Callable[[Sequence[Event]], Awaitable[None]]  # all or none
@@ -85,13 +85,12 @@ class Rollout:
     async def take(self, record: Record) -> None:
         """Take note of a release."""
         release = ModelReleased.model_validate_json(record.value or b"{}")
-        tenant = dict(record.headers).get("ce_tenant", b"").decode()
-        self._releases[release.model] = (release, tenant)
+        self._releases[release.model] = (release, tenant_of(record))
         self.looked.set()
 
     async def take_verdict(self, record: Record) -> None:
         """Take note of what a version on its way made of a live frame."""
-        model = f"detector.{dict(record.headers).get('ce_tenant', b'').decode(errors='replace')}"
+        model = detector_of(tenant_of(record))
         trial, serving = self._trials.get(model), self._serving.get(model)
         if trial is None or serving is None or serving.candidate is None:
             return
@@ -164,7 +163,7 @@ class Rollout:
             await self._refuse(release, tenant, f"{type(error).__name__}: {error}")
         else:
             serving, stages = self._serving.get(release.model), self._plan.stages
-            if serving is None or release.rollback or not stages or release.model != f"detector.{tenant}":
+            if serving is None or release.rollback or not stages or release.model != detector_of(tenant):
                 await self._promote(release, tenant)
             else:
                 await self._tell_stage(serving, on_trial(release, self._second(release), stages[0]), tenant)

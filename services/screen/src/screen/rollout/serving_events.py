@@ -5,8 +5,9 @@ from datetime import datetime
 from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, RolloutStage
+from roadloop_schemas.topics import MODELS_SERVING
 
-SERVING = "models.serving.v1"
+SERVING = MODELS_SERVING
 
 
 def on_trial(release: ModelReleased, second: ModelServing | None, stage: tuple[RolloutStage, float]) -> Candidate:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from roadloop_runtime.kafka.reader import Follower
 from roadloop_runtime.records import Record
-from roadloop_schemas.models import ModelServing, ServingState
+from roadloop_schemas.models import ModelServing, ServingState, detector_of
 from roadloop_schemas.policies import ScreenPolicy
+from roadloop_schemas.topics import MODELS_SERVING, SCREEN_POLICY
 
 
 class Followed:
@@ -15,8 +16,8 @@ class Followed:
         self.policies: dict[str, ScreenPolicy] = {}
         self.serving: dict[str, ModelServing] = {}
         self._names: dict[tuple[str, int], tuple[str, ...]] = {}
-        self.policy_follower = Follower(bootstrap, "screen.policy.v1", self._take_policy)
-        self.serving_follower = Follower(bootstrap, "models.serving.v1", self._take_serving)
+        self.policy_follower = Follower(bootstrap, SCREEN_POLICY, self._take_policy)
+        self.serving_follower = Follower(bootstrap, MODELS_SERVING, self._take_serving)
 
     async def _take_policy(self, record: Record) -> None:
         if record.value is not None:
@@ -36,7 +37,7 @@ class Followed:
         return self.policies
 
     def serving_for(self, tenant: str) -> ModelServing | None:
-        return self.serving.get(f"detector.{tenant}")
+        return self.serving.get(detector_of(tenant))
 
     def classes(self, model: str, version: int) -> tuple[str, ...]:
         return self._names.get((model, version), ())

@@ -8,8 +8,9 @@ from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition, event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.policies import ScreenPolicy
+from roadloop_schemas.topics import SCREEN_POLICY
 
-TOPIC = "screen.policy.v1"
+TOPIC = SCREEN_POLICY
 # the policy in force, None for none -> the one to follow it; None to leave it
 Change = Callable[[ScreenPolicy | None], ScreenPolicy | None]
 

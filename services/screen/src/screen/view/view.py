@@ -25,15 +25,15 @@ from roadloop_runtime.service.health import health_app, serve_http
 from roadloop_runtime.service.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import ScreenPolicy
-from roadloop_schemas.topics import topics
+from roadloop_schemas.topics import FRAMES_SCREENED, SCREEN_SCORES, SCREEN_VIEW, topics
 from screen.state_topics import policy_topic
 from screen.state_topics.followed import Followed
 from screen.view import score_histograms
 from screen.view.funnel import Table, at_least, summarise
 from screen.view.slice_budgets import may_move
 
-SOURCE = "frames.screened.v1"
-CHANGELOG, SCORES_CHANGELOG = "screen.view.v1", "screen.scores.v1"
+SOURCE = FRAMES_SCREENED
+CHANGELOG, SCORES_CHANGELOG = SCREEN_VIEW, SCREEN_SCORES
 
 
 class ViewSettings(ServiceSettings):

@@ -9,10 +9,11 @@ from roadloop_runtime.records import event
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
+from roadloop_schemas.topics import MODELS_RELEASED
 from trainer_trigger.tables.notify import wake
 
 SOURCE = "/roadloop/trainer-trigger"
-RELEASED = "models.released.v1"
+RELEASED = MODELS_RELEASED
 
 INSERT = "insert into releases (model, version, tenant, body, released_at) values ($1, $2, $3, $4, $5)"
 ONE = "select body from releases where model = $1 and version = $2"

@@ -12,13 +12,14 @@ from roadloop_runtime.records import Event, event
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import TrainingChanged, TrainingState
+from roadloop_schemas.topics import TRAININGS_CHANGED
 from trainer_trigger.tables.label_table import Label
 from trainer_trigger.tables.model_table import SOURCE
 from trainer_trigger.tables.notify import wake
 from trainer_trigger.tables.run import Kind, Offer, Run
 from trainer_trigger.tables.spec import Spec
 
-CHANGED = "trainings.changed.v1"
+CHANGED = TRAININGS_CHANGED
 FRAMES_PER_EVENT = 5_000  # ids of 128 characters fit into an event
 
 INSERT = """

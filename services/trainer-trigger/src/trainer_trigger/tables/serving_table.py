@@ -9,11 +9,12 @@ from roadloop_runtime.outcome import Undecodable
 from roadloop_runtime.records import Record
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.models import ModelServing, ServingState
+from roadloop_schemas.topics import MODELS_SERVING
 from trainer_trigger.tables.model_table import tenant_of
 from trainer_trigger.tables.notify import wake
 
 log = structlog.get_logger()
-SERVING = "models.serving.v1"
+SERVING = MODELS_SERVING
 decode = decoder(ModelServing)
 
 SERVES = """
