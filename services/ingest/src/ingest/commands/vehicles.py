@@ -11,16 +11,12 @@ from rich import print as show
 
 from ingest import vehicle_table
 from ingest.signature import make_key, make_token
+from roadloop_runtime.cli.options import AsJson, Postgres, Tenant
 from roadloop_runtime.cli.terminal import asked
 from roadloop_schemas.fields import is_tenant
 
-Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="ingest's own role")]
-TenantOption = Annotated[str, typer.Option("--tenant", help="whose vehicle it is")]
 
-
-def enrol(
-    vehicle: str, postgres: Postgres, tenant: TenantOption, key: Annotated[Path | None, typer.Option()] = None
-) -> None:
+def enrol(vehicle: str, postgres: Postgres, tenant: Tenant, key: Annotated[Path | None, typer.Option()] = None) -> None:
     """Make a vehicle's key and enrol it. The private key is written once, to --key or VEHICLE.pem, and kept nowhere."""
     if not is_tenant(tenant) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", vehicle):
         raise typer.BadParameter("a tenant has lower-case letters, digits and hyphens; a vehicle also . _ :")
@@ -48,14 +44,14 @@ def _write_new(path: Path, private: str) -> None:
         raise typer.BadParameter(said) from error
 
 
-def revoke(vehicle: str, postgres: Postgres, tenant: TenantOption) -> None:
+def revoke(vehicle: str, postgres: Postgres, tenant: Tenant) -> None:
     """Refuse a vehicle's key from now on."""
     if not asked(postgres, lambda c: vehicle_table.revoke(c, tenant, vehicle)):
         raise typer.BadParameter(f"{tenant}/{vehicle} is not enrolled")
     show(f"{tenant}/{vehicle} is revoked")
 
 
-def list_vehicles(postgres: Postgres, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def list_vehicles(postgres: Postgres, as_json: AsJson = False) -> None:
     """List the vehicles."""
     rows = asked(postgres, vehicle_table.list_all)
     if as_json:
@@ -66,7 +62,7 @@ def list_vehicles(postgres: Postgres, as_json: Annotated[bool, typer.Option("--j
         show(f"{v.tenant}/{v.vehicle}  enrolled {v.enrolled_at:%Y-%m-%d}{'  revoked' if v.revoked_at else ''}")
 
 
-def token(vehicle: str, tenant: TenantOption, key: Annotated[Path | None, typer.Option()] = None) -> None:
+def token(vehicle: str, tenant: Tenant, key: Annotated[Path | None, typer.Option()] = None) -> None:
     """Print a bearer token by a vehicle's key, good for 12 hours."""
     path = key or Path(f"{vehicle}.pem")
     if not path.is_file():

@@ -10,6 +10,7 @@ import typer
 from label_router import annotator_table, queue_table
 from label_router.annotator_table import Annotator
 from label_router.submission import CLASS_NAME
+from roadloop_runtime.cli.options import AsJson, Postgres
 from roadloop_runtime.cli.terminal import asked
 from roadloop_schemas.fields import is_tenant
 
@@ -45,14 +46,12 @@ def split_classes(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(","))) if text.strip() else ()
 
 
-Dsn = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="DSN of label-router's role")]
 TenantName = Annotated[str, typer.Option("--tenant", callback=tenant_name)]
 PersonName = Annotated[str, typer.Option("--name", callback=person_name, help="shown to admins, never in labels")]
 Classes = Annotated[str, typer.Option("--classes", callback=class_list, help="comma-separated; '' takes every class")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON list")]
 
 
-def enrol(tenant: TenantName, name: PersonName, postgres: Dsn) -> None:
+def enrol(tenant: TenantName, name: PersonName, postgres: Postgres) -> None:
     """Let somebody label for a tenant; print the token, which is shown this once."""
     token = annotator_table.new_token()
     annotator = Annotator(annotator_table.new_annotator_id(), tenant)
@@ -61,7 +60,7 @@ def enrol(tenant: TenantName, name: PersonName, postgres: Dsn) -> None:
     typer.echo(token)
 
 
-def revoke(annotator_id: str, postgres: Dsn) -> None:
+def revoke(annotator_id: str, postgres: Postgres) -> None:
     """Refuse an annotator's token from now on. What they labelled stays."""
     if not asked(postgres, lambda c: annotator_table.revoke(c, annotator_id, now=datetime.now(UTC))):
         typer.echo(f"there is no annotator {annotator_id}: see `roadloop annotators list`", err=True)
@@ -69,7 +68,7 @@ def revoke(annotator_id: str, postgres: Dsn) -> None:
     typer.echo(f"annotator {annotator_id} revoked")
 
 
-def list_annotators(postgres: Dsn, as_json: AsJson = False) -> None:
+def list_annotators(postgres: Postgres, as_json: AsJson = False) -> None:
     """List who may label, and who might once."""
     found = asked(postgres, annotator_table.enrolments)
     if as_json:
@@ -80,7 +79,7 @@ def list_annotators(postgres: Dsn, as_json: AsJson = False) -> None:
         typer.echo(f"{entry.annotator_id}  {entry.tenant}  {entry.enrolled_at:%Y-%m-%d}  {state}  {entry.name}")
 
 
-def set_queue(tenant: TenantName, classes: Classes, postgres: Dsn) -> None:
+def set_queue(tenant: TenantName, classes: Classes, postgres: Postgres) -> None:
     """Say which classes a tenant's annotators may use; this replaces what was set before."""
     asked(postgres, lambda c: queue_table.set_classes(c, tenant, split_classes(classes)))
     typer.echo(f"{tenant}: {', '.join(split_classes(classes)) or 'every class'}")

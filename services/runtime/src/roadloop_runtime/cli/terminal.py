@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import asyncpg
 import typer
@@ -16,8 +16,6 @@ from roadloop_runtime.broker import Aborted, Fenced, TopicMissing
 from roadloop_runtime.kafka import ClientError, NoBrokerAnswers
 from roadloop_runtime.storage.postgres import Connection
 
-Bootstrap = Annotated[str, typer.Option("--kafka", envvar="ROADLOOP_KAFKA_BOOTSTRAP", help="host:port of a broker")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rows = Sequence[Sequence[str]]
 T = TypeVar("T")
 

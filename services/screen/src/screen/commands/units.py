@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from roadloop_runtime.cli.terminal import AsJson, Refused, as_table, one_line_refusals, show_rows
+from roadloop_runtime.cli.options import AsJson
+from roadloop_runtime.cli.terminal import Refused, as_table, one_line_refusals, show_rows
 
 TITLES = (
     *("worker", "unit", "tenant", "vehicle", "partition", "offset", "state"),

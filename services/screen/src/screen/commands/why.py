@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from roadloop_runtime.cli.terminal import AsJson, Bootstrap, Refused, one_line_errors, printable
+from roadloop_runtime.cli.options import AsJson, Bootstrap
+from roadloop_runtime.cli.terminal import Refused, one_line_errors, printable
 from roadloop_runtime.kafka.admin import check_topics_of, topics_of
 from roadloop_runtime.kafka.reader import each_record
 from roadloop_runtime.outcome import Transient

@@ -5,22 +5,20 @@ from typing import Annotated
 
 import typer
 
+from roadloop_runtime.cli.options import AsJson, Postgres, Tenant
+from roadloop_runtime.cli.terminal import show_rows
 from roadloop_runtime.storage.objects import open_store
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.models import PrelabelPolicy
 from trainer_trigger.commands.terminal import (
     AccessKey,
-    AsJson,
     Endpoint,
     Folder,
     Model,
-    Postgres,
     SecretKey,
-    Tenant,
     check_names,
     moment,
     print_json,
-    print_table,
     with_pool,
 )
 from trainer_trigger.intake import offers
@@ -37,7 +35,7 @@ def list_models(postgres: Postgres, tenant: str | None = None, all: bool = False
     if as_json:
         print_json([{"model": item.release.model, **described_version(item)} for item in shown])
         return
-    print_table(
+    show_rows(
         ("model", "version", "serving since", "mAP50", "released"),
         [
             (
@@ -46,6 +44,7 @@ def list_models(postgres: Postgres, tenant: str | None = None, all: bool = False
             )
             for item in shown
         ],
+        frozenset({"version", "mAP50"}),
     )
 
 

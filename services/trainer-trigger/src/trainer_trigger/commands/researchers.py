@@ -5,17 +5,10 @@ from typing import Annotated
 
 import typer
 
+from roadloop_runtime.cli.options import AsJson, Postgres, Tenant
+from roadloop_runtime.cli.terminal import show_rows
 from roadloop_schemas.fields import is_tenant
-from trainer_trigger.commands.terminal import (
-    AsJson,
-    Postgres,
-    Tenant,
-    moment,
-    print_json,
-    print_table,
-    refuse,
-    with_pool,
-)
+from trainer_trigger.commands.terminal import moment, print_json, refuse, with_pool
 from trainer_trigger.tables import researcher_table
 
 Name = Annotated[str, typer.Option("--name")]
@@ -43,4 +36,4 @@ def list_researchers(postgres: Postgres, as_json: AsJson = False) -> None:
     found = with_pool(postgres, researcher_table.listed)
     rows = [(item.tenant, item.name, moment(item.enrolled_at), moment(item.revoked_at)) for item in found]
     head = ("tenant", "name", "enrolled", "revoked")
-    print_json([dict(zip(head, row, strict=True)) for row in rows]) if as_json else print_table(head, rows)
+    print_json([dict(zip(head, row, strict=True)) for row in rows]) if as_json else show_rows(head, rows, frozenset())

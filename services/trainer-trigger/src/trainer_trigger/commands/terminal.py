@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -18,13 +18,10 @@ from trainer_trigger.tables import model_table
 from trainer_trigger.training.release import AlreadyReleased, BadFolder, NothingToRollBack
 
 T = TypeVar("T")
-Postgres = Annotated[str, typer.Option("--postgres", envvar="ROADLOOP_POSTGRES_DSN", help="trainer_trigger's DSN")]
 Endpoint = Annotated[str, typer.Option("--s3-endpoint", envvar="ROADLOOP_S3_ENDPOINT", help="http(s)://host:port")]
 AccessKey = Annotated[str, typer.Option("--s3-access-key", envvar="ROADLOOP_S3_ACCESS_KEY")]
 SecretKey = Annotated[str, typer.Option("--s3-secret-key", envvar="ROADLOOP_S3_SECRET_KEY")]
-Tenant = Annotated[str, typer.Option("--tenant")]
 Model = Annotated[str, typer.Option("--model", help="ends with a dot and the tenant, as in detector.acme")]
-AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 Folder = Annotated[Path, typer.Option("--folder", help="with model.onnx, detector.json, checkpoint.npz")]
 Zip = Annotated[Path, typer.Option(exists=True, dir_okay=False)]
 
@@ -67,10 +64,3 @@ def moment(moment: datetime | None) -> str:
 
 def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, default=str, indent=2))
-
-
-def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -8,22 +8,20 @@ from typing import Annotated
 
 import typer
 
+from roadloop_runtime.cli.options import AsJson, Postgres, Tenant
+from roadloop_runtime.cli.terminal import show_rows
 from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.fields import ObjectRef
 from trainer_trigger.commands.terminal import (
     AccessKey,
-    AsJson,
     Endpoint,
     Model,
-    Postgres,
     SecretKey,
-    Tenant,
     Zip,
     check_names,
     moment,
     print_json,
-    print_table,
     with_pool,
 )
 from trainer_trigger.intake.accept_spec import accept_spec
@@ -93,7 +91,7 @@ def list_runs(
     if as_json:
         print_json([described(run) for run in runs])
         return
-    print_table(
+    show_rows(
         ("run", "model", "kind", "state", "labels", "version", "gain", "changed", "detail"),
         [
             (
@@ -104,6 +102,7 @@ def list_runs(
             )
             for run in runs
         ],
+        frozenset({"labels", "version", "gain"}),
     )
 
 
