@@ -90,7 +90,7 @@ mutations: setup ## Plant every known defect in the loop, and see each caught by
 demo: setup ## The whole loop on rendered drives, with pictures in build/demo/index.html
 	python -m roadloop_world.demo $(DEMO)
 
-bench: setup .venvs/peers/.installed ## Measure; ONLY=calm, cuda, history, learning, loop, memory, peers, recovery or screen picks one. Writes build/bench/*.json
+bench: setup .venvs/peers/.installed ## Measure; ONLY=calm, cli, cuda, history, learning, loop, memory, peers, recovery or screen picks one. Writes build/bench/*.json
 	PYTHONPATH=. python bench/run.py $(ONLY)
 
 up: setup ## Start the local stack and the services

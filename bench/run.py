@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from calm import measure as calm
+from cli import measure as cli
 from cuda import measure as cuda
 from history import measure as history
 from learning import measure as learning
@@ -20,6 +21,7 @@ NEEDS_GPU = {"cuda"}
 BUILD = Path(__file__).resolve().parents[1] / "build" / "bench"
 MEASUREMENTS = {
     "calm": calm,
+    "cli": cli,
     "cuda": cuda,
     "history": history,
     "learning": learning,

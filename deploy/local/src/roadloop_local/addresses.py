@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadloop_local import postgres, s3, triton
+from roadloop_local import postgres, s3
 from roadloop_local.layout import Layout
 
 
@@ -46,7 +46,7 @@ class Stack:
     @property
     def model_repository(self) -> Path:
         """Return the folder the model server loads from."""
-        return triton.model_repository(self.layout)
+        return self.layout.models
 
     def postgres_dsn(self, role: str = postgres.ADMIN) -> str:
         """Return the address of the database for a role (`ingest`, `label_router`, `screen`, `trainer_trigger`)."""

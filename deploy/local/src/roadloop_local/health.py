@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 
-from roadloop_local import services, supervise
+from roadloop_local import services, services_setup, supervise
 from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
 from roadloop_local.life import Patience, read_signs
@@ -43,7 +43,7 @@ async def check(layout: Layout, name: str) -> None:
     """Ask one server or service whether it is ready; raise `NotReadyError` until it is."""
     try:
         async with asyncio.timeout(CHECK_S):
-            await (SERVERS[name].check(layout) if name in SERVERS else services.check(name, layout))
+            await (SERVERS[name].check(layout) if name in SERVERS else services_setup.check(name, layout))
     except TimeoutError:
         raise NotReadyError(f"{name}: no answer within {CHECK_S:.0f} s") from None
 

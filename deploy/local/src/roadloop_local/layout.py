@@ -26,6 +26,11 @@ class Layout:
         return replace(self, reach=reach)
 
     @property
+    def models(self) -> Path:
+        """Return the folder that Triton loads models from."""
+        return self.data / "models"
+
+    @property
     def sockets(self) -> Path:
         """Return the private folder for Unix sockets, short because a socket's path has 107 bytes at most."""
         return Path(f"/tmp/roadloop-{self.tag}")  # noqa: S108 made with mode 0700 and checked by `make_private`

@@ -1,6 +1,5 @@
 """The services of the loop as programs, in one table."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +7,6 @@ from roadloop_local import postgres, s3
 from roadloop_local.binaries import Binaries
 from roadloop_local.layout import Layout
 from roadloop_local.program import Program
-from roadloop_local.triton import get, model_repository
 
 Variable = Callable[[Layout, Binaries], str]
 
@@ -26,7 +24,7 @@ class Service:
 
 SIGNING_KEY = ("ROADLOOP_SIGNING_KEY", lambda layout, _: layout.secrets["ingest.signing_key"])
 AUDIT_SALT = ("ROADLOOP_AUDIT_SALT", lambda layout, _: layout.secrets["screen.audit_salt"])
-REPOSITORY = ("ROADLOOP_MODEL_REPOSITORY", lambda layout, _: str(model_repository(layout)))
+REPOSITORY = ("ROADLOOP_MODEL_REPOSITORY", lambda layout, _: str(layout.models))
 # On one machine a fleet is small, and sleeps soon: a new version is tried on fewer frames, and waits seconds for them.
 SOON = (("ROADLOOP_ROLLOUT_FRAMES", lambda *_: "40"), ("ROADLOOP_ROLLOUT_PATIENCE_S", lambda *_: "15"))
 WAREHOUSE = ("ROADLOOP_WAREHOUSE", lambda *_: "s3://history")
@@ -43,7 +41,6 @@ SERVICES = {
     "label-router": Service("label_router", "label-router", "label_router", True),
     "trainer-trigger": Service("trainer_trigger", "trainer-trigger", "trainer_trigger", True, (TRAINER, TRAINER_PATH)),
 }
-MIGRATED = {"ingest": "ingest", "label_router": "label_router", "trainer_trigger": "trainer_trigger"}
 SECRETS = ("ingest.signing_key", "screen.audit_salt")
 
 
@@ -78,18 +75,3 @@ def program(name: str, layout: Layout, binaries: Binaries, overrides: Mapping[st
     (layout.data / "state" / name).mkdir(parents=True, exist_ok=True)
     variables = environment(name, layout.reached(), binaries) | dict(overrides)
     return Program(name, (str(binaries.python), "-m", SERVICES[name].module), variables, settle_s=0, stop_s=20)
-
-
-async def check(name: str, layout: Layout) -> None:
-    """Ask a service whether it is ready; raise `NotReadyError` until it is."""
-    await asyncio.to_thread(get, layout.ports[f"{name}_health"], "/readyz")
-
-
-async def prepare(layout: Layout) -> None:
-    """Make the topics and bring the schemas up to date, before any service starts."""
-    from roadloop_runtime.kafka.admin import ensure_topics
-    from roadloop_runtime.storage.migrations import upgrade
-
-    await ensure_topics(layout.address("kafka"))
-    for package, role in MIGRATED.items():
-        await asyncio.to_thread(upgrade, package, postgres.dsn(layout, role))

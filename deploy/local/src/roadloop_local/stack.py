@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from roadloop_local import services, supervise, supervisor_files
+from roadloop_local import services, services_setup, supervise, supervisor_files
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import Binaries, find_binaries
 from roadloop_local.errors import StackError
@@ -63,7 +63,7 @@ def up(
         wanted_services = [name for name in wanted if name in SERVICES]
         if wanted_services:
             report("making topics and schemas")
-            asyncio.run(services.prepare(layout))
+            asyncio.run(services_setup.prepare(layout))
             start_all(layout, wanted_services, changed, timeout_s, report)
     return Stack(layout)
 

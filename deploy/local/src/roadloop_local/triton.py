@@ -19,11 +19,6 @@ FIND_LIBDIR = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
 LOAD_LIBPYTHON = "import ctypes, sys; ctypes.CDLL('libpython{}.{}.so.1.0'.format(*sys.version_info[:2]))"
 
 
-def model_repository(layout: Layout) -> Path:
-    """Return the folder that Triton loads models from."""
-    return layout.data / "models"
-
-
 def site_packages(binaries: Binaries) -> Path:
     """Return where the packages of Triton's environment are."""
     found = sorted(binaries.triton_venv.glob("lib/python3.*/site-packages/pytriton/tritonserver/bin/tritonserver"))
@@ -41,7 +36,7 @@ def library_path(binaries: Binaries) -> str:
 
 def lay_down(layout: Layout, binaries: Binaries) -> None:
     """Put the Python backend together and make sure that it finds its Python."""
-    model_repository(layout).mkdir(exist_ok=True)
+    layout.models.mkdir(exist_ok=True)
     server = site_packages(binaries) / "pytriton" / "tritonserver"
     version = site_packages(binaries).parent.name.removeprefix("python")
     backend = layout.data / "triton" / "backends" / "python"
@@ -71,7 +66,7 @@ def program(layout: Layout, binaries: Binaries) -> Program:
         for option in (f"--{part}-address=127.0.0.1", f"--{part}-port={layout.ports[f'triton_{part}']}")
     ]
     command = (
-        *(str(server / "bin" / "tritonserver"), f"--model-repository={model_repository(layout)}", *parts),
+        *(str(server / "bin" / "tritonserver"), f"--model-repository={layout.models}", *parts),
         *(f"--backend-directory={layout.data / 'triton' / 'backends'}", f"--cache-directory={server / 'caches'}"),
         *("--model-control-mode=explicit", "--strict-readiness=false", "--exit-timeout-secs=10"),
         *("--disable-auto-complete-config", "--log-format=ISO8601"),
