@@ -36,7 +36,7 @@ class Desk:
         self.now += 0.5
         return b"picture"
 
-    async def _detect(self, _model: str, _version: int, _picture: bytes) -> Prediction:
+    async def _detect(self, _model: str, _version: int, _picture: bytes, *, backfill: bool = False) -> Prediction:
         await self.answer.wait()
         if self.error:
             raise self.error

@@ -8,8 +8,7 @@ import structlog
 
 from ingest import fate_table
 from ingest.reasons import FileReason
-from ingest.upload_table import OUTAGES
-from roadloop_runtime.storage.postgres import Pool
+from roadloop_runtime.storage.postgres import DATABASE_AWAY, Pool
 
 log = structlog.get_logger()
 LOOK_EVERY_S = 60.0
@@ -33,7 +32,7 @@ async def abandon_for_ever(pool: Pool, after: timedelta, clock: Callable[[], dat
         try:
             while await abandon_late(pool, clock() - after):
                 continue
-        except OUTAGES as error:
+        except DATABASE_AWAY as error:
             log.warning("abandon_waits", error=f"{type(error).__name__}: {error}")
         await asyncio.sleep(LOOK_EVERY_S)
 

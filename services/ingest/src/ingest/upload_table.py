@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import asyncpg
-
 from ingest import fate_table, vehicle_table
 from ingest.handle import Admitted
 from ingest.manifest import Manifest
 from ingest.sender import Known
 from roadloop_runtime.outcome import Transient
-from roadloop_runtime.storage.postgres import Connection, Pool, Reader
+from roadloop_runtime.storage.postgres import DATABASE_AWAY, Connection, Pool, Reader
 from roadloop_schemas.uploads import UploadCompleted
 
 
@@ -29,14 +27,6 @@ class Upload:
         return self.manifest is not None and Manifest.model_validate_json(self.manifest) == manifest
 
 
-OUTAGES = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
-)
 ANNOUNCE = """
 insert into uploads (tenant, upload_id, vehicle, drive, announced, manifest, received_at)
 values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning upload_id
@@ -91,7 +81,7 @@ async def look_up(pool: Pool, tenant: str, upload: UploadCompleted) -> Known:
     """Return what the tables say before an upload is decided. Raises Transient where Postgres does not answer."""
     try:
         return await _look_up(pool, tenant, upload)
-    except OUTAGES as error:
+    except DATABASE_AWAY as error:
         raise Transient("postgres", f"{type(error).__name__}: {error}") from error
 
 

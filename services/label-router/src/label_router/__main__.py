@@ -22,11 +22,10 @@ from roadloop_runtime.outbox.publisher import position_topic
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.service import lifecycle, logs
 from roadloop_runtime.service.health import health_app, serve_http
-from roadloop_runtime.service.problems import DATABASE_AWAY
 from roadloop_runtime.settlement.offset_table import OffsetTable
 from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
 from roadloop_runtime.storage.objects import ObjectStore, open_store
-from roadloop_runtime.storage.postgres import Pool, answers, open_pool
+from roadloop_runtime.storage.postgres import DATABASE_AWAY, Pool, answers, open_pool
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.topics import FRAMES_SCREENED, dead_letter_topic

@@ -79,7 +79,7 @@ class Progress:
             del self._under_way[id(following)]
 
     def watching(self, model_client: ModelClient, unit: UnitProgress) -> ModelClient:
-        """Return eyes that count what they do for a unit."""
+        """Return a client that counts what it does for a unit."""
 
         async def fetch(reference: ObjectRef) -> bytes:
             began = self._clock()
@@ -92,10 +92,10 @@ class Progress:
                 unit.fetch_s += took
                 FETCH_SECONDS.inc(took)
 
-        async def detect(model: str, version: int, picture: bytes, **how: bool) -> Prediction:
+        async def detect(model: str, version: int, picture: bytes, *, backfill: bool = False) -> Prediction:
             began = self._clock()
             try:
-                look = await model_client.detect(model, version, picture, **how)
+                look = await model_client.detect(model, version, picture, backfill=backfill)
                 unit.answers += 1
                 return look
             finally:

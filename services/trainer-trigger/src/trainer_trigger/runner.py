@@ -16,8 +16,9 @@ import structlog
 from prometheus_client import Counter
 
 from roadloop_runtime.outcome import Transient
+from roadloop_runtime.storage.advisory_lock import acquire
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectStore
-from roadloop_runtime.storage.postgres import Connection, Pool
+from roadloop_runtime.storage.postgres import CONNECTION_FAILED, Connection, Pool
 from roadloop_schemas.models import ModelReleased, TrainingState
 from trainer_trigger.evaluation.gate import Pass, Refuse, gate
 from trainer_trigger.evaluation.measure import Measured, measure
@@ -34,7 +35,6 @@ from trainer_trigger.training.trainer_process import TrainerFailed
 
 log = structlog.get_logger()
 RUNS = Counter("roadloop_training_runs", "Runs that ended, by kind and final state.", ["kind", "state"])
-LOCK = "select pg_try_advisory_lock(hashtext('runner'), hashtext(current_schema()))"
 LOOK_S = 15.0  # cooldowns end without anybody saying so
 STAND_BY_S = 1.0
 HOLD_S = 60.0  # a database that is slow to answer has not lost the lock, and a training is much to lose
@@ -61,8 +61,7 @@ async def run_for_ever(runner: Runner, dsn: str) -> None:
     """Wait for the lock, then work until cancelled. Raises LockLost or RunMoved: the process ends."""
     connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
     try:
-        while not await connection.fetchval(LOCK):  # noqa: ASYNC110 another process holds it
-            await asyncio.sleep(STAND_BY_S)
+        await acquire(connection, "runner")
         woken = asyncio.Event()
         await connection.add_listener(await channel(connection), lambda *_: woken.set())
         for model in await spec_table.renew(runner.pool):
@@ -81,7 +80,7 @@ async def _hold(connection: Connection) -> None:
         await asyncio.sleep(STAND_BY_S)
         try:
             await connection.fetchval("select 1", timeout=HOLD_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except CONNECTION_FAILED as error:
             raise LockLost(str(error)) from error
 
 

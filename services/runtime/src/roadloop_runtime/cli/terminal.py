@@ -14,7 +14,7 @@ from rich.text import Text
 
 from roadloop_runtime.broker import Aborted, Fenced, TopicMissing
 from roadloop_runtime.kafka import ClientError, NoBrokerAnswers
-from roadloop_runtime.storage.postgres import Connection
+from roadloop_runtime.storage.postgres import CONNECTION_FAILED, Connection
 
 Rows = Sequence[Sequence[str]]
 T = TypeVar("T")
@@ -59,7 +59,7 @@ def one_line_database_errors() -> Iterator[None]:
         yield
     except Refused as error:
         _leave(str(error))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+    except (*CONNECTION_FAILED, ValueError) as error:
         said = f"{type(error).__name__}: {error}"
         _leave(
             f"Postgres refused ({said}): check --postgres, and that the service's schema is migrated (`roadloop up`)"

@@ -10,7 +10,8 @@ import asyncpg
 from roadloop_runtime.broker import Broker
 from roadloop_runtime.outbox.publisher import LockLost, Row, publish_for_ever
 from roadloop_runtime.records import Event
-from roadloop_runtime.storage.postgres import Connection
+from roadloop_runtime.storage.advisory_lock import acquire
+from roadloop_runtime.storage.postgres import CONNECTION_FAILED, Connection
 
 WAKE_S = 1.0
 # The lock's connection speaks at least every WAKE_S. Postgres ends it when its process is frozen, and the lock with it.
@@ -31,7 +32,6 @@ select number, topic, partition, key, value, header_names, header_values from ou
 where number > $1 order by number limit $2
 """
 FORGET = "delete from outbox where number <= $1"
-LOCK = "select pg_try_advisory_lock(hashtext('outbox'), hashtext(current_schema()))"
 
 
 async def append(connection: Connection, events: Sequence[Event]) -> None:
@@ -83,8 +83,7 @@ class OutboxRows:
     async def lock(self) -> None:
         with _lost():
             schema = await self._connection.fetchval("select current_schema()")
-            while not await self._connection.fetchval(LOCK):  # noqa: ASYNC110  (nobody tells when the lock is free)
-                await asyncio.sleep(WAKE_S)
+            await acquire(self._connection, "outbox")
             await self._connection.add_listener(f"outbox_{schema}", lambda *_: self._woken.set())
 
     async def number(self, position: int, limit: int) -> Sequence[Row]:
@@ -109,5 +108,5 @@ def _lost() -> Iterator[None]:
     """Tell of every failure as the loss of the lock, for that is what it may be."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except CONNECTION_FAILED as error:
         raise LockLost(f"outbox: {type(error).__name__}: {error}") from error

@@ -13,6 +13,18 @@ else:  # asyncpg's classes are generic in its stubs only
     Pool = asyncpg.Pool
 Reader: TypeAlias = Pool | Connection
 STATEMENT_TIMEOUT_S = 30.0
+# Whatever may go wrong on a connection: it says nothing of what was asked.
+CONNECTION_FAILED = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# Postgres is away, or had no room for this: the same may work later.
+DATABASE_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
 
 
 async def open_pool(dsn: str, *, name: str, size: int = 8) -> Pool:
@@ -31,5 +43,5 @@ async def answers(pool: Pool) -> bool:
     """Say whether Postgres answers now: the canary and the readiness check."""
     try:
         return bool(await pool.fetchval("select true", timeout=2))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except CONNECTION_FAILED:
         return False

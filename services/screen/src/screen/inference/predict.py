@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from roadloop_runtime.gather import gather_bounded
 from roadloop_runtime.outcome import Transient
@@ -22,8 +23,14 @@ NOT_TRIED = Unjudged(VerdictReason.REFUSED_BY_MODEL, "the model server was busy"
 Model = tuple[str, int]  # name, version
 Predictions = tuple[Judged | Unjudged, ...]
 Fetch = Callable[[ObjectRef], Awaitable[bytes]]
-# (model, version, picture, backfill=) -> what the model makes of it; raises RefusedByModel or Transient
-Detect = Callable[..., Awaitable[Prediction]]
+
+
+class Detect(Protocol):
+    """Ask one model about one picture; `backfill` waits while live requests do. Raises RefusedByModel or Transient."""
+
+    def __call__(
+        self, model: str, version: int, picture: bytes, *, backfill: bool = False
+    ) -> Awaitable[Prediction]: ...
 
 
 class RefusedByModel(Exception):
