@@ -20,7 +20,7 @@ from screen.serving.answer import Found, suppress
 from screen.serving.canvas import BadPicture, decode, letterbox, picture_size, stretch, undo
 from screen.serving.detector import open_detector, providers
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SIZE = (256, 160)
 
 

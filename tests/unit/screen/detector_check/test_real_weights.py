@@ -13,7 +13,7 @@ from screen.serving.card import read_card
 from screen.serving.detector import Detector, open_session
 from tests.unit.screen.networks import FLOAT, constant, helper
 
-ROOT = Path(__file__).parents[3] / "services/trainer-trigger/detectors/nanodet-g-coco"
+ROOT = Path(__file__).parents[4] / "services/trainer-trigger/detectors/nanodet-g-coco"
 BASE = {"classes": [f"class {index}" for index in range(80)], "input_width": 416, "input_height": 416}
 # as NanoDet is fed, whatever family's head it has
 FED = {"scale": 1.0, "mean": [0, 0, 0], "std": [1, 1, 1], "fit": "letterbox", "pad": 0, "suppress_from": 0.5}

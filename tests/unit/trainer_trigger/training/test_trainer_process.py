@@ -25,7 +25,7 @@ def write_trainer(folder: Path, program: str) -> Trainer:
 
 
 def order(folder: Path, **changes: Any) -> Order:
-    fields = {"seed": 1, "steps": 3, "patience": 0, "hang_after_s": 0.5, "architecture": ""}
+    fields = {"seed": 1, "steps": 3, "patience": 0, "hang_after_s": 600.0, "architecture": ""}
     return Order(dataset=folder, init=folder / "checkpoint.npz", out=folder / "out", **(fields | changes))
 
 
@@ -77,7 +77,7 @@ async def test_a_slow_training_ends_by_its_steps_however_long_they_take(
         (tmp_path / "out" / str(len(steps))).touch()
 
     trainer = write_trainer(tmp_path, f"(out / '0').touch()\n{SLOW}")
-    await trainer_process.train(trainer, order(tmp_path), go_on)
+    await trainer_process.train(trainer, order(tmp_path, hang_after_s=0.5), go_on)
     assert (steps, clock.now > 3 * 0.5) == ([0, 1, 2, 3, 4, 5], True)
 
 
@@ -88,7 +88,7 @@ async def test_a_training_that_hangs_is_ended_says_where_it_stood_and_leaves_no_
     monkeypatch.setattr(trainer_process, "time", Clock(lambda: len(lines) > 0))
     trainer = write_trainer(tmp_path, HANGING)
     with pytest.raises(TrainerFailed) as failed:
-        await trainer_process.train(trainer, order(tmp_path), lines.append)
+        await trainer_process.train(trainer, order(tmp_path, hang_after_s=0.5), lines.append)
     assert str(failed.value) == (
         "it hung, and was ended: nothing has moved for 0.5 s (phase training, step 2, steps 6); "
         "raise hang_after_s where a step takes longer; its last word: step 2 of 6"
