@@ -334,7 +334,7 @@ def main(
             raise
     finally:
         broken = show.finish()
-        show.say("the stack is still up: `roadloop status`, `roadloop lag`; `roadloop down` ends it")
+        show.say("what is up stays up for a look: `roadloop status`, `roadloop lag`; `roadloop down` ends it")
     raise typer.Exit(1 if broken else 0)
 
 
