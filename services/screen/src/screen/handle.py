@@ -51,16 +51,17 @@ async def observe(
     if model is None:
         return Observation(unit, None)
     if is_backfill(unit):
-        model_client = model_client.at_leisure()
+        model_client = model_client.for_backfill()
     tried, candidate = drawn(model, unit.body.unit_id), candidate_pair(model)
     if tried is None or candidate is None:
-        return Observation(unit, model, await model_client.look(frames, serving_pair(model)))
+        return Observation(unit, model, await model_client.predict(frames, serving_pair(model)))
     if tried.stage is RolloutStage.SHADOW:
-        return Observation(unit, model, *await model_client.look_beside(frames, serving_pair(model), candidate))
+        both = await model_client.predict_with_candidate(frames, serving_pair(model), candidate)
+        return Observation(unit, model, *both)
     found = await _try_to_judge(model_client, frames, candidate)
     if not any(one.reason is VerdictReason.REFUSED_BY_MODEL for one in found if isinstance(one, Unjudged)):
         return Observation(unit, model, found, by_candidate=True)
-    return Observation(unit, model, await model_client.look(frames, serving_pair(model)), found)
+    return Observation(unit, model, await model_client.predict(frames, serving_pair(model)), found)
 
 
 def is_backfill(unit: Received[FramesIngested]) -> bool:
@@ -77,7 +78,7 @@ async def _try_to_judge(
     One request that failed is one failure, however many frames the unit has.
     """
     try:
-        return await model_client.look(frames, candidate)
+        return await model_client.predict(frames, candidate)
     except Transient as error:
         if error.dependency != "triton":
             raise

@@ -1,4 +1,8 @@
-"""The way of a label: decoded, checked, stored with its offset."""
+"""The story of a label: it is checked and stored with its offset here, and wakes the runner.
+
+`runner.py` goes on from there: is it time (`trigger.py`), make a candidate (`training/`), measure it beside what serves
+and let it pass the gate or not (`evaluation/`), release it (`training/release.py`).
+"""
 
 from enum import StrEnum
 

@@ -57,26 +57,26 @@ class ModelClient:
     detect: Detect
     seats: InferenceLimits
 
-    def at_leisure(self) -> "ModelClient":
-        """Return eyes whose requests wait while live ones do."""
+    def for_backfill(self) -> "ModelClient":
+        """Return a client whose requests wait while live ones do."""
         return replace(self, detect=partial(self.detect, backfill=True))
 
-    async def look(self, frames: Sequence[IngestedFrame], models: ModelPair) -> Predictions:
+    async def predict(self, frames: Sequence[IngestedFrame], models: ModelPair) -> Predictions:
         """Return what a pair of models makes of frames; raise Transient."""
-        return (await self.look_beside(frames, models, models))[0]
+        return (await self.predict_with_candidate(frames, models, models))[0]
 
-    async def look_beside(
+    async def predict_with_candidate(
         self, frames: Sequence[IngestedFrame], models: ModelPair, candidate: ModelPair
     ) -> tuple[Predictions, Predictions]:
         """Return what the serving pair makes of frames, and another one; failures of that one are part of its answer.
 
         Raises Transient where the serving pair fails.
         """
-        both = partial(self._look_at, serving=_asked(models), candidate=_asked(candidate))
+        both = partial(self._predict_frame, serving=_asked(models), candidate=_asked(candidate))
         found = await gather_bounded(both, frames, self.seats.pictures)
         return tuple(ours for ours, _ in found), tuple(theirs for _, theirs in found)
 
-    async def _look_at(
+    async def _predict_frame(
         self, frame: IngestedFrame, *, serving: Sequence[Model], candidate: Sequence[Model]
     ) -> tuple[Judged | Unjudged, Judged | Unjudged]:
         if frame.object.size_bytes > MAX_PICTURE_BYTES:
