@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import typer
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.errors import ProducerFenced
 from typer.testing import CliRunner
@@ -23,7 +23,7 @@ from roadloop_runtime.dead_letters.dead_letters import REPLAYS, Choice, Fate, Pl
 from roadloop_runtime.dead_letters.read import read_replayed
 from roadloop_runtime.dead_letters.replay import replay
 from roadloop_runtime.kafka import Kafka, admin
-from roadloop_runtime.kafka.reader import read_partition
+from roadloop_runtime.kafka.reader import Isolation, open_reader, read_partition
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.records import Event, Partition, Record
 from tests.waiting import GUARD_S, eventually
@@ -31,6 +31,7 @@ from tests.waiting import GUARD_S, eventually
 from .loop.conftest import Copying
 
 pytestmark = pytest.mark.integration
+ISOLATIONS: tuple[Isolation, Isolation] = ("read_committed", "read_uncommitted")
 
 
 def deadletters(*arguments: str) -> Any:
@@ -51,7 +52,25 @@ async def make_replays_topic(stack: Stack) -> None:
 
 
 async def records(stack: Stack, topic: str, partition: int = 0) -> list[Record]:
+    """Return what is there, once every transaction that has ended is seen to have: its markers may come later."""
+
+    async def is_settled() -> bool:
+        stable, written = [await end_of(stack, topic, partition, isolation) for isolation in ISOLATIONS]
+        return stable == written
+
+    await eventually(f"the transactions on {topic} are settled", is_settled)
+    return await stable_records(stack, topic, partition)
+
+
+async def stable_records(stack: Stack, topic: str, partition: int = 0) -> list[Record]:
+    """Return what is before the first transaction that is open."""
     return list(await read_partition(stack.kafka_bootstrap, Partition(topic, partition)))
+
+
+async def end_of(stack: Stack, topic: str, partition: int, isolation: Isolation) -> int:
+    tp = TopicPartition(topic, partition)
+    async with open_reader(stack.kafka_bootstrap, isolation) as reader:
+        return int((await reader.end_offsets([tp]))[tp])
 
 
 async def counted(stack: Stack, topic: str) -> list[tuple[str, int, int]]:
@@ -222,7 +241,7 @@ async def test_marks_behind_an_open_transaction_of_another_topic_are_waited_for(
     await ours.transact([written], {}, "")
     await ours.close()
 
-    assert await records(mailbox.stack, mailbox.marks) == [], "hidden behind the open transaction"
+    assert await stable_records(mailbox.stack, mailbox.marks) == [], "hidden behind the open transaction"
     reading = asyncio.create_task(read_replayed(bootstrap, mailbox.marks))
     done, _ = await asyncio.wait({reading}, timeout=3)
     assert not done, "a replay that does not see its own marks would write letters twice"
