@@ -15,7 +15,8 @@ from ingest.upload_table import Upload
 from ingest.vehicle_table import Vehicle
 from roadloop_runtime.outbox import outbox_table
 from roadloop_runtime.records import Event, event
-from roadloop_runtime.service.problems import Problem, answer_with_problems
+from roadloop_runtime.service.problem_responses import answer_with_problems
+from roadloop_runtime.service.problems import Problem
 from roadloop_runtime.storage.objects import ObjectStore
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id

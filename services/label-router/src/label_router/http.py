@@ -17,7 +17,7 @@ from label_router.handle import Policy, prelabels, queue_of
 from label_router.refusal import MAX_BODY_BYTES, no_such_task, too_large, unauthorised
 from label_router.submission import LEASE_SCHEMA, SUBMISSION_SCHEMA, read_lease, read_submission
 from label_router.task_table import Task
-from roadloop_runtime.service.problems import answer_with_problems
+from roadloop_runtime.service.problem_responses import answer_with_problems
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.fields import Detection, ObjectRef
 

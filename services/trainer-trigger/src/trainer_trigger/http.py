@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from roadloop_runtime.service.problems import Problem, answer_with_problems
+from roadloop_runtime.service.problem_responses import answer_with_problems
+from roadloop_runtime.service.problems import Problem
 from roadloop_runtime.storage.objects import ObjectStore
 from roadloop_runtime.storage.postgres import Pool
 from trainer_trigger.intake import offers

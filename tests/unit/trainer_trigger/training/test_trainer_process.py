@@ -126,6 +126,8 @@ async def test_a_training_that_is_cancelled_leaves_no_process(tmp_path: Path) ->
         pytest.param(b"epoch 1\n", "phase epoch 1", id="another trainer's words"),
         pytest.param(b"\xff\xfe\n", "phase ��", id="no text at all"),
         pytest.param(b"[1]\n", "phase [1]", id="no object"),
+        pytest.param(b'{"phase": "a\\u0000b\\u001b[2Jc"}\n', "phase a b [2Jc", id="what a terminal minds"),
+        pytest.param(b'{"phase": "' + b"x" * 9_000 + b'"}\n', "phase " + "x" * 494, id="more than an event carries"),
     ],
 )
 def test_progress_is_put_in_words_that_change_with_what_moves_alone(tmp_path: Path, written: bytes, words: str) -> None:

@@ -52,10 +52,17 @@ TRAINING = stage.Training(
     base_frames=800,
     validation_frames=50,
 )
+# where a person looks who waits for it
+SCREENING = "`roadloop lag`, `roadloop logs screen`"
+ROLLOUT = "`roadloop models list`, `roadloop logs screen-rollout`"
+TRAINER = "`roadloop runs list`, `roadloop logs trainer-trigger`"
 
 
 class CannotBegin(Exception):
     """The demo cannot do what was asked for; the text says why and what to do."""
+
+
+EXPECTED = (StackError, StoodStill, CannotBegin, stage.CommandFailed, KeyboardInterrupt)
 
 
 @dataclass
@@ -98,11 +105,6 @@ async def set_up(this: Round) -> list[str]:
         people = group.create_task(enrol_annotators(this))
     await this.watch.until("detector v1 serves", lambda: this.state.serving(DETECTOR) >= 1, look_at=ROLLOUT)
     return people.result()
-
-
-SCREENING = "`roadloop lag`, `roadloop logs screen`"
-ROLLOUT = "`roadloop models list`, `roadloop logs screen-rollout`"
-TRAINER = "`roadloop runs list`, `roadloop logs trainer-trigger`"
 
 
 async def _seed_models(this: Round) -> None:
@@ -345,9 +347,6 @@ def plan(stack: Stack, frames: int, *, again: bool) -> list[DrivePlan]:
         return plan_drives(100, WARM_UP_DRIVES, WINTER_MIX) + plan_drives(200, drives - WARM_UP_DRIVES, WINTER_MIX)
     books = httpx.get(f"http://{stack.address('ingest')}/v1/books", timeout=300).json()
     return plan_drives(1_000 + books["announced"], drives, WINTER_MIX)
-
-
-EXPECTED = (StackError, StoodStill, CannotBegin, stage.CommandFailed, KeyboardInterrupt)
 
 
 def is_expected(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from roadloop_local.services import environment
 from roadloop_world.datasets import LabelledFrame, base_training_set, validation_set, write_split
 
 DETECTORS = REPOSITORY / "services" / "trainer-trigger" / "detectors"
+HANGS_AFTER_S = 900  # a guard: commands end within seconds, beside much other work within a minute
 CLASSES = "car,truck,bus,pedestrian,bicycle,e-bike,tricycle"
 
 
@@ -39,9 +40,15 @@ def command(stack: Stack, service: str, *arguments: str) -> str:
     """Run `roadloop ...` with the settings of a service and return what it printed."""
     settings = environment(service, stack.layout, find_binaries())
     program = [str(Path(sys.executable).with_name("roadloop")), *arguments]
-    done = subprocess.run(program, env=os.environ | settings, capture_output=True, text=True, check=False)
+    said = f"roadloop {' '.join(arguments)}"
+    try:
+        done = subprocess.run(
+            program, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=HANGS_AFTER_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(f"{said} hangs: it has not ended for {HANGS_AFTER_S} s (roadloop status)") from error
     if done.returncode != 0:
-        raise CommandFailed(f"roadloop {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+        raise CommandFailed(f"{said}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.strip()
 
 

@@ -12,7 +12,8 @@ def register(app: typer.Typer) -> None:
         vehicles,
         "enrol",
         "ingest.commands.vehicles:enrol",
-        "Make a vehicle's key and enrol it.",
+        "Make a vehicle's key and enrol it. "
+        "The private key is written once, to --key or VEHICLE.pem, and kept nowhere.",
     )
     add_command(vehicles, "revoke", "ingest.commands.vehicles:revoke", "Refuse a vehicle's key from now on.")
     add_command(vehicles, "list", "ingest.commands.vehicles:list_vehicles", "List the vehicles.")

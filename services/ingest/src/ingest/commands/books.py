@@ -6,8 +6,8 @@ import typer
 from rich import print as show
 
 from ingest import fate_table
+from roadloop_runtime.cli.database import asked
 from roadloop_runtime.cli.options import AsJson, Postgres
-from roadloop_runtime.cli.terminal import asked
 
 
 def books(postgres: Postgres, as_json: AsJson = False) -> None:

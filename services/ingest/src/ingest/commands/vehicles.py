@@ -11,8 +11,8 @@ from rich import print as show
 
 from ingest import vehicle_table
 from ingest.signature import make_key, make_token
+from roadloop_runtime.cli.database import asked
 from roadloop_runtime.cli.options import AsJson, Postgres, Tenant
-from roadloop_runtime.cli.terminal import asked
 from roadloop_schemas.fields import is_tenant
 
 

@@ -10,8 +10,8 @@ import typer
 from label_router import annotator_table, queue_table
 from label_router.annotator_table import Annotator
 from label_router.submission import CLASS_NAME
+from roadloop_runtime.cli.database import asked
 from roadloop_runtime.cli.options import AsJson, Postgres
-from roadloop_runtime.cli.terminal import asked
 from roadloop_schemas.fields import is_tenant
 
 T = TypeVar("T")

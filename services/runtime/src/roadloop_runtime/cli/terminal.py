@@ -1,46 +1,19 @@
-"""What every command shows and says alike at a terminal."""
+"""What every command shows and says alike at a terminal. It needs no client, so that no command pays for another's."""
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
-import asyncpg
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from roadloop_runtime.broker import Aborted, Fenced, TopicMissing
-from roadloop_runtime.kafka import ClientError, NoBrokerAnswers
-from roadloop_runtime.storage.postgres import CONNECTION_FAILED, Connection
-
 Rows = Sequence[Sequence[str]]
-T = TypeVar("T")
 
 
 class Refused(Exception):
     """What was asked for cannot be done; the message is one line that says why and what to do."""
-
-
-@contextmanager
-def one_line_errors(kafka: str) -> Iterator[None]:
-    """Print an expected failure as one line, without a traceback, and leave with 1."""
-    for client in ("aiokafka", "asyncio"):  # asyncio prints what a client that was fenced has left unread
-        logging.getLogger(client).addHandler(logging.NullHandler())
-    try:
-        yield
-    except (NoBrokerAnswers, TimeoutError, OSError):
-        _leave(f"no Kafka broker answers at {kafka}: check --kafka, or start the local stack with `roadloop up`")
-    except Fenced:
-        _leave("another run of the same command took over: wait for it, then look again")
-    except Aborted as error:
-        _leave(f"a batch did not become durable ({error}): run it again, nothing is written twice")
-    except ClientError as error:
-        _leave(f"Kafka at {kafka} refused ({type(error).__name__}: {error}): see the broker's log")
-    except (Refused, TopicMissing) as error:
-        _leave(str(error))
 
 
 @contextmanager
@@ -49,38 +22,11 @@ def one_line_refusals() -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        _leave(str(error))
+        leave(str(error))
 
 
-@contextmanager
-def one_line_database_errors() -> Iterator[None]:
-    """Print a database that refuses or does not answer as one line, and leave with 1."""
-    try:
-        yield
-    except Refused as error:
-        _leave(str(error))
-    except (*CONNECTION_FAILED, ValueError) as error:
-        said = f"{type(error).__name__}: {error}"
-        _leave(
-            f"Postgres refused ({said}): check --postgres, and that the service's schema is migrated (`roadloop up`)"
-        )
-
-
-def asked(dsn: str, ask: Callable[[Connection], Awaitable[T]]) -> T:
-    """Ask Postgres once, on a connection of its own."""
-
-    async def ask_once() -> T:
-        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
-        try:
-            return await ask(connection)
-        finally:
-            await connection.close(timeout=2)
-
-    with one_line_database_errors():
-        return asyncio.run(ask_once())
-
-
-def _leave(line: str) -> NoReturn:
+def leave(line: str) -> NoReturn:
+    """Print a line to stderr, and leave with 1."""
     typer.echo(" ".join(line.split()), err=True)
     raise typer.Exit(1) from None
 

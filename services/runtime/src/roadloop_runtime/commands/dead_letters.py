@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from roadloop_runtime.cli.kafka_errors import one_line_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
-from roadloop_runtime.cli.terminal import Refused, one_line_errors, printable, show_rows
+from roadloop_runtime.cli.terminal import Refused, printable, show_rows
 from roadloop_runtime.dead_letters.dead_letters import Choice, Count, DeadLetterRecord, Fate, as_sent, counts_as_json
 from roadloop_runtime.dead_letters.describe import SHOWN_BYTES, describe
 from roadloop_runtime.dead_letters.read import NoSuchDeadLetter, count_dead_letters, find_dead_letter

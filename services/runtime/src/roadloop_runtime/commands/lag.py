@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from roadloop_runtime.cli.kafka_errors import one_line_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
-from roadloop_runtime.cli.terminal import as_table, one_line_errors, show_rows
+from roadloop_runtime.cli.terminal import as_table, show_rows
 from roadloop_runtime.kafka.lag import TITLES, GroupLag, as_json, rows, sum_groups
 from roadloop_runtime.kafka.lag_read import Clients, connect, groups_of_broker, read_lags
 from roadloop_schemas.topics import topics

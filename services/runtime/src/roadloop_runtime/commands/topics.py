@@ -2,8 +2,8 @@
 
 import asyncio
 
+from roadloop_runtime.cli.kafka_errors import one_line_errors
 from roadloop_runtime.cli.options import Bootstrap
-from roadloop_runtime.cli.terminal import one_line_errors
 from roadloop_runtime.kafka import admin
 
 

@@ -25,13 +25,15 @@ def register(app: typer.Typer) -> None:
         app,
         "what-if",
         "screen.commands.what_if:command",
-        "Say what would have been kept under another policy.",
+        "Say what would have been kept under another policy. "
+        "Without a change: whether today's verdicts come out again.",
     )
     add_command(
         app,
         "annotate",
         "screen.commands.annotate:annotate",
-        "Write pictures with boxes, classes and scores, and detections.jsonl with all of them",
+        "Write pictures with boxes, classes and scores, and detections.jsonl with all of them; "
+        "1 if one cannot be read.",
     )
     add_command(
         app,

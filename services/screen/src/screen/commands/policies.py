@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from roadloop_runtime.cli.kafka_errors import one_line_errors
 from roadloop_runtime.cli.options import Bootstrap
-from roadloop_runtime.cli.terminal import one_line_errors
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.policies import ScreenPolicy
 from screen.state_topics.policy_topic import publish

@@ -16,8 +16,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
+from roadloop_runtime.cli.kafka_errors import one_line_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
-from roadloop_runtime.cli.terminal import Refused, one_line_errors, show_rows
+from roadloop_runtime.cli.terminal import Refused, show_rows
 from roadloop_runtime.kafka.admin import topics_of
 from roadloop_runtime.kafka.reader import each_record
 from roadloop_runtime.records import Record, tenant_of

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from roadloop_runtime.cli.kafka_errors import one_line_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
-from roadloop_runtime.cli.terminal import Refused, one_line_errors, printable
+from roadloop_runtime.cli.terminal import Refused, printable
 from roadloop_runtime.kafka.admin import check_topics_of, topics_of
 from roadloop_runtime.kafka.reader import each_record
 from roadloop_runtime.outcome import Transient

@@ -97,9 +97,10 @@ class ModelClient:
     ) -> dict[Model, Prediction | Unjudged]:
         """Ask all models at once; those that are only tried have so many times as long as those that serve took."""
         if not tried:
-            return dict(zip(serving, await self._ask_serving(picture, serving, asyncio.Event()), strict=True))
+            return dict(zip(serving, await self._ask_serving(picture, serving), strict=True))
         began, served = asyncio.get_running_loop().time(), asyncio.Event()
-        asking = asyncio.ensure_future(self._ask_serving(picture, serving, served))
+        asking = asyncio.ensure_future(self._ask_serving(picture, serving))
+        asking.add_done_callback(lambda _: served.set())
         trying = asyncio.ensure_future(
             gather_bounded(partial(self._try, picture, served, began), tried, asyncio.Semaphore(len(tried)))
         )
@@ -110,12 +111,8 @@ class ModelClient:
                 task.cancel()
             await asyncio.gather(asking, trying, return_exceptions=True)
 
-    async def _ask_serving(
-        self, picture: bytes, serving: Sequence[Model], served: asyncio.Event
-    ) -> tuple[Prediction | Unjudged, ...]:
-        looks = await gather_bounded(partial(self._ask, picture), serving, asyncio.Semaphore(len(serving)))
-        served.set()
-        return looks
+    async def _ask_serving(self, picture: bytes, serving: Sequence[Model]) -> tuple[Prediction | Unjudged, ...]:
+        return await gather_bounded(partial(self._ask, picture), serving, asyncio.Semaphore(len(serving)))
 
     async def _ask(self, picture: bytes, model: Model) -> Prediction | Unjudged:
         try:

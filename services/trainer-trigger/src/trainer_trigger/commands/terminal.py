@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 
-from roadloop_runtime.cli.terminal import one_line_database_errors
+from roadloop_runtime.cli.database import one_line_database_errors
 from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.fields import is_tenant
 from trainer_trigger.intake.check_spec import Unfit

@@ -141,7 +141,12 @@ async def _until_over(process: asyncio.subprocess.Process, sign_of_life: SignOfL
 def last_line(log: Path) -> str:
     """Return the last line that is not empty, cut to a bearable length."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:MAX_LINE] if lines else ""
+    return _bearable(lines[-1].strip()) if lines else ""
+
+
+def _bearable(text: str) -> str:
+    """Cut what a trainer says to what an event carries, without characters that Postgres or a terminal minds."""
+    return "".join(char if char.isprintable() else " " for char in text[:MAX_LINE])
 
 
 class ProgressFile:
@@ -183,4 +188,5 @@ def _parsed(line: str) -> Progress:
 
 def _in_words(progress: Progress) -> str:
     """Say where a training is, without the time it took: a clock that ticks is no sign of life."""
-    return ", ".join(f"{name} {value}" for name, value in progress.items() if name not in ("seconds", "left_s"))
+    words = ", ".join(f"{name} {value}" for name, value in progress.items() if name not in ("seconds", "left_s"))
+    return _bearable(words)
