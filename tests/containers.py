@@ -14,12 +14,12 @@ from typing import Any
 import yaml
 from testcontainers.core.container import DockerContainer
 
-from roadloop_local import s3
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import REPOSITORY, find_binaries
 from roadloop_local.layout import Layout
-from roadloop_local.servers import SERVERS
+from roadloop_local.servers import s3
+from roadloop_local.servers.all_servers import SERVERS
 from roadloop_local.status import is_healthy
 from tests.waiting import eventually
 

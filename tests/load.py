@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 
-from roadloop_world.annotators import work
-from roadloop_world.crowd import CAREFUL
-from roadloop_world.fleet import Truth
+from roadloop_world.actors.annotation_errors import CAREFUL
+from roadloop_world.actors.annotators import work
+from roadloop_world.actors.fleet import Truth
 
 
 async def read_books(ingest: httpx.AsyncClient) -> dict[str, Any]:

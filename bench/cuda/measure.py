@@ -19,7 +19,7 @@ from typing import Any
 from loop.turns import REPOSITORY, Report, environment
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
-from roadloop_world.stage import DETECTORS
+from roadloop_world.actors.tenant_setup import DETECTORS
 from screen.rollout.model_repository import Instances
 from screening import models, pictures
 from screening.bare import Job

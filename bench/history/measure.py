@@ -23,7 +23,7 @@ import psutil
 from loop.turns import Report
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
-from roadloop_local.servers import SERVERS
+from roadloop_local.servers.all_servers import SERVERS
 from roadloop_runtime.kafka.admin import ensure_topics
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict

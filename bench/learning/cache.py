@@ -16,11 +16,11 @@ import numpy as np
 from learning import stream
 from learning.configuration import Streams, digest
 from learning.look import DETECTORS, Predictions, load, look
-from roadloop_world import backdrops, brush, drives, road_users, scenes, weather
+from roadloop_world.rendering import backdrops, drives, road_users, scenes, shapes, weather
 
 WORKERS = 2
 EVERY_S = 2.0
-RENDERER = (backdrops, brush, drives, road_users, scenes, weather, stream)
+RENDERER = (backdrops, shapes, drives, road_users, scenes, weather, stream)
 
 
 def what_streams_stand_on(asked: Streams) -> list[bytes]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ingest.measure import Measured, measure
 from learning.configuration import Streams
 from learning.stream import Moment, moments, render
-from roadloop_world.drives import TruthBox, jpeg
-from roadloop_world.scenes import CLASSES
+from roadloop_world.rendering.drives import TruthBox, jpeg
+from roadloop_world.rendering.scenes import CLASSES
 from screen.serving.answer import Found
 from screen.serving.detector import Detector, open_detector
 

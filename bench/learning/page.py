@@ -16,7 +16,7 @@ from learning.configuration import Meaning
 from learning.days import SHUFFLED, Found
 from learning.look import Predictions, Rows
 from learning.stream import Moment, picture
-from roadloop_world.scenes import CLASSES
+from roadloop_world.rendering.scenes import CLASSES
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -23,7 +23,7 @@ from roadloop_schemas.fields import LabelBox, ObjectRef
 from roadloop_schemas.frames import FrameScreened, FramesIngested, IngestedFrame, Verdict
 from roadloop_schemas.models import DetectorCard, ModelServing
 from roadloop_schemas.policies import ScreenPolicy
-from roadloop_world.scenes import CLASSES
+from roadloop_world.rendering.scenes import CLASSES
 from screen.decision.score import scale_of
 from screen.handle import Observation, decide
 from screen.learn.labelled_audit import LabelledFrame, audited, learned

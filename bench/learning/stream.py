@@ -9,9 +9,9 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from learning.configuration import Mix, Streams
-from roadloop_world.brush import Image
-from roadloop_world.drives import Camera, Frame, jpeg
-from roadloop_world.scenes import Condition, Scene, scenes
+from roadloop_world.rendering.drives import Camera, Frame, jpeg
+from roadloop_world.rendering.scenes import Condition, Scene, scenes
+from roadloop_world.rendering.shapes import Image
 
 FIRST_DRIVE = 50_000_000  # no other drive of the simulated world has such a seed
 LIGHTS = ("clear", "rain", "night", "backlight")  # hold for a whole drive; the others are places along a clear one

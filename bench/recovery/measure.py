@@ -27,9 +27,9 @@ from loop.turns import Report
 from roadloop_agent import Picture, upload
 from roadloop_local import stack as local
 from roadloop_runtime.kafka.member import SESSION_TIMEOUT_MS
-from roadloop_world import stage
-from roadloop_world.fleet import Vehicle
-from roadloop_world.subscriber import read_topic
+from roadloop_world.actors import tenant_setup
+from roadloop_world.actors.fleet import Vehicle
+from roadloop_world.actors.subscriber import read_topic
 from tests.chaos.faults import start_second_worker
 from tests.chaos.load import TENANT, Load, under_load
 from tests.chaos.rounds import Arena, open_arena
@@ -69,7 +69,7 @@ def measure(asked: Namespace, report: Report) -> dict[str, Any]:
 
 async def _measure(folder: Path, minutes: float, report: Report) -> dict[str, Any]:
     async with open_arena(folder) as arena, under_load(arena.stack, folder, cars=CARS) as load:
-        await stage.set_policy(arena.stack, TENANT, KEEP_NONE)
+        await tenant_setup.set_policy(arena.stack, TENANT, KEEP_NONE)
         await load.upload(CARS)
         await eventually("all is screened", lambda: _is_screened(load), SETTLES_WITHIN_S)
         restarts, moves = [], []

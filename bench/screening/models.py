@@ -15,7 +15,7 @@ from roadloop_runtime.records import Event, event
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing
 from roadloop_schemas.policies import ScreenPolicy
-from roadloop_world.stage import DETECTORS
+from roadloop_world.actors.tenant_setup import DETECTORS
 from screen.inference.triton import Triton
 from screen.rollout import model_repository
 

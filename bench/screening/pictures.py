@@ -10,8 +10,8 @@ import numpy as np
 from roadloop_local.addresses import Stack
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.fields import ObjectRef
-from roadloop_world.drives import drive
-from roadloop_world.scenes import Condition
+from roadloop_world.rendering.drives import drive
+from roadloop_world.rendering.scenes import Condition
 
 SIZE = 1280, 720
 QUALITY = 90

@@ -10,8 +10,8 @@ from roadloop_local.addresses import Stack
 from roadloop_local.binaries import find_binaries
 from roadloop_local.errors import NotReadyError
 from roadloop_local.ports import choose_ports
+from roadloop_local.servers.triton import get
 from roadloop_local.services import environment
-from roadloop_local.triton import get
 
 READY_WITHIN_S = 60.0
 

@@ -23,8 +23,8 @@ from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import find_binaries
 from roadloop_local.errors import StackError
-from roadloop_local.leftovers import find_processes
 from roadloop_local.ports import choose_ports
+from roadloop_local.supervision.leftover_processes import find_processes
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.storage.objects import ObjectRefused, open_store
 from tests.chaos import clock

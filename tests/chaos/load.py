@@ -13,10 +13,9 @@ from aiokafka.errors import KafkaError
 
 from roadloop_local.addresses import Stack
 from roadloop_schemas.models import ModelServing
-from roadloop_world import fleet, stage
-from roadloop_world.datasets import FLEET_MIX, DrivePlan
-from roadloop_world.datasets import fleet as plan_drives
-from roadloop_world.subscriber import read_topic
+from roadloop_world.actors import fleet, tenant_setup
+from roadloop_world.actors.subscriber import read_topic
+from roadloop_world.rendering.datasets import FLEET_MIX, DrivePlan, plan_drives
 from tests.load import label_for_ever, read_books
 from tests.waiting import eventually
 
@@ -24,7 +23,9 @@ TENANT = "chaos"
 CARS, PEOPLE, FRAMES_PER_DRIVE = 3, 2, 6
 POLICY = '{"threshold": 1.0, "audit_share": 0.5}'
 ANSWER_S = 60.0  # who has no answer by then asks again, as a car does
-TRAINING = stage.Training(min_labels=60, steps=10, min_gain=-1, label_weight=1, base_frames=24, validation_frames=2)
+TRAINING = tenant_setup.Training(
+    min_labels=60, steps=10, min_gain=-1, label_weight=1, base_frames=24, validation_frames=2
+)
 
 
 @dataclass
@@ -92,10 +93,10 @@ async def serves(stack: Stack) -> bool:
 @asynccontextmanager
 async def under_load(stack: Stack, folder: Path, *, cars: int = CARS) -> AsyncIterator[Load]:
     """Set a tenant up, with people at work; who comes in here says when cars drive."""
-    await stage.seed_model(stack, TENANT, f"detector.{TENANT}", stage.DETECTORS / "v1")
-    await stage.set_training(stack, TENANT, TRAINING, folder)
-    await stage.set_policy(stack, TENANT, POLICY)
-    tokens = await stage.enrol_annotators(stack, TENANT, [f"person-{n}" for n in range(PEOPLE)])
+    await tenant_setup.seed_model(stack, TENANT, f"detector.{TENANT}", tenant_setup.DETECTORS / "v1")
+    await tenant_setup.set_training(stack, TENANT, TRAINING, folder)
+    await tenant_setup.set_policy(stack, TENANT, POLICY)
+    tokens = await tenant_setup.enrol_annotators(stack, TENANT, [f"person-{n}" for n in range(PEOPLE)])
     fleet_of = await fleet.enrol(stack.postgres_dsn("ingest"), TENANT, [f"car-{n}" for n in range(cars)])
     await eventually("the model serves", lambda: serves(stack))
     async with (

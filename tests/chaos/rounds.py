@@ -17,7 +17,7 @@ from roadloop_audit.places import places_of
 from roadloop_audit.settled import audit_settled
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
-from roadloop_local.leftovers import find_processes
+from roadloop_local.supervision.leftover_processes import find_processes
 from tests.chaos import clock
 from tests.chaos.faults import CLOCK, PROXIED, Fault, draw, strike
 from tests.chaos.load import Load, under_load

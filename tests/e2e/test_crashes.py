@@ -27,10 +27,9 @@ from roadloop_local.ports import choose_ports
 from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.labels import LabelCompleted, LabelRequested
 from roadloop_schemas.models import ModelServing, TrainingChanged, TrainingState
-from roadloop_world import fleet, stage
-from roadloop_world.datasets import FLEET_MIX, DrivePlan
-from roadloop_world.datasets import fleet as plan_drives
-from roadloop_world.subscriber import duplicates_seen, read_topic
+from roadloop_world.actors import fleet, tenant_setup
+from roadloop_world.actors.subscriber import duplicates_seen, read_topic
+from roadloop_world.rendering.datasets import FLEET_MIX, DrivePlan, plan_drives
 from tests.load import label_for_ever, read_books
 from tests.waiting import GUARD_S, LONG_TEST_S, TRAINING_S, eventually, last_line
 
@@ -40,7 +39,9 @@ TENANT = "crash"
 FRAMES_PER_DRIVE = 8
 IN_FLIGHT_AT_MOST = 32
 POLICY = '{"threshold": 1.0, "audit_share": 0.5}'
-TRAINING = stage.Training(min_labels=16, steps=10, min_gain=-1, label_weight=1, base_frames=24, validation_frames=2)
+TRAINING = tenant_setup.Training(
+    min_labels=16, steps=10, min_gain=-1, label_weight=1, base_frames=24, validation_frames=2
+)
 ENDED = {TrainingState.RELEASED, TrainingState.REFUSED, TrainingState.FAILED}
 
 
@@ -141,10 +142,10 @@ class Loop:
 @asynccontextmanager
 async def under_load(stack: Stack, tmp_path: Path) -> AsyncIterator[Loop]:
     """Set the tenant up and let the load begin; it goes on until the end, and what fails in it fails the test."""
-    await stage.seed_model(stack, TENANT, f"detector.{TENANT}", stage.DETECTORS / "v1")
-    await stage.set_training(stack, TENANT, TRAINING, tmp_path)
-    await stage.set_policy(stack, TENANT, POLICY)
-    tokens = await stage.enrol_annotators(stack, TENANT, ["ann", "bob"])
+    await tenant_setup.seed_model(stack, TENANT, f"detector.{TENANT}", tenant_setup.DETECTORS / "v1")
+    await tenant_setup.set_training(stack, TENANT, TRAINING, tmp_path)
+    await tenant_setup.set_policy(stack, TENANT, POLICY)
+    tokens = await tenant_setup.enrol_annotators(stack, TENANT, ["ann", "bob"])
     vehicles = await fleet.enrol(stack.postgres_dsn("ingest"), TENANT, ["car-1", "car-2", "car-3"])
     await eventually("the model serves", lambda: serves(stack, 1))
     async with (

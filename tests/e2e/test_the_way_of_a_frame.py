@@ -14,19 +14,18 @@ from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.models import ModelServing, TrainingChanged, TrainingState
-from roadloop_world import fleet, stage
-from roadloop_world.annotators import work
-from roadloop_world.crowd import CAREFUL
-from roadloop_world.datasets import HARD_MIX
-from roadloop_world.datasets import fleet as plan_drives
-from roadloop_world.subscriber import duplicates_seen, read_topic
+from roadloop_world.actors import fleet, tenant_setup
+from roadloop_world.actors.annotation_errors import CAREFUL
+from roadloop_world.actors.annotators import work
+from roadloop_world.actors.subscriber import duplicates_seen, read_topic
+from roadloop_world.rendering.datasets import HARD_MIX, plan_drives
 from tests.waiting import GUARD_S, LONG_TEST_S, TRAINING_S, eventually, last_line
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(LONG_TEST_S)]
 
 TENANT = "demo"
 DRIVES, FRAMES_PER_DRIVE = 38, 10
-TRAINING = stage.Training(
+TRAINING = tenant_setup.Training(
     min_labels=150,
     steps=100,
     min_gain=0.05,
@@ -98,10 +97,10 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
     stack, ingest = whole_stack, http["ingest"]
 
     # An admin sets the tenant up: a model that was stopped early, a training spec, a policy, annotators, vehicles.
-    await stage.seed_model(stack, TENANT, f"detector.{TENANT}", stage.DETECTORS / "v0")
-    await stage.set_training(stack, TENANT, TRAINING, tmp_path)
-    await stage.set_policy(stack, TENANT, POLICY)
-    tokens = await stage.enrol_annotators(stack, TENANT, ["ann", "bob"])
+    await tenant_setup.seed_model(stack, TENANT, f"detector.{TENANT}", tenant_setup.DETECTORS / "v0")
+    await tenant_setup.set_training(stack, TENANT, TRAINING, tmp_path)
+    await tenant_setup.set_policy(stack, TENANT, POLICY)
+    tokens = await tenant_setup.enrol_annotators(stack, TENANT, ["ann", "bob"])
     vehicles = await fleet.enrol(stack.postgres_dsn("ingest"), TENANT, ["car-1", "car-2", "car-3"])
 
     async def first_model_serves() -> bool:

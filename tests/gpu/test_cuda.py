@@ -9,7 +9,7 @@ import pytest
 
 from roadloop_local.addresses import Stack
 from roadloop_schemas.models import DetectorCard
-from roadloop_world.stage import DETECTORS
+from roadloop_world.actors.tenant_setup import DETECTORS
 from screen.detector_check.synthetic_pictures import drawn_pictures
 from screen.inference.triton import Triton
 from screen.rollout import model_repository

@@ -13,12 +13,12 @@ from playwright.async_api import Page as BrowserPage
 from playwright.async_api import async_playwright
 
 from roadloop_schemas.frames import FrameScreened
-from roadloop_world import pages
-from roadloop_world.datasets import hard_frames
-from roadloop_world.loop_state import ScreenedFrame
-from roadloop_world.pages import Page
-from roadloop_world.promises import Outcome, Promise
-from roadloop_world.show import Show
+from roadloop_world.demo import pages
+from roadloop_world.demo.loop_state import ScreenedFrame
+from roadloop_world.demo.pages import Page
+from roadloop_world.demo.promises import Outcome, Promise
+from roadloop_world.demo.show import Show
+from roadloop_world.rendering.datasets import hard_frames
 
 CHROMIUM = os.environ.get("ROADLOOP_CHROMIUM") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(

@@ -32,7 +32,7 @@ from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, NewTask, Policy, queue_of
 from label_router.http import Desk, make_app
 from roadloop_local.addresses import Stack
-from roadloop_local.postgres_setup import make_role
+from roadloop_local.servers.postgres_setup import make_role
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition, event
@@ -600,7 +600,7 @@ async def publish(stack: Stack, tenant: str, *verdicts: FrameScreened) -> None:
 async def announced(stack: Stack, topic: str, tenant: str) -> list[dict[str, Any]]:
     """Return what a read_committed reader sees of a tenant."""
     partitions = [await read_partition(stack.kafka_bootstrap, Partition(topic, number)) for number in range(3)]
-    mine = [r for records in partitions for r in records if from_headers(r.headers).tenant == tenant]
+    mine = [r for records in partitions for r in records if dict(r.headers).get("ce_tenant") == tenant.encode()]
     return sorted((json.loads(record.value or b"") for record in mine), key=lambda body: str(body["frame_id"]))
 
 

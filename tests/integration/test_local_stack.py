@@ -21,12 +21,14 @@ from minio.error import MinioException, S3Error
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from roadloop_local import leftovers, ports, s3_setup, supervise, supervisor_files
+from roadloop_local import ports
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.errors import StackError
 from roadloop_local.health import refuse_taken_ports
 from roadloop_local.layout import Layout, settle_layout
+from roadloop_local.servers import s3_setup
+from roadloop_local.supervision import leftover_processes, supervise, supervisor_files
 from tests.waiting import GUARD_S
 
 pytestmark = pytest.mark.integration
@@ -190,18 +192,18 @@ def test_servers_die_with_their_supervisor_and_data_survives_it(own: Stack) -> N
     # the store was killed by the test before: its first write waits until the volumes are known again
     wait_for("it is put", lambda: answers(own, lambda s3: s3.put_object("datasets", "kept", io.BytesIO(b"kept"), 4)))
     os.kill(int(supervisor_files.pidfile(own.layout).read_text()), signal.SIGKILL)
-    wait_for("all are dead", lambda: leftovers.find_processes(own.data) == [])
+    wait_for("all are dead", lambda: leftover_processes.find_processes(own.data) == [])
     local.up(own.data, ["postgres", "s3", "triton"])
     wait_for("it is still there", lambda: answers(own, lambda s3: s3.stat_object("datasets", "kept")))
 
 
 @pytest.mark.crash
 def test_down_leaves_no_process_no_socket_and_no_shared_memory(own: Stack) -> None:
-    assert leftovers.find_processes(own.data) != []
-    assert list(leftovers.find_files(own.layout)) != []
+    assert leftover_processes.find_processes(own.data) != []
+    assert list(leftover_processes.find_files(own.layout)) != []
     local.down(own.data)
-    assert leftovers.find_processes(own.data) == []
-    assert list(leftovers.find_files(own.layout)) == []
+    assert leftover_processes.find_processes(own.data) == []
+    assert list(leftover_processes.find_files(own.layout)) == []
     assert all(ports.is_free(port) for port in own.layout.ports.values())
 
 

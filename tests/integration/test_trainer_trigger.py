@@ -36,7 +36,7 @@ from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.fields import Condition, LabelBox, ObjectRef
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, RolloutStage, ServingState, TrainingState
-from roadloop_world.datasets import LabelledFrame, base_training_set, hard_frames, validation_set, write_split
+from roadloop_world.rendering.datasets import LabelledFrame, base_training_set, hard_frames, validation_set, write_split
 from tests.waiting import GUARD_S, eventually
 from trainer_trigger import commands, open_run
 from trainer_trigger.http import http_app

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settlement.protocols import Batch
 from tests.simulation import work
-from tests.simulation.broker import Transaction
+from tests.simulation.servers.broker import Transaction
 from tests.simulation.work import Calm, calm
 from tests.simulation.worker import LIMITS, Servers, Worker
 

@@ -6,8 +6,8 @@ from functools import partial
 
 from roadloop_runtime.records import Partition
 from tests.simulation import work
-from tests.simulation.clock import OUTSIDE
 from tests.simulation.scenario import Fault
+from tests.simulation.servers.clock import OUTSIDE
 from tests.simulation.worker import RESTART_S, Servers, Worker
 
 CUT_AGAIN_S = 0.25

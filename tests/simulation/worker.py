@@ -18,11 +18,11 @@ from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
 from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
 from roadloop_runtime.settlement.protocols import Settlement
 from tests.simulation import work
-from tests.simulation.broker import SimulatedBroker
-from tests.simulation.client import SimulatedKafka
-from tests.simulation.clock import OUTSIDE, Process, spawn
-from tests.simulation.database import POSTGRES, SimulatedDatabase, SimulatedOffsets, SimulatedRows, hang_up_soon
-from tests.simulation.network import Network
+from tests.simulation.servers.broker import SimulatedBroker
+from tests.simulation.servers.client import SimulatedKafka
+from tests.simulation.servers.clock import OUTSIDE, Process, spawn
+from tests.simulation.servers.database import POSTGRES, SimulatedDatabase, SimulatedOffsets, SimulatedRows, hang_up_soon
+from tests.simulation.servers.network import Network
 
 LIMITS = Limits(in_flight=48, observing=12, batch=12, settle_interval_s=0.03, idle_s=0.25, drain_s=0.6)
 RESTART_S = 0.3

@@ -8,12 +8,12 @@ from random import Random
 
 from roadloop_runtime.records import Event, Partition
 from tests.simulation import work
-from tests.simulation.broker import SimulatedBroker
-from tests.simulation.clock import State, run_virtual
-from tests.simulation.database import SimulatedDatabase
-from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.scenario import WORKERS, Scenario
+from tests.simulation.servers.broker import SimulatedBroker
+from tests.simulation.servers.clock import State, run_virtual
+from tests.simulation.servers.database import SimulatedDatabase
+from tests.simulation.servers.network import Network
 from tests.simulation.strikes import Strikes, later
 from tests.simulation.worker import Life, Servers, Worker
 

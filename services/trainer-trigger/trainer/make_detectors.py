@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadloop_world.datasets import base_training_set, validation_set, write_split
+from roadloop_world.rendering.datasets import base_training_set, validation_set, write_split
 
 ROOT = Path(__file__).parents[3]
 TRAINER_PYTHON = ROOT / ".venvs/trainer/bin/python"

@@ -31,8 +31,8 @@ from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers
 from roadloop_schemas.models import ModelServing
 from roadloop_schemas.topics import dead_letter_topic
-from roadloop_world import fleet, stage
-from roadloop_world.subscriber import read_topic
+from roadloop_world.actors import fleet, tenant_setup
+from roadloop_world.actors.subscriber import read_topic
 from tests.waiting import GUARD_S, eventually
 
 TENANT, UNSERVED = "whole", "unserved"
@@ -69,11 +69,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
 async def furnish(stack: Stack) -> Whole:
     """Give the tenant a model, a policy, annotators and a researcher."""
     if not await serves(stack):
-        await stage.seed_model(stack, TENANT, f"detector.{TENANT}", stage.DETECTORS / "v1")
-    await stage.set_policy(stack, TENANT, POLICY)
-    annotators = await stage.enrol_annotators(stack, TENANT, [f"ann-{uuid.uuid4().hex[:6]}" for _ in range(2)])
+        await tenant_setup.seed_model(stack, TENANT, f"detector.{TENANT}", tenant_setup.DETECTORS / "v1")
+    await tenant_setup.set_policy(stack, TENANT, POLICY)
+    annotators = await tenant_setup.enrol_annotators(stack, TENANT, [f"ann-{uuid.uuid4().hex[:6]}" for _ in range(2)])
     name = f"ruth-{uuid.uuid4().hex[:6]}"
-    researcher = await stage.commanded(
+    researcher = await tenant_setup.run_command(
         stack, "trainer-trigger", "researchers", "enrol", "--tenant", TENANT, "--name", name
     )
     await eventually("the model serves", lambda: serves(stack))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from roadloop_schemas.frames import FrameScreened
-from roadloop_world import fleet, stage
-from roadloop_world.stage import CommandFailed
-from roadloop_world.subscriber import read_topic
+from roadloop_world.actors import fleet, tenant_setup
+from roadloop_world.actors.subscriber import read_topic
+from roadloop_world.actors.tenant_setup import CommandFailed
 from tests.unit.screen.networks import folder, says
 from tests.waiting import LONG_TEST_S, eventually
 
@@ -23,7 +23,7 @@ SEEN = (0.25, 0.33333, 0.75, 0.66667)  # of a picture of 64 x 48
 
 async def add(road: Road, tenant: str, detector: Path) -> str:
     names = ("--tenant", tenant, "--model", f"detector.{tenant}")
-    return await stage.commanded(
+    return await tenant_setup.run_command(
         road.whole.stack, "trainer-trigger", "models", "add", str(detector), "--then", "seed", *names
     )
 
@@ -32,7 +32,7 @@ async def test_a_yolo_screens_by_its_card(road: Road, tmp_path: Path) -> None:
     tenant, stack = a_name("yolo"), road.whole.stack
     said = await add(road, tenant, folder(tmp_path, YOLO, family="yolo"))
     assert said.splitlines()[-2:] == ["nothing is wrong with it", f"released detector.{tenant} version 1"]
-    await stage.set_policy(stack, tenant, '{"threshold": 0.0}')
+    await tenant_setup.set_policy(stack, tenant, '{"threshold": 0.0}')
     await eventually("the model serves", lambda: serves(stack, tenant))
     car, upload_id, pictures = await road.enrol(tenant), a_name("up"), [picture(), picture()]
     uris = await road.put(upload_id, pictures, car)
@@ -50,5 +50,5 @@ async def test_one_that_is_wrong_is_not_released(road: Road, tmp_path: Path) -> 
     tenant = a_name("yolo")
     with pytest.raises(CommandFailed, match='set "box_format": "cxcywh", "box_unit": "pixel"'):
         await add(road, tenant, folder(tmp_path, YOLO, family="yolo", box_unit="share"))
-    listed = await stage.commanded(road.whole.stack, "trainer-trigger", "models", "list", "--all")
+    listed = await tenant_setup.run_command(road.whole.stack, "trainer-trigger", "models", "list", "--all")
     assert tenant not in listed

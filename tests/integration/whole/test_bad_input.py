@@ -28,8 +28,8 @@ from roadloop_runtime.dead_letter import REPLAYED_FROM
 from roadloop_runtime.dead_letters.dead_letters import Fate
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.frames import FrameScreened, Verdict, VerdictReason
-from roadloop_world import fleet, stage
-from roadloop_world.subscriber import read_topic
+from roadloop_world.actors import fleet, tenant_setup
+from roadloop_world.actors.subscriber import read_topic
 from tests.waiting import GUARD_S, LONG_TEST_S, eventually
 
 from .conftest import (
@@ -463,7 +463,7 @@ async def test_a_replay_without_its_remedy_dies_again_and_after_it_is_screened_a
         return {name: told.get(name, 0) for name in wanted} == wanted
 
     await eventually("it died again", lambda: has(dead_lettered=2, replayed=2))
-    await stage.seed_model(road.whole.stack, tenant, f"detector.{tenant}", stage.DETECTORS / "v1")
+    await tenant_setup.seed_model(road.whole.stack, tenant, f"detector.{tenant}", tenant_setup.DETECTORS / "v1")
     await eventually("the model serves", lambda: serves(road.whole.stack, tenant))
     again = await road.replay("dlq.screen.frames.ingested.v1", event_id)
     assert again == {Fate.REPLAYED: 1, Fate.REPLAYED_BEFORE: 1}, "the second death, not the first one again"

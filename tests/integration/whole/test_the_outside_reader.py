@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition
 from roadloop_audit.check import Finding, audit
 from roadloop_audit.places import places_of
 from roadloop_audit.read import read_facts
-from roadloop_world import fleet
+from roadloop_world.actors import fleet
 from tests.waiting import GUARD_S, LONG_TEST_S, eventually
 
 from .conftest import Road, a_name, bearer, picture

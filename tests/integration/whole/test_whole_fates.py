@@ -17,7 +17,7 @@ from roadloop_runtime.dead_letters.dead_letters import Fate
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.cloudevents import Attributes, to_headers
-from roadloop_world import fleet
+from roadloop_world.actors import fleet
 from tests.waiting import LONG_TEST_S, eventually
 
 from .conftest import COMPLETED, Road, a_name, bearer, body, file, picture

@@ -12,8 +12,8 @@ from roadloop_runtime.storage.postgres import open_pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.models import ModelReleased, ModelServing, RolloutStage
-from roadloop_world import fleet, stage
-from roadloop_world.subscriber import read_topic
+from roadloop_world.actors import fleet, tenant_setup
+from roadloop_world.actors.subscriber import read_topic
 from tests.integration.whole.conftest import Road, a_name, picture
 from tests.waiting import LONG_TEST_S, eventually
 from trainer_trigger.tables import model_table
@@ -81,8 +81,8 @@ async def under_way(road: Road, car: fleet.Vehicle) -> AsyncIterator[list[str]]:
 async def test_a_version_is_tried_on_live_frames_serves_and_is_rolled_back(road: Road) -> None:
     stack, tenant = road.whole.stack, a_name("roll")
     model = f"detector.{tenant}"
-    await stage.seed_model(stack, tenant, model, stage.DETECTORS / "v1")
-    await stage.set_policy(stack, tenant, '{"threshold": 0.5, "controlled": true}')
+    await tenant_setup.seed_model(stack, tenant, model, tenant_setup.DETECTORS / "v1")
+    await tenant_setup.set_policy(stack, tenant, '{"threshold": 0.5, "controlled": true}')
 
     async def serves(version: int) -> bool:
         said = await told(road, tenant)
@@ -99,7 +99,7 @@ async def test_a_version_is_tried_on_live_frames_serves_and_is_rolled_back(road:
     async with under_way(road, car) as sent:
         await release_again(road, await first_release(road, tenant), 2)
         await eventually("version 2 serves", lambda: serves(2), moving=tried)
-        rolled = await stage.commanded(
+        rolled = await tenant_setup.run_command(
             stack, "trainer-trigger", "models", "rollback", "--tenant", tenant, "--model", model
         )
         assert rolled == f"released {model} version 1 again, in place of version 2"
@@ -117,7 +117,9 @@ async def test_a_version_is_tried_on_live_frames_serves_and_is_rolled_back(road:
         (2, *nobody),
         (1, *nobody),
     ]
-    listed = json.loads(await stage.commanded(stack, "trainer-trigger", "models", "list", "--tenant", tenant, "--json"))
+    listed = json.loads(
+        await tenant_setup.run_command(stack, "trainer-trigger", "models", "list", "--tenant", tenant, "--json")
+    )
     assert [(one["version"], one["rollout"]) for one in listed] == [(1, "")]
 
     for upload_id in sent:  # no frame was failed by it, and each has one verdict

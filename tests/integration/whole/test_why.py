@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from roadloop_world import fleet
+from roadloop_world.actors import fleet
 from screen.commands import register
 from tests.waiting import LONG_TEST_S
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from roadloop_local import health, supervise
+from roadloop_local import health
 from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
-from roadloop_local.life import Patience, Signs, family, read_signs
-from roadloop_local.supervise import ProgramState
+from roadloop_local.supervision import supervise
+from roadloop_local.supervision.signs_of_life import Patience, Signs, family, read_signs
+from roadloop_local.supervision.supervise import ProgramState
 
 PATIENCE_S = 100.0
 FIRST = Signs(("STARTING", 7, "refused"), log_bytes=10, read_bytes=0, work_s=1.0)

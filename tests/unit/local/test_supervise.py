@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from roadloop_local import supervise
 from roadloop_local.errors import StackError
 from roadloop_local.layout import settle_layout
-from roadloop_local.supervise import ProgramState
+from roadloop_local.supervision import supervise
+from roadloop_local.supervision.supervise import ProgramState
 
 DEAD = ProgramState("EXITED", None, 0)  # and about to be started again
 RUNNING, STOPPED = ProgramState("RUNNING", 1, 0), ProgramState("STOPPED", None, 0, given_up=True)

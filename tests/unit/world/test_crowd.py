@@ -3,8 +3,8 @@
 import pytest
 from numpy.random import default_rng
 
-from roadloop_world.crowd import CAREFUL, EXPERT, HASTY, Skill, annotate
-from roadloop_world.drives import TruthBox
+from roadloop_world.actors.annotation_errors import CAREFUL, EXPERT, HASTY, Skill, annotate
+from roadloop_world.rendering.drives import TruthBox
 
 LARGE = TruthBox("car", 0.2, 0.3, 0.5, 0.6)
 SMALL = TruthBox("pedestrian", 0.7, 0.4, 0.74, 0.5)

@@ -4,16 +4,16 @@ import json
 from itertools import islice
 from pathlib import Path
 
-from roadloop_world.datasets import (
+from roadloop_world.rendering.datasets import (
     FLEET_MIX,
     HARD,
     base_training_set,
-    fleet,
     hard_frames,
+    plan_drives,
     validation_set,
     write_split,
 )
-from roadloop_world.scenes import CLASSES, Condition
+from roadloop_world.rendering.scenes import CLASSES, Condition
 
 
 def test_base_set_is_clear_and_repeatable() -> None:
@@ -29,7 +29,7 @@ def test_validation_set_has_each_condition_and_none_of_the_base_pictures() -> No
 
 
 def test_fleet_keeps_the_shares_of_its_mix() -> None:
-    plans = fleet(4, 4000, FLEET_MIX)
+    plans = plan_drives(4, 4000, FLEET_MIX)
     clear = sum(plan.condition == Condition.CLEAR for plan in plans) / len(plans)
     assert abs(clear - 0.88) < 0.02
     assert {plan.condition for plan in plans} == set(Condition)
@@ -37,7 +37,7 @@ def test_fleet_keeps_the_shares_of_its_mix() -> None:
 
 
 def test_shares_need_not_sum_to_one() -> None:
-    assert {plan.condition for plan in fleet(4, 50, {Condition.RAIN: 3, Condition.NIGHT: 1})} == {"rain", "night"}
+    assert {plan.condition for plan in plan_drives(4, 50, {Condition.RAIN: 3, Condition.NIGHT: 1})} == {"rain", "night"}
 
 
 def test_hard_frames_are_hard() -> None:

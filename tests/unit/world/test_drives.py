@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from roadloop_world.drives import Frame, drive, jpeg
-from roadloop_world.scenes import CLASSES, Condition, scenes
+from roadloop_world.rendering.drives import Frame, drive, jpeg
+from roadloop_world.rendering.scenes import CLASSES, Condition, scenes
 
 LONG = 60
 

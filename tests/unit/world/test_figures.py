@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from roadloop_schemas.frames import FrameScreened, ModelPair, ShadowVerdict, Verdict, VerdictReason
-from roadloop_world.figures import rollout, threshold_for
-from roadloop_world.loop_state import ScreenedFrame, Stage
+from roadloop_world.demo.figures import rollout, threshold_for
+from roadloop_world.demo.loop_state import ScreenedFrame, Stage
 
 BELOW, BLURRED = VerdictReason.BELOW_THRESHOLD, VerdictReason.BLURRED
 

@@ -12,9 +12,9 @@ import pytest
 from roadloop_runtime.records import Record
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.models import TrainingChanged, TrainingState
-from roadloop_world.loop_state import TRAININGS, VERDICTS, LoopState, News, loss_curve, training_in_words
-from roadloop_world.promises import Outcome, Promise, check
-from roadloop_world.watch import StoodStill, Watch
+from roadloop_world.demo.loop_state import TRAININGS, VERDICTS, LoopState, News, loss_curve, training_in_words
+from roadloop_world.demo.promises import Outcome, Promise, check
+from roadloop_world.demo.wait_while_moving import StoodStill, Watch
 from tests.unit.screen.verdicts import verdict
 
 RUN = {

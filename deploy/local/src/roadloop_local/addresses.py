@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadloop_local import postgres, s3
 from roadloop_local.layout import Layout
+from roadloop_local.servers import postgres, s3
 
 
 @dataclass(frozen=True)

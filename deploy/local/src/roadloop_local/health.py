@@ -5,12 +5,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 
-from roadloop_local import services, services_setup, supervise
+from roadloop_local import services, services_setup
 from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
-from roadloop_local.life import Patience, read_signs
 from roadloop_local.ports import is_free
-from roadloop_local.servers import SERVERS
+from roadloop_local.servers.all_servers import SERVERS
+from roadloop_local.supervision import supervise
+from roadloop_local.supervision.signs_of_life import Patience, read_signs
 
 WANTED_FREE_BYTES = 1 << 30
 LOG_LINES = 15

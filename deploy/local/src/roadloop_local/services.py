@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from roadloop_local import postgres, s3
 from roadloop_local.binaries import Binaries
 from roadloop_local.layout import Layout
 from roadloop_local.program import Program
+from roadloop_local.servers import postgres, s3
 
 Variable = Callable[[Layout, Binaries], str]
 

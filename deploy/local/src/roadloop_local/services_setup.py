@@ -2,9 +2,9 @@
 
 import asyncio
 
-from roadloop_local import postgres
 from roadloop_local.layout import Layout
-from roadloop_local.triton import get
+from roadloop_local.servers import postgres
+from roadloop_local.servers.triton import get
 
 MIGRATED = {"ingest": "ingest", "label_router": "label_router", "trainer_trigger": "trainer_trigger"}
 

@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from roadloop_local import services, services_setup, supervise, supervisor_files
+from roadloop_local import services, services_setup
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import Binaries, find_binaries
 from roadloop_local.errors import StackError
 from roadloop_local.health import refuse_full_disk, refuse_taken_ports, wait_ready
 from roadloop_local.layout import Layout, read_layout, settle_layout, write_private
-from roadloop_local.leftovers import sweep
-from roadloop_local.life import PATIENCE_S
 from roadloop_local.program import Program
-from roadloop_local.servers import SERVERS
+from roadloop_local.servers.all_servers import SERVERS
 from roadloop_local.services import SERVICES
+from roadloop_local.supervision import supervise, supervisor_files
+from roadloop_local.supervision.leftover_processes import sweep
+from roadloop_local.supervision.signs_of_life import PATIENCE_S
 
 Report = Callable[[str], None]
 EVERYTHING = (*SERVERS, *SERVICES)

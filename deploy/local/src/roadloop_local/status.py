@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from roadloop_local import services, supervise
+from roadloop_local import services
 from roadloop_local.errors import NotReadyError
 from roadloop_local.health import check
 from roadloop_local.layout import Layout
-from roadloop_local.servers import SERVERS
+from roadloop_local.servers.all_servers import SERVERS
 from roadloop_local.services import SERVICES
-from roadloop_local.supervise import ProgramState
+from roadloop_local.supervision import supervise
+from roadloop_local.supervision.supervise import ProgramState
 
 ABSENT = ProgramState("STOPPED", None, 0)
 

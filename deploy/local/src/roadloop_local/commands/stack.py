@@ -9,8 +9,8 @@ import typer
 from roadloop_local import stack
 from roadloop_local.commands.options import DATA, Data, explain, say
 from roadloop_local.layout import read_layout
-from roadloop_local.life import LONGEST, PATIENCE_S
 from roadloop_local.status import read_status
+from roadloop_local.supervision.signs_of_life import LONGEST, PATIENCE_S
 
 TIMEOUT_HELP = (
     "For how many seconds a program that does not answer yet may show no sign of life (its log, its work, its reason). "
