@@ -30,7 +30,7 @@ from label_router.annotator_table import Annotator
 from label_router.commands import register
 from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, NewTask, Policy, queue_of
-from label_router.http import Desk, make_app
+from label_router.http import Dependencies, make_app
 from roadloop_local.addresses import Stack
 from roadloop_local.servers.postgres_setup import make_role
 from roadloop_runtime.kafka import admin
@@ -144,8 +144,8 @@ class Office:
     tenant: str = field(default_factory=lambda: f"t-{secrets.token_hex(6)}")
 
     def __post_init__(self) -> None:
-        desk = Desk(self.pool, lambda: self.now, lambda picture: f"signed:{picture.key}", LEASE_S, Policy())
-        transport = httpx.ASGITransport(make_app(desk), raise_app_exceptions=False)
+        needs = Dependencies(self.pool, lambda: self.now, lambda picture: f"signed:{picture.key}", LEASE_S, Policy())
+        transport = httpx.ASGITransport(make_app(needs), raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://label-router")
 
     async def put(self, *verdicts: FrameScreened, tenant: str = "") -> None:
@@ -377,7 +377,7 @@ async def test_what_cannot_be_is_refused_with_a_reason(office: Office) -> None:
 @pytest.mark.parametrize("header", ["", "Bearer ", "Bearer rl_wrong", "Basic abc", "Bearer \u00e9"])
 async def test_without_a_token_nothing_is_said(office: Office, header: str) -> None:
     answer = await office.client.post("/v1/tasks/next", headers=[(b"Authorization", header.encode())])
-    refused(answer, 401, "unauthorised")
+    refused(answer, 401, "unauthenticated")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
@@ -392,7 +392,7 @@ async def test_a_token_is_kept_as_a_hash_and_can_be_revoked(office: Office) -> N
     async with office.pool.acquire() as connection:
         assert await annotator_table.revoke(connection, ann.annotator.annotator_id, now=office.now)
         assert not await annotator_table.revoke(connection, "nobody", now=office.now)
-    refused(await ann.submit(task, CAR), 401, "unauthorised")
+    refused(await ann.submit(task, CAR), 401, "unauthenticated")
 
 
 async def test_the_api_describes_itself(office: Office) -> None:

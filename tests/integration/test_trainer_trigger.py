@@ -39,9 +39,11 @@ from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, Roll
 from roadloop_world.rendering.datasets import LabelledFrame, base_training_set, hard_frames, validation_set, write_split
 from tests.waiting import GUARD_S, eventually
 from trainer_trigger import commands, open_run
-from trainer_trigger.http import http_app
+from trainer_trigger.handle import Dependencies
+from trainer_trigger.http import Dependencies as HttpDependencies
+from trainer_trigger.http import make_app
 from trainer_trigger.intake import offers
-from trainer_trigger.runner import Runner, run_for_ever, turn
+from trainer_trigger.runner import run_for_ever, take_turn
 from trainer_trigger.tables import label_table, model_table, run_table, serving_table, spec_table
 from trainer_trigger.tables.label_table import Completed
 from trainer_trigger.tables.run import Offer, Run
@@ -49,7 +51,7 @@ from trainer_trigger.tables.serving_table import Serving
 from trainer_trigger.tables.spec import INSTEAD, GatePolicy, Spec
 from trainer_trigger.training import release
 from trainer_trigger.training.candidate import Workshop
-from trainer_trigger.training.dataset import Cache
+from trainer_trigger.training.object_cache import ObjectCache
 from trainer_trigger.training.release import read_card
 from trainer_trigger.training.trainer_process import Trainer
 
@@ -86,12 +88,12 @@ def hard() -> list[LabelledFrame]:
 
 @dataclass(frozen=True)
 class Bench:
-    """A database of its own, a tenant of its own, and a runner."""
+    """A database of its own, a tenant of its own, and what a run needs."""
 
     stack: Stack
     dsn: str
     tenant: str
-    runner: Runner
+    needs: Dependencies
     spec: Spec
 
     @property
@@ -100,13 +102,13 @@ class Bench:
 
     @property
     def pool(self) -> Pool:
-        return self.runner.pool
+        return self.needs.pool
 
     async def serve(self, detector: str) -> ModelReleased:
         """Seed a first version and say that it serves, as screening would."""
         released = await release.seed(
             self.pool,
-            self.runner.store,
+            self.needs.store,
             "models",
             model=self.model,
             folder=DETECTORS / detector,
@@ -161,8 +163,8 @@ class Bench:
         boxes = tuple(LabelBox(class_name=b.class_name, x1=b.x1, y1=b.y1, x2=b.x2, y2=b.y2) for b in frame.boxes)
         return completed(frame.name.removesuffix(".jpg"), picture, boxes, Condition(frame.condition.value))
 
-    def with_trainer(self, trainer: Trainer) -> Runner:
-        return replace(self.runner, workshop=replace(self.runner.workshop, trainer=trainer))
+    def with_trainer(self, trainer: Trainer) -> Dependencies:
+        return replace(self.needs, workshop=replace(self.needs.workshop, trainer=trainer))
 
     async def only_run(self) -> Run:
         (run,) = await run_table.listed(self.pool)
@@ -208,8 +210,8 @@ async def bench(stack: Stack, sets: tuple[bytes, bytes], tmp_path: Path) -> Asyn
     store = open_store(stack.s3_endpoint, *stack.s3_keys("trainer-trigger"))
     base, validation = [await put_set(store, tenant, content) for content in sets]
     spec = Spec(min_labels=4, base_set=base, validation_set=validation, steps=2, gate=ANYTHING_GOES)
-    workshop = Workshop(tmp_path, Cache(tmp_path / "objects", store.fetch), TRAINER)
-    yield Bench(stack, dsn, tenant, Runner(pool, store, "models", workshop, lambda: datetime.now(UTC)), spec)
+    workshop = Workshop(tmp_path, ObjectCache(tmp_path / "objects", store.fetch), TRAINER)
+    yield Bench(stack, dsn, tenant, Dependencies(pool, store, "models", workshop, lambda: datetime.now(UTC)), spec)
     await pool.close()
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()
@@ -226,7 +228,7 @@ async def test_two_runners_open_one_run_per_dataset(bench: Bench, hard: list[Lab
     spec = await bench.set_spec()
     labels = await bench.label(hard)
     now = NOW
-    opened = await asyncio.gather(*(open_run.consider(bench.pool, bench.model, spec, now=now) for _ in range(8)))
+    opened = await asyncio.gather(*(open_run.open_if_due(bench.pool, bench.model, spec, now=now) for _ in range(8)))
     assert sorted(opened) == [False] * 7 + [True]
     run = await bench.only_run()
     assert (run.state, run.labels, run.base_version) == (TrainingState.QUEUED, 6, 1)
@@ -240,8 +242,8 @@ async def test_a_run_trains_is_measured_and_released_as_the_next_version(
     before = await bench.serve("v0")
     await bench.set_spec()
     await bench.label(hard)
-    assert await turn(bench.runner)  # opens
-    assert await turn(bench.runner)  # trains
+    assert await take_turn(bench.needs)  # opens
+    assert await take_turn(bench.needs)  # trains
     run = await bench.only_run()
     assert (run.state, run.candidate_version) == (TrainingState.RELEASED, 2), run.detail
     conditions = {c.value for c in Condition} - {"unknown"}
@@ -255,25 +257,25 @@ async def test_a_run_trains_is_measured_and_released_as_the_next_version(
     assert released.checkpoint is not None
     for reference in (released.weights, released.checkpoint):
         assert reference.key.startswith(f"{bench.tenant}/{bench.model}/2/")
-        await bench.runner.store.fetch(reference)
-    assert not await turn(bench.runner)  # the next run waits for screening and for new labels
-    assert not (bench.runner.workshop.folder_of(run.run_id)).exists()
+        await bench.needs.store.fetch(reference)
+    assert not await take_turn(bench.needs)  # the next run waits for screening and for new labels
+    assert not (bench.needs.workshop.folder_of(run.run_id)).exists()
 
 
 async def test_a_worse_model_is_refused_and_an_equal_offer_is_one_run(bench: Bench) -> None:
     await bench.serve("v1")
     await bench.set_spec(gate=GatePolicy())
-    files = await release.upload(bench.runner.store, "models", f"{bench.tenant}/offers", DETECTORS / "v0")
+    files = await release.upload(bench.needs.store, "models", f"{bench.tenant}/offers", DETECTORS / "v0")
     offer = Offer(weights=files.weights, checkpoint=files.checkpoint, card=files.card)
 
     async def queue() -> tuple[Run, bool]:
         return await offers.queue_offer(
-            bench.pool, bench.runner.store, "models", model=bench.model, offer=offer, now=NOW
+            bench.pool, bench.needs.store, "models", model=bench.model, offer=offer, now=NOW
         )
 
     queued, is_new = await queue()
     assert is_new
-    assert await turn(bench.runner)
+    assert await take_turn(bench.needs)
     run, is_new = await queue()
     assert (run.run_id, run.state, is_new) == (queued.run_id, TrainingState.REFUSED, False)
     assert run.candidate_version is None
@@ -302,14 +304,14 @@ async def test_a_failing_trainer_gives_its_reason_and_another_attempt_after_the_
     spec = await bench.set_spec(cooldown_s=3600.0)
     await bench.label(hard)
     runner = bench.with_trainer(write_trainer(tmp_path / "failing", FAILING))
-    assert await turn(runner)
-    assert await turn(runner)
+    assert await take_turn(runner)
+    assert await take_turn(runner)
     run = await bench.only_run()
     assert (run.state, run.detail) == (TrainingState.FAILED, "train.jsonl:3: unknown class 'cow'; relabel the box")
     assert await bench.told() == [("queued", 0), ("running", 1), ("failed", 2)]
-    assert not await turn(runner)
+    assert not await take_turn(runner)
     later = run.changed_at + timedelta(hours=1)
-    assert await open_run.consider(bench.pool, bench.model, spec, now=later)
+    assert await open_run.open_if_due(bench.pool, bench.model, spec, now=later)
     again = (await run_table.open_runs(bench.pool))[0]
     assert (again.dataset_id, again.labels) == (run.dataset_id, run.labels)
     assert again.run_id != run.run_id
@@ -323,12 +325,12 @@ async def test_a_picture_that_changed_fails_the_run_and_is_left_out_of_the_next(
     labels = await bench.label(hard)
     uploads = open_store(bench.stack.s3_endpoint, *bench.stack.s3_keys("ingest"))
     await uploads.put("uploads", labels[0].object.key, b"x" * labels[0].object.size_bytes, "image/jpeg")
-    assert await turn(bench.runner)
-    assert await turn(bench.runner)
+    assert await take_turn(bench.needs)
+    assert await take_turn(bench.needs)
     run = await bench.only_run()
     assert run.state is TrainingState.FAILED
     assert labels[0].frame_id in run.detail
-    assert await open_run.consider(bench.pool, bench.model, spec, now=datetime.now(UTC))
+    assert await open_run.open_if_due(bench.pool, bench.model, spec, now=datetime.now(UTC))
     assert [run.labels for run in await run_table.open_runs(bench.pool)] == [5]
 
 
@@ -541,7 +543,7 @@ async def test_a_researcher_puts_a_spec_and_is_told_what_is_wrong_with_it(bench:
     enrol = ("researchers", "enrol", "--tenant", bench.tenant, "--name", "ann")
     token = await asyncio.to_thread(command, bench, *enrol)
     assert "revoke it first" in await asyncio.to_thread(command, bench, *enrol)
-    app = http_app(bench.pool, bench.runner.store, datasets_bucket="datasets", models_bucket="models")
+    app = make_app(HttpDependencies(bench.pool, bench.needs.store, "datasets", "models", lambda: NOW))
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
     client.headers["authorization"] = f"Bearer {token}"
     async with client:
@@ -558,7 +560,7 @@ async def test_a_researcher_puts_a_spec_and_is_told_what_is_wrong_with_it(bench:
 async def _check_specs(bench: Bench, client: httpx.AsyncClient) -> None:
     good = bench.spec.model_dump(mode="json")
     base = good["base_set"]
-    other = await put_set(bench.runner.store, bench.tenant, b"no zip")
+    other = await put_set(bench.needs.store, bench.tenant, b"no zip")
     cases = [
         ({"steps": 0}, "invalid-request"),
         ({"base_set": base | {"sha256": "0" * 64}}, "object_changed"),

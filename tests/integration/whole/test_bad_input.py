@@ -304,21 +304,21 @@ def refused(answer: httpx.Response, status: int, kind: str) -> str:
 async def test_without_a_good_token_nothing_is_taken(road: Road) -> None:
     revoked, now = await a_revoked_car(road), datetime.now(UTC)
     car, odd_kid = road.car, base64url_encode(b'{"alg":"EdDSA","kid":"whole/a\\u0000b"}').decode()
-    tokens = {
-        "": "token-missing",
-        "Basic x": "token-missing",
-        "Bearer noise": "token-refused",
-        f"Bearer {odd_kid}.e30.AA": "token-refused",
-        f"Bearer {revoked.token()}": "token-refused",
-        f"Bearer {make_token(car.tenant, car.name, car.private_key, now - timedelta(days=1))}": "token-refused",
-        f"Bearer {make_token(car.tenant, car.name, revoked.private_key, now)}": "token-refused",
-        f"Bearer {make_token(UNSERVED, car.name, car.private_key, now)}": "token-refused",
-    }
-    for authorization, kind in tokens.items():
+    headers = [
+        "",
+        "Basic x",
+        "Bearer noise",
+        f"Bearer {odd_kid}.e30.AA",
+        f"Bearer {revoked.token()}",
+        f"Bearer {make_token(car.tenant, car.name, car.private_key, now - timedelta(days=1))}",
+        f"Bearer {make_token(car.tenant, car.name, revoked.private_key, now)}",
+        f"Bearer {make_token(UNSERVED, car.name, car.private_key, now)}",
+    ]
+    for authorization in headers:
         answer = await road.client.post(
             "/v1/uploads", json=manifest(a_name("up"), picture()), headers={"Authorization": authorization}
         )
-        assert "token" in refused(answer, 401, kind)
+        assert "token" in refused(answer, 401, "unauthenticated")
     await road.still_goes_on()
 
 

@@ -9,14 +9,13 @@ from aiokafka import ConsumerRecord
 from label_router.handle import (
     REQUESTED,
     NewTask,
-    NoTask,
     Observation,
     Policy,
-    Unroutable,
     decide,
     observe,
     prelabels,
 )
+from label_router.reasons import SkipReason, TaskReason
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Skip
 from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
@@ -79,8 +78,8 @@ def test_prelabels(verdict: FrameScreened, classes: tuple[str, ...], expected: t
 @pytest.mark.parametrize(
     ("verdict", "expected"),
     [
-        pytest.param(Verdict.DROPPED, Skip(NoTask.DROPPED), id="a dropped frame asks nobody"),
-        pytest.param(Verdict.QUARANTINED, Skip(NoTask.QUARANTINED), id="a quarantined frame asks nobody"),
+        pytest.param(Verdict.DROPPED, Skip(SkipReason.DROPPED), id="a dropped frame asks nobody"),
+        pytest.param(Verdict.QUARANTINED, Skip(SkipReason.QUARANTINED), id="a quarantined frame asks nobody"),
     ],
 )
 def test_a_frame_that_was_not_kept_is_skipped(verdict: Verdict, expected: Skip) -> None:
@@ -91,7 +90,7 @@ def test_a_frame_that_was_not_kept_is_skipped(verdict: Verdict, expected: Skip) 
 def test_a_tenant_that_is_none_is_a_dead_letter(tenant: str) -> None:
     _, outcome = decide(None, seen(tenant=tenant), Policy())
     assert isinstance(outcome, DeadLetter)
-    assert (outcome.reason, outcome.field) == (Unroutable.BAD_TENANT, "ce_tenant")
+    assert (outcome.reason, outcome.field) == (TaskReason.BAD_TENANT, "ce_tenant")
 
 
 def test_a_kept_frame_becomes_one_task_and_one_request() -> None:

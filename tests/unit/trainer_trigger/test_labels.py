@@ -11,7 +11,8 @@ from roadloop_runtime.outcome import DeadLetter, Emit
 from roadloop_runtime.records import Record, event
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.labels import LabelCompleted, LabelSource
-from trainer_trigger.handle import Reason, decide
+from trainer_trigger.handle import decide
+from trainer_trigger.reasons import LabelReason
 from trainer_trigger.tables.label_table import Completed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -46,12 +47,12 @@ def test_a_label_is_stored_with_its_tenant() -> None:
 @pytest.mark.parametrize(
     ("seen", "reason", "field"),
     [
-        pytest.param(received(tenant="Not A Tenant"), Reason.NO_TENANT, "ce_tenant", id="a-tenant-that-is-none"),
-        pytest.param(received(uri="s3://models/x"), Reason.FOREIGN_BUCKET, "object.uri", id="a-picture-elsewhere"),
+        pytest.param(received(tenant="Not A Tenant"), LabelReason.NO_TENANT, "ce_tenant", id="a-tenant-that-is-none"),
+        pytest.param(received(uri="s3://models/x"), LabelReason.FOREIGN_BUCKET, "object.uri", id="a-picture-elsewhere"),
     ],
 )
 def test_what_can_never_be_trained_on_is_a_dead_letter(
-    seen: Received[LabelCompleted], reason: Reason, field: str
+    seen: Received[LabelCompleted], reason: LabelReason, field: str
 ) -> None:
     _, outcome = decide(None, seen, "uploads")
     assert isinstance(outcome, DeadLetter)

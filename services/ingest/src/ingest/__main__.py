@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import immutables
@@ -47,6 +47,7 @@ GROUP = "ingest"
 FATES_GROUP = "ingest-fates"
 GIVEN_UP = dead_letter_topic("screen", FRAMES_INGESTED)
 REFUSED = dead_letter_topic(GROUP, UPLOADS_COMPLETED)
+now = partial(datetime.now, UTC)
 TOPICS = (
     UPLOADS_COMPLETED,
     FRAMES_INGESTED,
@@ -119,7 +120,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
                 serve_http(vehicles_app(settings, pool), settings.http_host, settings.http_port, stopping),
                 serve_http(health, settings.health_host, settings.health_port, stopping),
                 publish_outbox(dsn, kafka, "ingest"),
-                abandon_for_ever(pool, timedelta(seconds=settings.abandon_after_s), http.now),
+                abandon_for_ever(pool, timedelta(seconds=settings.abandon_after_s), now),
             ],
         )
 
@@ -135,13 +136,15 @@ def vehicles_app(settings: Settings, pool: Pool) -> FastAPI:
     """Make the app for vehicles; its URLs name S3 as vehicles reach it."""
     endpoint = settings.public_s3_endpoint or settings.s3_endpoint
     public = open_store(endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
-    return http.make_app(
+    needs = http.Dependencies(
         pool,
         public,
         bucket=settings.bucket,
         own_key=settings.signing_key.get_secret_value(),
         max_file_bytes=settings.max_file_bytes,
+        now=now,
     )
+    return http.make_app(needs)
 
 
 if __name__ == "__main__":

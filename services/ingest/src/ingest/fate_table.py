@@ -32,11 +32,13 @@ SET_LABELLED = "update frames set labelled = true where frame_id = $1 and not la
 SET_TRAINED = """
 update frames set trained = true where frame_id = any($1::text[]) and not trained returning tenant, upload_id
 """
-NEXT_REVISION = """
-update uploads set revision = revision + 1 where tenant = $1 and upload_id = $2
-returning vehicle, revision, received_at, announced, admitted_at is not null as admitted, whole_fate, whole_reason,
-    replayed
+COUNTED = """
+vehicle, revision, received_at, announced, admitted_at is not null as admitted, whole_fate, whole_reason, replayed
 """
+NEXT_REVISION = f"""
+update uploads set revision = revision + 1 where tenant = $1 and upload_id = $2 returning {COUNTED}
+"""  # noqa: S608 only constants
+UPLOAD = f"select {COUNTED} from uploads where tenant = $1 and upload_id = $2"  # noqa: S608 only constants
 SET_REFUSED = """
 update uploads set whole_fate = 'rejected', whole_reason = $3, replayed = replayed or $4
 where tenant = $1 and upload_id = $2 and admitted_at is null returning tenant, upload_id
@@ -155,11 +157,17 @@ async def _count(connection: Connection, tenant: str, upload_id: str) -> UploadF
     upload = await connection.fetchrow(NEXT_REVISION, tenant, upload_id)
     if upload is None:
         raise LookupError(f"upload {tenant}/{upload_id} has frames but no row")
-    return await read(connection, tenant, upload_id, dict(upload))
+    return await _count_parts(connection, tenant, upload_id, dict(upload))
 
 
-async def read(pool: Reader, tenant: str, upload_id: str, upload: dict[str, Any]) -> UploadFate:
-    """Count an upload's files and frames. `upload` is its row as NEXT_REVISION returns it.
+async def read(pool: Reader, tenant: str, upload_id: str) -> UploadFate | None:
+    """Count an upload's files and frames; None where there is no such upload."""
+    upload = await pool.fetchrow(UPLOAD, tenant, upload_id)
+    return await _count_parts(pool, tenant, upload_id, dict(upload)) if upload else None
+
+
+async def _count_parts(pool: Reader, tenant: str, upload_id: str, upload: dict[str, Any]) -> UploadFate:
+    """Count an upload's files and frames. `upload` is its row as COUNTED names its columns.
 
     Files without a fate of their own have that of the upload as a whole, or are open.
     """

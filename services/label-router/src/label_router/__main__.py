@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from label_router import queue_table, task_table
 from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, Observation, Policy, decide, observe
-from label_router.http import Desk, make_app
+from label_router.http import Dependencies, make_app
+from label_router.picture_urls import sign_picture_url
 from label_router.settings import Settings
 from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler
@@ -24,16 +25,14 @@ from roadloop_runtime.service import lifecycle, logs
 from roadloop_runtime.service.health import health_app, serve_http
 from roadloop_runtime.settlement.offset_table import OffsetTable
 from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
-from roadloop_runtime.storage.objects import ObjectStore, open_store
+from roadloop_runtime.storage.objects import open_store
 from roadloop_runtime.storage.postgres import DATABASE_AWAY, Pool, answers, open_pool
-from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.topics import FRAMES_SCREENED, dead_letter_topic
 
 NAME = "label-router"
 SCREENED = FRAMES_SCREENED
 TOPICS = (SCREENED, dead_letter_topic(NAME, SCREENED), REQUESTED, COMPLETED, position_topic(NAME))
-PICTURE_URL_LIVES = timedelta(minutes=15)
 LOOP_CONNECTIONS = 4
 
 
@@ -51,7 +50,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         settlement = PostgresSettlement(member, OffsetTable(own, task_table.store))
         loop = Loop(claim, {SCREENED: screened(own)}, kafka=member, settlement=settlement)
         checks = {"postgres": partial(answers, own)}
-        http = make_app(desk(settings, asked))
+        http = make_app(annotators_need(settings, asked))
         await lifecycle.side_by_side(
             stopping,
             [
@@ -83,14 +82,10 @@ def screened(pool: Pool) -> Handler[Received[FrameScreened], Observation, None, 
     )
 
 
-def desk(settings: Settings, pool: Pool) -> Desk:
+def annotators_need(settings: Settings, pool: Pool) -> Dependencies:
     endpoint = settings.public_s3_endpoint or settings.s3_endpoint
     store = open_store(endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
-    return Desk(pool, partial(datetime.now, UTC), partial(picture_url, store), settings.lease_s, Policy())
-
-
-def picture_url(store: ObjectStore, picture: ObjectRef) -> str:
-    return store.presign_get(picture.bucket, picture.key, PICTURE_URL_LIVES)
+    return Dependencies(pool, partial(datetime.now, UTC), partial(sign_picture_url, store), settings.lease_s, Policy())
 
 
 if __name__ == "__main__":

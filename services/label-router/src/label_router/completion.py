@@ -5,7 +5,7 @@ from datetime import datetime
 
 from label_router.annotator_table import Annotator
 from label_router.handle import SOURCE
-from label_router.refusal import already_labelled
+from label_router.refusals import already_labelled
 from label_router.submission import Submission, check_classes
 from label_router.task_table import Task, require_lease
 from roadloop_runtime.records import Event, event

@@ -1,10 +1,10 @@
-"""What becomes of a verdict: a kept frame becomes one task, everything else is no work for people."""
+"""The story of a verdict: a kept frame becomes one task, everything else is no work for people."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
+from label_router.reasons import SkipReason, TaskReason
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
 from roadloop_runtime.records import Event, event
@@ -18,19 +18,6 @@ REQUESTED = LABELS_REQUESTED
 SOURCE = "/roadloop/label-router"
 
 ClassesOf = Callable[[str], Awaitable[tuple[str, ...]]]
-
-
-class NoTask(StrEnum):
-    """Why a verdict asks nobody."""
-
-    DROPPED = "dropped"
-    QUARANTINED = "quarantined"
-
-
-class Unroutable(StrEnum):
-    """Why a verdict never will reach a queue."""
-
-    BAD_TENANT = "bad_tenant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +63,7 @@ def decide(memory: None, seen: Observation, policy: Policy) -> tuple[None, Outco
     if not is_tenant(envelope.tenant):
         return memory, _bad_tenant(envelope.tenant)
     if verdict.verdict is not Verdict.KEPT:
-        return memory, Skip(NoTask(verdict.verdict.value))
+        return memory, Skip(SkipReason(verdict.verdict.value))
     task = NewTask(
         derive_id("task", envelope.tenant, verdict.frame_id),
         envelope.tenant,
@@ -134,7 +121,7 @@ def _request(task: NewTask, seen: Observation, policy: Policy) -> Event:
 
 def _bad_tenant(tenant: str) -> DeadLetter:
     return DeadLetter(
-        Unroutable.BAD_TENANT,
+        TaskReason.BAD_TENANT,
         detail=f"ce_tenant {ascii(tenant)[:100]} is not a tenant name",
         field="ce_tenant",
         rule="1 to 63 of a-z, 0-9 and -, with no - at either end",

@@ -8,27 +8,25 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from label_router import annotator_table, label_table, queue_table, task_table
 from label_router.annotator_table import Annotator
 from label_router.handle import Policy, prelabels, queue_of
-from label_router.refusal import MAX_BODY_BYTES, no_such_task, too_large, unauthorised
+from label_router.refusals import MAX_BODY_BYTES, no_such_task, too_large, unknown_annotator
 from label_router.submission import LEASE_SCHEMA, SUBMISSION_SCHEMA, read_lease, read_submission
 from label_router.task_table import Task
-from roadloop_runtime.service.problem_responses import answer_with_problems
+from roadloop_runtime.service.http import dependencies_of, make_http_app, read_token
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.fields import Detection, ObjectRef
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-bearer = HTTPBearer(auto_error=False, description="The token that `roadloop annotators enrol` printed.")
 
 routes = APIRouter(prefix="/v1")
 
 
 @dataclass(frozen=True)
-class Desk:
+class Dependencies:
     """What the routes need. `now` is asked once per request; `picture_url` signs a link that ends by itself."""
 
     pool: Pool
@@ -36,6 +34,9 @@ class Desk:
     picture_url: Callable[[ObjectRef], str]
     lease_s: float
     policy: Policy
+
+
+Needs = Annotated[Dependencies, Depends(dependencies_of)]
 
 
 class NextTask(BaseModel):
@@ -69,13 +70,9 @@ class Queue(BaseModel):
     done: int
 
 
-def make_app(desk: Desk) -> FastAPI:
+def make_app(needs: Dependencies) -> FastAPI:
     """Make the app. Every answer that is no success is a problem of RFC 9457."""
-    app = FastAPI(title="Roadloop label-router", version="1", docs_url=None, redoc_url=None)
-    app.state.desk = desk
-    app.include_router(routes)
-    answer_with_problems(app, max_body_bytes=MAX_BODY_BYTES)
-    return app
+    return make_http_app("Roadloop label-router", routes, needs, max_body_bytes=MAX_BODY_BYTES)
 
 
 def takes(schema: Mapping[str, object]) -> dict[str, object]:
@@ -83,26 +80,18 @@ def takes(schema: Mapping[str, object]) -> dict[str, object]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-async def at_desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
-
-
-AtDesk = Annotated[Desk, Depends(at_desk)]
-
-
-async def known(desk: AtDesk, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Annotator:
+async def authenticate(needs: Needs, token: Annotated[str, Depends(read_token)]) -> Annotator:
     """Return whose token the request carries. Raises Problem."""
-    annotator = await annotator_table.find(desk.pool, sent.credentials) if sent else None
+    annotator = await annotator_table.find(needs.pool, token)
     if annotator is None:
-        raise unauthorised()
+        raise unknown_annotator()
     return annotator
 
 
-Known = Annotated[Annotator, Depends(known)]
+Caller = Annotated[Annotator, Depends(authenticate)]
 
 
-async def body_of(request: Request, _: Known) -> bytes:
+async def body_of(request: Request, _: Caller) -> bytes:
     """Read the body of somebody known, never more than the limit. Raises Problem."""
     body = b""
     async for chunk in request.stream():
@@ -126,17 +115,17 @@ TaskId = Annotated[str, Depends(task_named)]
 
 
 @routes.post("/tasks/next", response_model=NextTask, responses={204: {"description": "Nothing waits."}})
-async def next_task(desk: AtDesk, annotator: Known) -> NextTask | Response:
+async def next_task(needs: Needs, annotator: Caller) -> NextTask | Response:
     """Lease the task that has waited longest. Who holds a live lease gets the same task again."""
     task = await task_table.lease_next(
-        desk.pool, annotator, lease_id=secrets.token_hex(16), now=desk.now(), lease_s=desk.lease_s
+        needs.pool, annotator, lease_id=secrets.token_hex(16), now=needs.now(), lease_s=needs.lease_s
     )
     if task is None:
         return Response(status_code=204)
-    return show(task, await queue_table.classes_of(desk.pool, annotator.tenant), desk)
+    return show(task, await queue_table.classes_of(needs.pool, annotator.tenant), needs)
 
 
-def show(task: Task, classes: tuple[str, ...], desk: Desk) -> NextTask:
+def show(task: Task, classes: tuple[str, ...], needs: Dependencies) -> NextTask:
     """Write a leased task as its annotator sees it."""
     lease, verdict = task.lease, task.verdict
     if lease is None:
@@ -146,29 +135,29 @@ def show(task: Task, classes: tuple[str, ...], desk: Desk) -> NextTask:
         lease_id=lease.lease_id,
         lease_expires_at=lease.expires_at,
         frame_id=verdict.frame_id,
-        picture_url=desk.picture_url(verdict.object),
+        picture_url=needs.picture_url(verdict.object),
         width_px=verdict.width_px,
         height_px=verdict.height_px,
         classes=classes,
-        prelabels=prelabels(verdict, classes, desk.policy),
+        prelabels=prelabels(verdict, classes, needs.policy),
     )
 
 
 @routes.post("/tasks/{task_id}/submit", openapi_extra=takes(SUBMISSION_SCHEMA))
-async def submit(task_id: TaskId, body: Body, desk: AtDesk, annotator: Known) -> Saved:
+async def submit(task_id: TaskId, body: Body, needs: Needs, annotator: Caller) -> Saved:
     """Save `{lease_id, boxes: [{class_name, x1, y1, x2, y2}], lead_time_s}`; the same again gives the same answer."""
-    label = await label_table.submit(desk.pool, annotator, task_id, read_submission(body), now=desk.now())
+    label = await label_table.submit(needs.pool, annotator, task_id, read_submission(body), now=needs.now())
     return Saved(task_id=label.task_id, label_version=label.label_version, completed_at=label.completed_at)
 
 
 @routes.post("/tasks/{task_id}/return", status_code=204, openapi_extra=takes(LEASE_SCHEMA))
-async def give_back(task_id: TaskId, body: Body, desk: AtDesk, annotator: Known) -> None:
+async def give_back(task_id: TaskId, body: Body, needs: Needs, annotator: Caller) -> None:
     """Give a task back by `{lease_id}`; it waits again, behind the others."""
-    await task_table.give_back(desk.pool, annotator, task_id, lease_id=read_lease(body), now=desk.now())
+    await task_table.give_back(needs.pool, annotator, task_id, lease_id=read_lease(body), now=needs.now())
 
 
 @routes.get("/queue")
-async def queue(desk: AtDesk, annotator: Known) -> Queue:
+async def queue(needs: Needs, annotator: Caller) -> Queue:
     """Count the tasks of the annotator's tenant."""
-    found = await task_table.count(desk.pool, annotator.tenant, now=desk.now())
-    return Queue(queue=queue_of(annotator.tenant), waiting=found.waiting, leased=found.leased, done=found.done)
+    count = await task_table.count(needs.pool, annotator.tenant, now=needs.now())
+    return Queue(queue=queue_of(annotator.tenant), waiting=count.waiting, leased=count.leased, done=count.done)

@@ -9,7 +9,7 @@ import asyncpg
 
 from label_router.annotator_table import Annotator
 from label_router.handle import NewTask
-from label_router.refusal import lease_gone, no_such_task
+from label_router.refusals import lease_gone, no_such_task
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.frames import FrameScreened
 

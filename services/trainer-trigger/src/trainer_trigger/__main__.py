@@ -21,18 +21,18 @@ from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.topics import dead_letter_topic
 from trainer_trigger import handle, http, runner
-from trainer_trigger.runner import Runner
 from trainer_trigger.settings import Settings
 from trainer_trigger.tables import label_table, serving_table
 from trainer_trigger.tables.model_table import RELEASED
 from trainer_trigger.tables.run_table import CHANGED
 from trainer_trigger.tables.serving_table import SERVING
 from trainer_trigger.training.candidate import Workshop
-from trainer_trigger.training.dataset import Cache
+from trainer_trigger.training.object_cache import ObjectCache
 from trainer_trigger.training.trainer_process import Trainer
 
 SERVICE = "trainer-trigger"
 DEAD_LETTERS = dead_letter_topic(handle.GROUP, handle.LABELS)
+now = partial(datetime.now, UTC)
 TOPICS = (handle.LABELS, DEAD_LETTERS, SERVING, CHANGED, RELEASED, position_topic(SERVICE))
 
 
@@ -51,7 +51,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         await serving_table.take(pool, record)
 
     checks = {"postgres": lambda: postgres.answers(pool), "s3": lambda: store.answers(settings.models_bucket)}
-    app = http.http_app(pool, store, datasets_bucket=settings.datasets_bucket, models_bucket=settings.models_bucket)
+    app = http.make_app(http.Dependencies(pool, store, settings.datasets_bucket, settings.models_bucket, now))
     health_app = health.health_app([loop], checks, stopping)
     try:
         await lifecycle.side_by_side(
@@ -60,7 +60,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
             [
                 publish_outbox(dsn, kafka, SERVICE),
                 Follower(bootstrap, SERVING, take_serving).run(),
-                runner.run_for_ever(_runner(settings, pool, store), dsn),
+                runner.run_for_ever(runs_need(settings, pool, store), dsn),
                 health.serve_http(app, settings.http_host, settings.http_port, stopping),
                 health.serve_http(health_app, settings.health_host, settings.health_port, stopping),
             ],
@@ -69,10 +69,10 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         pool.terminate()
 
 
-def _runner(settings: Settings, pool: Pool, store: ObjectStore) -> Runner:
+def runs_need(settings: Settings, pool: Pool, store: ObjectStore) -> handle.Dependencies:
     trainer = Trainer(settings.trainer_python, settings.trainer_path, settings.trainer_environment)
-    workshop = Workshop(settings.state_dir, Cache(settings.state_dir / "objects", store.fetch), trainer)
-    return Runner(pool, store, settings.models_bucket, workshop, lambda: datetime.now(UTC))
+    workshop = Workshop(settings.state_dir, ObjectCache(settings.state_dir / "objects", store.fetch), trainer)
+    return handle.Dependencies(pool, store, settings.models_bucket, workshop, now)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from trainer_trigger.tables.model_table import Listed
 from trainer_trigger.tables.run import Run
 
 
-def described(run: Run) -> Mapping[str, Any]:
+def run_to_json(run: Run) -> Mapping[str, Any]:
     """Return a run as the interface shows it."""
     shown = asdict(run) | {"state": run.state.value, "kind": run.kind.value}
     shown["spec"] = run.spec.model_dump(mode="json")
@@ -16,7 +16,7 @@ def described(run: Run) -> Mapping[str, Any]:
     return shown
 
 
-def described_version(version: Listed) -> Mapping[str, Any]:
+def version_to_json(version: Listed) -> Mapping[str, Any]:
     """Return a version as the interface shows it."""
     release = version.release
     return {

@@ -12,12 +12,12 @@ from trainer_trigger.tables.model_table import tenant_of
 from trainer_trigger.tables.run import Kind, Run
 from trainer_trigger.tables.spec import Spec
 from trainer_trigger.training import dataset
-from trainer_trigger.trigger import Facts, StartRun, Wait, attempt_of, is_time
+from trainer_trigger.trigger import COOLS_DOWN_AFTER, Facts, StartRun, Wait, attempt_of, is_time
 
 log = structlog.get_logger()
 
 
-async def consider(pool: Pool, model: str, spec: Spec, *, now: datetime) -> bool:
+async def open_if_due(pool: Pool, model: str, spec: Spec, *, now: datetime) -> bool:
     """Open a training run if it is time; return whether one was opened."""
     serving = await serving_release(pool, model)
     if serving is None:
@@ -40,14 +40,14 @@ async def gather_facts(pool: Pool, model: str, serving: ModelReleased, *, now: d
         unanswered_release=await unanswered_release(pool, model),
         open_run=await run_table.open_training(pool, model),
         new_labels=await label_table.count_new(pool, tenant, serving.card.classes, since),
-        last_ended_at=await run_table.last_ended_at(pool, model),
+        last_ended_at=await run_table.last_ended_at(pool, model, COOLS_DOWN_AFTER),
     )
 
 
 async def _open(
     pool: Pool, model: str, spec: Spec, *, serving: ModelReleased, base_version: int, now: datetime
 ) -> bool:
-    labels = await label_table.take(pool, tenant_of(model), serving.card.classes)
+    labels = await label_table.take(pool, tenant_of(model), serving.card.classes, limit=dataset.MAX_FRAMES)
     digest = dataset.dataset_id(labels, spec.base_set.sha256)
     attempt = attempt_of(await run_table.failed_on(pool, model, digest))
     if attempt is None:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from roadloop_schemas.models import TrainingState
 from trainer_trigger.tables.spec import Spec
 
+COOLS_DOWN_AFTER = (TrainingState.RELEASED, TrainingState.REFUSED, TrainingState.FAILED)
 MAX_ATTEMPTS = 3  # on the very same data
 
 

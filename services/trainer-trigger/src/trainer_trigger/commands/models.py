@@ -22,7 +22,7 @@ from trainer_trigger.commands.terminal import (
     with_pool,
 )
 from trainer_trigger.intake import offers
-from trainer_trigger.json_views import described, described_version
+from trainer_trigger.json_views import run_to_json, version_to_json
 from trainer_trigger.tables import model_table
 from trainer_trigger.tables.run import Offer
 from trainer_trigger.training import release
@@ -33,7 +33,7 @@ def list_models(postgres: Postgres, tenant: str | None = None, all: bool = False
     versions = with_pool(postgres, lambda pool: model_table.listed(pool, tenant=tenant))
     shown = [item for item in versions if all or item.serving_since or item.rollout]
     if as_json:
-        print_json([{"model": item.release.model, **described_version(item)} for item in shown])
+        print_json([{"model": item.release.model, **version_to_json(item)} for item in shown])
         return
     show_rows(
         ("model", "version", "serving since", "mAP50", "released"),
@@ -102,7 +102,7 @@ def offer_model(
         offered = Offer(weights=files.weights, checkpoint=files.checkpoint, card=files.card)
         run, is_new = await offers.queue_offer(pool, store, bucket, model=model, offer=offered, now=datetime.now(UTC))
         if as_json:
-            print_json(described(run))
+            print_json(run_to_json(run))
             return
         typer.echo(f"{'queued' if is_new else 'known already'}: run {run.run_id}, {run.state} {run.detail}".rstrip())
 

@@ -25,7 +25,7 @@ from trainer_trigger.commands.terminal import (
     with_pool,
 )
 from trainer_trigger.intake.accept_spec import accept_spec
-from trainer_trigger.json_views import described
+from trainer_trigger.json_views import run_to_json
 from trainer_trigger.tables import run_table
 from trainer_trigger.tables.spec import HANG_AFTER_S, INSTEAD, GatePolicy, Spec
 
@@ -89,7 +89,7 @@ def list_runs(
     """Show runs, the youngest first."""
     runs = with_pool(postgres, lambda pool: run_table.listed(pool, tenant=tenant, model=model, limit=limit))
     if as_json:
-        print_json([described(run) for run in runs])
+        print_json([run_to_json(run) for run in runs])
         return
     show_rows(
         ("run", "model", "kind", "state", "labels", "version", "gain", "changed", "detail"),

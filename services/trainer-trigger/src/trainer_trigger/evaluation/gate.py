@@ -53,8 +53,8 @@ class Refuse:
 def gate(serving: Report, candidate: Report, policy: GatePolicy, *, confidence: float = 1.0) -> Pass | Refuse:
     """Let a candidate through whose mean grew enough, while no condition lost too much.
 
-    `confidence` is the share of resampled validation sets on which the mean grew (`bootstrap.py`). All reasons are
-    given, not only the first.
+    `confidence` is the share of resampled validation sets on which the mean grew (`paired_bootstrap.py`). All
+    reasons are given, not only the first.
     """
     if serving.conditions.keys() != candidate.conditions.keys():
         detail = f"{sorted(candidate.conditions)} measured, {sorted(serving.conditions)} wanted"

@@ -59,7 +59,7 @@ async def measure(workshop: Workshop, run: Run, serving: ModelReleased, folder: 
     card = read_card(folder)
     if card.classes != serving.card.classes:
         raise TrainerFailed(f"the candidate has the classes {', '.join(card.classes)}, which are not the model's")
-    validation = await workshop.unpacked(run.spec.validation_set)
+    validation = await workshop.unpack(run.spec.validation_set)
     candidate_out = workshop.folder_of(run.run_id) / "candidate.jsonl"
     guard = run.spec.hang_after_s
     await trainer_process.predict(workshop.trainer, folder, validation, SPLIT, out=candidate_out, hang_after_s=guard)

@@ -12,8 +12,6 @@ from roadloop_schemas.fields import LabelBox, ObjectRef
 from roadloop_schemas.labels import LabelCompleted
 from trainer_trigger.tables.notify import wake
 
-MAX_FRAMES = 20_000  # of one dataset, the newest labels; the rest are history
-
 INSERT = """
 insert into labels (tenant, frame_id, label_version, picture, boxes, boxes_digest, classes, condition, slice, source,
                     inclusion_probability, vehicle, drive, completed_at)
@@ -32,7 +30,7 @@ select count(*) from ({NEWEST}) as usable where not exists (
     where used.run_id = $3 and used.frame_id = usable.frame_id and used.label_version = usable.label_version
 )
 """  # noqa: S608 only constants
-TAKE = f"{NEWEST} order by completed_at desc, frame_id limit {MAX_FRAMES}"
+TAKE = f"{NEWEST} order by completed_at desc, frame_id limit $3"
 OF_RUN = """
 select labels.* from run_frames join labels using (frame_id, label_version)
 where run_id = $1 and tenant = $2 order by frame_id
@@ -89,9 +87,9 @@ async def count_new(pool: Pool, tenant: str, classes: Sequence[str], since_run: 
     return int(await pool.fetchval(COUNT_NEW, tenant, list(classes), since_run))
 
 
-async def take(pool: Pool, tenant: str, classes: Sequence[str]) -> list[Label]:
-    """Return the newest usable label of each frame, the newest `MAX_FRAMES` of them."""
-    return [_label(row) for row in await pool.fetch(TAKE, tenant, list(classes))]
+async def take(pool: Pool, tenant: str, classes: Sequence[str], *, limit: int) -> list[Label]:
+    """Return the newest usable label of each frame, at most `limit` of them, the newest."""
+    return [_label(row) for row in await pool.fetch(TAKE, tenant, list(classes), limit)]
 
 
 async def of_run(pool: Pool, tenant: str, run_id: str) -> list[Label]:

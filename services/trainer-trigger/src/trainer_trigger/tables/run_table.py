@@ -42,7 +42,7 @@ LAST_GOOD = """
 select run_id from runs where model = $1 and kind = 'training' and state <> 'failed' order by queued_at desc limit 1
 """
 LAST_ENDED = """
-select max(changed_at) from runs where model = $1 and kind = 'training' and state in ('released', 'refused', 'failed')
+select max(changed_at) from runs where model = $1 and kind = 'training' and state = any($2::text[])
 """
 OPEN_TRAINING = """
 select run_id from runs where model = $1 and kind = 'training' and state not in ('released', 'refused', 'failed')
@@ -162,14 +162,15 @@ async def last_good(pool: Pool, model: str) -> str | None:
     return found
 
 
-async def last_ended_at(pool: Pool, model: str) -> datetime | None:
-    found: datetime | None = await pool.fetchval(LAST_ENDED, model)
-    return found
+async def last_ended_at(pool: Pool, model: str, states: Sequence[TrainingState]) -> datetime | None:
+    """Return when the newest training of a model that is in one of some states got there."""
+    ended_at: datetime | None = await pool.fetchval(LAST_ENDED, model, [state.value for state in states])
+    return ended_at
 
 
 async def open_training(pool: Pool, model: str) -> str | None:
-    found: str | None = await pool.fetchval(OPEN_TRAINING, model)
-    return found
+    run_id: str | None = await pool.fetchval(OPEN_TRAINING, model)
+    return run_id
 
 
 async def failed_on(pool: Pool, model: str, dataset_id: str) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -13,12 +13,11 @@ from roadloop_schemas.models import ModelReleased
 from trainer_trigger.tables.label_table import Label
 from trainer_trigger.tables.run import Offer, Run
 from trainer_trigger.training import dataset, frame_set, trainer_process
-from trainer_trigger.training.dataset import Cache
+from trainer_trigger.training.object_cache import ObjectCache
 from trainer_trigger.training.release import offered_folder
 from trainer_trigger.training.trainer_process import Order, Progress, Trainer, TrainerFailed
 
 log = structlog.get_logger()
-KEEP_OBJECTS_FOR = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Workshop:
     """Where and with what models are made and measured."""
 
     folder: Path
-    cache: Cache
+    cache: ObjectCache
     trainer: Trainer
 
     def folder_of(self, run_id: str) -> Path:
@@ -35,9 +34,9 @@ class Workshop:
     def tidy(self, run_id: str, now: datetime) -> None:
         """Remove a run's folder, and cached objects that nobody asked for in a long time."""
         shutil.rmtree(self.folder_of(run_id), ignore_errors=True)
-        self.cache.forget(now - KEEP_OBJECTS_FOR)
+        self.cache.forget_unused(now)
 
-    async def unpacked(self, reference: ObjectRef) -> Path:
+    async def unpack(self, reference: ObjectRef) -> Path:
         """Return the folder of a base or validation set, unpacked once."""
         folder = self.folder / "sets" / reference.sha256
         if not _is_there(folder):
@@ -57,7 +56,7 @@ async def train(
     if base.checkpoint is None:
         raise TrainerFailed(f"version {base.version} has no checkpoint to start from: offer a model that has one")
     folder = workshop.folder_of(run.run_id)
-    base_set = await workshop.unpacked(run.spec.base_set)
+    base_set = await workshop.unpack(run.spec.base_set)
     written = (folder / "dataset", base_set, labels, pictures, run.spec.label_weight)
     await asyncio.to_thread(dataset.write, *written)
     order = Order(

@@ -3,20 +3,16 @@
 import asyncio
 import hashlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
-from roadloop_schemas.fields import ObjectRef
 from trainer_trigger.tables.label_table import Label
+from trainer_trigger.training.object_cache import ObjectCache
 
-Fetch = Callable[[ObjectRef], Awaitable[bytes]]
+MAX_FRAMES = 20_000  # of one dataset, the newest labels; the rest are history
 AT_ONCE = 8
 
 
@@ -26,56 +22,18 @@ def dataset_id(labels: Sequence[Label], base_set_sha256: str) -> str:
     return hashlib.sha256("\n".join([f"base {base_set_sha256}", *lines]).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """Objects by their sha256, in a folder."""
-
-    folder: Path
-    fetch: Fetch
-
-    async def get(self, reference: ObjectRef) -> Path:
-        """Return the file with an object's bytes, fetched and checked once."""
-        path = self.folder / reference.sha256[:2] / reference.sha256
-        if not _touched(path):
-            await asyncio.to_thread(_keep, path, await self.fetch(reference))
-        return path
-
-    def forget(self, before: datetime) -> None:
-        """Remove objects that were last asked for before a moment."""
-        for path in self.folder.glob("*/*"):
-            if path.stat().st_mtime < before.timestamp():
-                path.unlink()
-
-
-def _touched(path: Path) -> bool:
-    """Say whether a file is there, and note that it is still wanted."""
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; two at once write the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix="partial-", delete=False) as partial:
-        partial.write(content)
-    Path(partial.name).replace(path)
-
-
-async def collect(labels: Sequence[Label], cache: Cache) -> tuple[dict[str, Path], dict[str, str]]:
+async def collect(labels: Sequence[Label], cache: ObjectCache) -> tuple[dict[str, Path], dict[str, str]]:
     """Return the picture of each frame, and what is wrong with those that cannot be had, by frame id.
 
     Raises Transient where S3 does not answer.
     """
-    seats = asyncio.Semaphore(AT_ONCE)
+    at_once = asyncio.Semaphore(AT_ONCE)
     pictures: dict[str, Path] = {}
     missing: dict[str, str] = {}
     unanswered: list[Transient] = []
 
     async def get(label: Label) -> None:
-        async with seats:
+        async with at_once:
             try:
                 pictures[label.frame_id] = await cache.get(label.picture)
             except (ObjectMissing, ObjectChanged) as error:

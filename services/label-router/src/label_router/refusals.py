@@ -1,17 +1,15 @@
 """The requests that label-router refuses, and what their senders can do about it."""
 
+from roadloop_runtime.service.http import unauthenticated
 from roadloop_runtime.service.problems import Problem
 
 MAX_BODY_BYTES = 64 * 1024
 
 
-def unauthorised() -> Problem:
-    return Problem(
-        401,
-        "unauthorised",
-        title="No valid token",
-        detail="The header Authorization carries no token that is known and not revoked: send 'Bearer TOKEN' with the "
-        "token you got when you were enrolled, or ask an admin for `roadloop annotators enrol`.",
+def unknown_annotator() -> Problem:
+    return unauthenticated(
+        "The header Authorization carries a token that is not known or revoked: send 'Bearer TOKEN' with the token "
+        "you got when you were enrolled, or ask an admin for `roadloop annotators enrol`."
     )
 
 
