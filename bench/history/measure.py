@@ -32,7 +32,7 @@ from screen.commands.what_if import Question, ask
 from screen.decision.decide_frame import judge
 from screen.decision.facts import Facts
 from screen.decision.frame_keys import FrameKeys
-from screen.decision.thresholds import Limits
+from screen.decision.thresholds import SliceThreshold
 from screen.decision.verdict import Decision
 from screen.history.maintenance import tidy
 from screen.history.rows import MEASURED
@@ -146,8 +146,8 @@ def _rows(partition: int) -> Iterator[dict[str, Any]]:
     dice, memory = Random(partition), Memory()
     for offset in count():
         facts = _facts(f"f-{partition}-{offset}", dice)
-        memory, ruling, limits = judge(memory, facts, POLICY)
-        yield {"partition": partition, "offset": offset, **_frame(facts), **_verdict(ruling, limits)}
+        memory, decision, threshold = judge(memory, facts, POLICY)
+        yield {"partition": partition, "offset": offset, **_frame(facts), **_verdict(decision, threshold)}
 
 
 def _frame(facts: Facts) -> dict[str, Any]:
@@ -171,18 +171,18 @@ def _frame(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _verdict(ruling: Decision, limits: Limits) -> dict[str, Any]:
+def _verdict(decision: Decision, threshold: SliceThreshold) -> dict[str, Any]:
     return {
-        "verdict": ruling.verdict.value,
-        "reasons": [reason.value for reason in ruling.reasons],
-        "rules": list(ruling.rules),
+        "verdict": decision.verdict.value,
+        "reasons": [reason.value for reason in decision.reasons],
+        "rules": list(decision.rules),
         "policy_version": POLICY.version,
-        "threshold": limits.threshold,
-        "score": ruling.score,
-        "audit": ruling.audit,
+        "threshold": threshold.value,
+        "score": decision.score,
+        "audit": decision.audit,
         "inclusion_probability": 1.0,
-        "echo": ruling.echo,
-        "claims": [_CLAIM] * 3 if ruling.verdict is Verdict.KEPT else [],
+        "echo": decision.echo,
+        "claims": [_CLAIM] * 3 if decision.verdict is Verdict.KEPT else [],
     }
 
 

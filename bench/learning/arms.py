@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from learning.product import SALT, TENANT, Day
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.facts import Facts, beside, facts_of
+from screen.decision.facts import Facts, compare_anew, gather_facts
 from screen.decision.frame_keys import FrameKeys, eye_of
-from screen.decision.scene_distance import Scene, scene_of
+from screen.decision.scene_distance import Scene, measure_scene
 from screen.decision.serving_versions import serving_pair
-from screen.decision.similarity import Picture, likeness, picture_of
+from screen.decision.similarity import Picture, compare, describe_picture
 from screen.decision.verdict import Context, rule
 from screen.handle import Observation, decide
 from screen.memory.embedding_statistics import Scenery, step, usual_of
@@ -60,9 +60,9 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
                 unit.unit.body.drive,
                 eye_of(serving_pair(unit.serving)),
             )
-            scene = scene_of(memory, where, look.embedding)
-            picture = picture_of(frame, look.boxes, look.embedding)
-            facts = facts_of(
+            scene = measure_scene(memory, where, look.embedding)
+            picture = describe_picture(frame, look.boxes, look.embedding)
+            facts = gather_facts(
                 memory, frame, where, unit.frames, at, policy=nothing, picture=picture, scene=scene, lot=1.0
             )
             usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
@@ -111,7 +111,7 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
     apart = None if usual is None else step(usual, vector, others)
     nearest_step = None if apart is None or not known.stride else round(apart / known.stride, 4)
     scene = replace(known.scene, nearest_step=nearest_step)
-    return beside(known.facts, likeness(memory, where, known.picture, scene))
+    return compare_anew(known.facts, compare(memory, where, known.picture, scene))
 
 
 def _keep(memory: Memory, known: Known) -> Memory:

@@ -11,6 +11,7 @@ from roadloop_local.addresses import Stack
 from roadloop_schemas.models import DetectorCard
 from roadloop_world.actors.tenant_setup import DETECTORS
 from screen.detector_check.synthetic_pictures import drawn_pictures
+from screen.inference.request_batcher import RequestBatcher
 from screen.inference.triton import Triton
 from screen.rollout import model_repository
 from screen.rollout.model_repository import Instances
@@ -51,10 +52,10 @@ def where(stack: Stack, model: str) -> list[str]:
 
 async def looks(triton: Triton, model: str) -> list[Prediction]:
     """Return what a model sees in the drawn pictures, asked for in batches of every size."""
-    found = []
+    found, batcher = [], RequestBatcher(triton.infer)
     for size in BATCHES:
         for _, encoded in drawn_pictures():
-            found += await asyncio.gather(*(triton.detect(model, 1, encoded) for _ in range(size)))
+            found += await asyncio.gather(*(batcher.detect(model, 1, encoded) for _ in range(size)))
     return found
 
 

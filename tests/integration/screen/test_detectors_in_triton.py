@@ -18,6 +18,7 @@ from roadloop_local.addresses import Stack
 from roadloop_schemas.models import DetectorCard
 from screen.commands import register
 from screen.inference.predict import RefusedByModel
+from screen.inference.request_batcher import RequestBatcher
 from screen.inference.triton import NotLoadable, Triton
 from screen.rollout import model_repository
 from screen.rollout.model_repository import Instances
@@ -56,7 +57,8 @@ async def test_a_yolo_serves_by_its_card(stack: Stack, triton: Triton) -> None:
     model = publish(stack, CARD)
     await load(triton, model)
     assert await triton.newest(model) == 1
-    seen = await asyncio.gather(*(triton.detect(model, 1, picture(128, 64)) for _ in range(6)))
+    batcher = RequestBatcher(triton.infer)
+    seen = await asyncio.gather(*(batcher.detect(model, 1, picture(128, 64)) for _ in range(6)))
     assert [look.boxes for look in seen] == [(BOX,)] * 6
 
 
@@ -65,16 +67,15 @@ async def test_pictures_of_one_request_are_seen_as_each_alone(stack: Stack, trit
     model = publish(stack, CARD)
     await load(triton, model)
     shown = [picture(128, 64), picture(640, 480), picture(640, 480)[:2_000], picture(97, 31)]
-    alone = Triton(stack.triton_grpc, lambda _model, _version: CARD.classes, at_most=1)
+    alone, together = RequestBatcher(triton.infer, at_most=1), RequestBatcher(triton.infer)
     wanted = [await see(alone, model, one) for one in shown]
     assert [type(one) for one in wanted] == [Prediction, Prediction, str, Prediction]
-    assert await asyncio.gather(*(see(triton, model, one) for one in shown)) == wanted
-    await alone.close()
+    assert await asyncio.gather(*(see(together, model, one) for one in shown)) == wanted
 
 
-async def see(triton: Triton, model: str, encoded: bytes) -> Prediction | str:
+async def see(batcher: RequestBatcher, model: str, encoded: bytes) -> Prediction | str:
     try:
-        return await triton.detect(model, 1, encoded)
+        return await batcher.detect(model, 1, encoded)
     except RefusedByModel as error:
         return str(error)
 

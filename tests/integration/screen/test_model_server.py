@@ -15,6 +15,7 @@ from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_runtime.outcome import Transient
 from screen.inference.predict import RefusedByModel
+from screen.inference.request_batcher import RequestBatcher
 from screen.inference.triton import OUTAGES, Triton
 from screen.rollout import model_repository
 from screen.vision.detections import Prediction
@@ -81,7 +82,8 @@ async def bring(stack: Stack, triton: Triton, model: str, config: str) -> None:
 
 
 async def ask(triton: Triton, pictures: Sequence[bytes]) -> list[Prediction | BaseException]:
-    asked = [triton.detect(MODEL, 1, picture) for picture in pictures]
+    batcher = RequestBatcher(triton.infer)
+    asked = [batcher.detect(MODEL, 1, picture) for picture in pictures]
     return list(await asyncio.gather(*asked, return_exceptions=True))
 
 
@@ -114,9 +116,10 @@ async def test_live_pictures_do_not_wait_behind_a_backfill(stack: Stack, triton:
         (folder / file).unlink(missing_ok=True)
     await bring(stack, triton, PATIENT, json.dumps(patient))
     done: list[str] = []
+    batcher = RequestBatcher(triton.infer)
 
     async def look(kind: str, picture: bytes = GOOD) -> None:
-        await triton.detect(PATIENT, 1, picture, backfill=kind == "backfill")
+        await batcher.detect(PATIENT, 1, picture, backfill=kind == "backfill")
         done.append(kind)
 
     async def is_held() -> bool:
@@ -162,5 +165,5 @@ async def test_one_dead_process_of_two_is_an_outage_until_the_model_is_loaded_an
 
 async def test_a_version_that_is_not_there_is_worth_another_try_and_its_canary_tells_why(triton: Triton) -> None:
     with pytest.raises(Transient) as raised:
-        await triton.detect(MODEL, 7, GOOD)
+        await RequestBatcher(triton.infer).detect(MODEL, 7, GOOD)
     assert not raised.value.busy

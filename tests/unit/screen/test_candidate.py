@@ -18,13 +18,13 @@ from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FrameScreened, ModelPair, Verdict, VerdictReason
 from roadloop_schemas.models import Candidate, ModelServing, PrelabelPolicy, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.serving_versions import drawn, versions
-from screen.handle import Observation, decide, observe
+from screen.decision.serving_versions import draw_candidate, remembered_versions
+from screen.handle import Observation, decide
 from screen.inference.predict import InferenceLimits, ModelClient, RefusedByModel
 from screen.memory.state import Memory
 from screen.vision.detections import Box, Judged, Prediction, Unjudged
 from screen.vision.embedding import pack
-from tests.unit.screen.units import PAIR, SERVING, frame, unit
+from tests.unit.screen.units import PAIR, SERVING, frame, look_at, unit
 
 SALT = b"a salt of 16 or more"
 KEEP = ScreenPolicy(version=1, threshold=0.5, controlled=True)
@@ -56,13 +56,13 @@ async def look(serving: ModelServing, answers: Detect, *, frames: int = 2) -> tu
     async def fetch(_object: ObjectRef) -> bytes:
         return b"picture"
 
-    async def detect(model: str, version: int, picture: bytes) -> Prediction:
+    async def detect(model: str, version: int, picture: bytes, *, backfill: bool = False) -> Prediction:
         asked.append((model, version))
         return answers(model, version, picture)
 
     model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
     sent = unit(*(frame(number, dhash=number) for number in range(frames)))
-    return await observe(sent, serving=lambda _: serving, model_client=model_client), asked
+    return await look_at(sent, serving=lambda _: serving, model_client=model_client), asked
 
 
 def by_version(_model: str, version: int, _picture: bytes) -> Prediction:
@@ -86,11 +86,11 @@ def verdicts(seen: Observation, memory: Memory | None = None, policy: ScreenPoli
 
 def test_a_larger_share_only_adds_units() -> None:
     ids = [f"u-{number}" for number in range(5_000)]
-    few, many = ({u for u in ids if drawn(trying(RolloutStage.SHARED, share), u)} for share in (0.1, 0.5))
+    few, many = ({u for u in ids if draw_candidate(trying(RolloutStage.SHARED, share), u)} for share in (0.1, 0.5))
     assert few < many
     assert len(few) == pytest.approx(500, abs=70)
     assert len(many) == pytest.approx(2_500, abs=120)
-    assert not any(drawn(PAIR, u) for u in ids)
+    assert not any(draw_candidate(PAIR, u) for u in ids)
 
 
 async def test_a_shadow_is_asked_together_with_the_others_and_told_beside_the_verdict() -> None:
@@ -142,13 +142,13 @@ def test_how_long_a_version_may_take_goes_by_how_long_the_serving_one_takes(
     async def fetch(_object: ObjectRef) -> bytes:
         return b"picture"
 
-    async def detect(model: str, version: int, picture: bytes) -> Prediction:
+    async def detect(model: str, version: int, picture: bytes, *, backfill: bool = False) -> Prediction:
         await asyncio.sleep(candidate_s if version == 4 else serving_s)
         return by_version(model, version, picture)
 
     async def story() -> Observation:
         model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
-        return await observe(unit(frame(0, dhash=0)), serving=lambda _: SHADOW, model_client=model_client)
+        return await look_at(unit(frame(0, dhash=0)), serving=lambda _: SHADOW, model_client=model_client)
 
     told = verdicts(simulated(story()))
     assert [one.shadow.failure for one in told if one.shadow] == failures
@@ -232,12 +232,12 @@ async def test_an_outage_of_the_store_is_not_its_fault() -> None:
     async def fetch(_object: ObjectRef) -> bytes:
         raise Transient("s3", "away")
 
-    async def detect(_model: str, _version: int, _picture: bytes) -> Prediction:
+    async def detect(_model: str, _version: int, _picture: bytes, *, backfill: bool = False) -> Prediction:
         raise AssertionError("nothing was fetched")
 
     model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
     with pytest.raises(Transient, match="s3"):
-        await observe(unit(frame(1)), serving=lambda _: SHARED, model_client=model_client)
+        await look_at(unit(frame(1)), serving=lambda _: SHARED, model_client=model_client)
 
 
 async def test_without_a_second_model_pictures_are_compared_by_the_serving_versions_eye_alone() -> None:
@@ -339,7 +339,7 @@ def kept_shares(seed: int, way: str) -> tuple[list[float], list[FrameScreened]]:
 def _seen(sent: object, serving: ModelServing, both: list[tuple[Judged, Judged]]) -> Observation:
     old, new = tuple(one for one, _ in both), tuple(one for _, one in both)
     seen = partial(Observation, sent, serving)  # type: ignore[arg-type]
-    tried = drawn(serving, sent.body.unit_id)  # type: ignore[attr-defined]
+    tried = draw_candidate(serving, sent.body.unit_id)  # type: ignore[attr-defined]
     if tried is None:
         return seen(new if serving.version == 4 else old)
     return seen(old, new) if tried.stage is RolloutStage.SHADOW else seen(new, by_candidate=True)
@@ -369,7 +369,7 @@ def test_a_rollback_restores_the_thresholds() -> None:
 
 
 def test_what_is_remembered_of_versions_is_bounded() -> None:
-    assert versions(SHADOW) == (3, 2, 4)
+    assert remembered_versions(SHADOW) == (3, 2, 4)
     memory = Memory()
     for version in range(3, 30):
         serving = PAIR.model_copy(update={"version": version, "previous_version": version - 1})

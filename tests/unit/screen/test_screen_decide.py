@@ -20,14 +20,14 @@ from roadloop_schemas.fields import Condition, Detection, ObjectRef
 from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, Verdict, VerdictReason
 from roadloop_schemas.models import ModelServing
 from roadloop_schemas.policies import ScreenPolicy
-from screen.handle import Observation, observe
+from screen.handle import Observation
 from screen.handle import decide as decide_salted
 from screen.inference.predict import MAX_PICTURE_BYTES, InferenceLimits, ModelClient, RefusedByModel
 from screen.memory.state import Memory
 from screen.reasons import UnitReason
 from screen.vision.detections import Box, Judged, Prediction, Unjudged
 from screen.vision.embedding import as_text, pack
-from tests.unit.screen.units import PAIR, SERVING, frame, unit
+from tests.unit.screen.units import PAIR, SERVING, frame, look_at, unit
 
 decide = partial(decide_salted, salt=b"a salt of 16 or more")
 KEEP_ALL = ScreenPolicy(version=4, threshold=0.0, audit_share=0)
@@ -145,7 +145,7 @@ def told(verdict: FrameScreened) -> FrameScreened:
     return verdict.model_copy(update={"score_parts": parts, "measures": None})
 
 
-def seats(pictures: int = 4, asked: int = 4) -> InferenceLimits:
+def limits(pictures: int = 4, asked: int = 4) -> InferenceLimits:
     return InferenceLimits(asyncio.Semaphore(pictures), asyncio.Semaphore(asked))
 
 
@@ -155,13 +155,15 @@ async def look(answer: bytes | Exception, seen: Prediction | Exception, serving:
             raise answer
         return answer
 
-    async def detect(_model: str, _version: int, _picture: bytes) -> Prediction:
+    async def detect(_model: str, _version: int, _picture: bytes, *, backfill: bool = False) -> Prediction:
         if isinstance(seen, Exception):
             raise seen
         return seen
 
-    return await observe(
-        unit(frame(1)), serving=lambda _tenant: serving, model_client=ModelClient(fetch, detect, seats())
+    return await look_at(
+        unit(frame(1)),
+        serving=lambda _tenant: serving,
+        model_client=ModelClient(fetch, detect, limits()),
     )
 
 
@@ -206,13 +208,17 @@ async def test_both_models_are_asked_at_once_and_pictures_are_fetched_ahead_of_t
         fetched.append(reference.key)
         return b"picture"
 
-    async def detect(model: str, _version: int, _picture: bytes) -> Prediction:
+    async def detect(model: str, _version: int, _picture: bytes, *, backfill: bool = False) -> Prediction:
         asked.append(model)
         await answer.wait()
         return LOOK
 
     sent = unit(*[frame(number) for number in range(8)])
-    looking = observe(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, seats(pictures=5, asked=2)))
+    looking = look_at(
+        sent,
+        serving=lambda _: PAIR,
+        model_client=ModelClient(fetch, detect, limits(pictures=5, asked=2)),
+    )
     task = asyncio.create_task(looking)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -225,12 +231,12 @@ async def test_a_picture_larger_than_a_model_may_be_sent_is_not_fetched() -> Non
     async def fetch(_object: ObjectRef) -> bytes:
         raise AssertionError("it was fetched")
 
-    async def detect(_model: str, _version: int, _picture: bytes) -> Prediction:
+    async def detect(_model: str, _version: int, _picture: bytes, *, backfill: bool = False) -> Prediction:
         raise AssertionError("a model was asked")
 
     large = ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=MAX_PICTURE_BYTES + 1)
     sent = unit(frame(1).model_copy(update={"object": large}))
-    seen = await observe(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, seats()))
+    seen = await look_at(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, limits()))
     (found,) = seen.frames
     assert isinstance(found, Unjudged)
     assert found.reason is VerdictReason.REFUSED_BY_MODEL
@@ -258,8 +264,8 @@ async def test_what_can_wait_does_not_hold_live_pictures_up(late: timedelta, rep
     record = replace(sent.record, headers=((REPLAYED_FROM, b"dlq.screen.frames.ingested.v1/1/2"),) if replayed else ())  # type: ignore[type-var]
     body = sent.body.model_copy(update={"received_at": sent.body.frames[0].captured_at + late})
     sent = sent._replace(body=body, record=record)
-    await observe(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, seats()))
-    assert asked == [{"backfill": True} if waits else {}] * 2
+    await look_at(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, limits()))
+    assert asked == [{"backfill": waits}] * 2
 
 
 async def test_an_outage_of_the_model_server_is_not_the_units_fault() -> None:

@@ -14,8 +14,9 @@ from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import ObjectRef
 from screen.commands import register
 from screen.commands.units import TITLES, rows
+from screen.handle import observe
 from screen.inference.predict import InferenceLimits, ModelClient
-from screen.progress import ENDED_AT_MOST, Progress, observe_and_tell, units_app
+from screen.progress import ENDED_AT_MOST, Progress, units_app
 from screen.vision.detections import Prediction
 from tests.unit.screen.units import PAIR, frame, unit
 
@@ -46,7 +47,7 @@ class Desk:
     async def looking(self, frames: int = 2) -> AsyncIterator["asyncio.Task[object]"]:
         """Begin to look at a unit, and let all its pictures come in."""
         sent = unit(*(frame(number) for number in range(frames)))
-        looking = observe_and_tell(sent, serving=lambda _: PAIR, model_client=self.model_client, progress=self.progress)
+        looking = observe(sent, serving=lambda _: PAIR, model_client=self.model_client, progress=self.progress)
         task: asyncio.Task[object] = asyncio.create_task(looking)
         for _ in range(20):
             await asyncio.sleep(0)
@@ -61,13 +62,13 @@ async def test_a_unit_is_told_while_it_is_looked_at_and_with_its_cost_when_it_is
     desk = Desk()
     async with desk.looking() as task:
         desk.now += 2
-        (going,) = desk.progress.told()["under_way"]
+        (going,) = desk.progress.to_json()["under_way"]
         assert (going["unit_id"], going["tenant"], going["vehicle"]) == ("u-1", "acme", "car-1")
         assert (going["partition"], going["offset"], going["frames"]) == (5, 9, 2)
         assert (going["fetched"], going["answers"], going["seconds"], going["failure"]) == (2, 0, 3.0, "")
         desk.answer.set()
         await task
-    told = desk.progress.told()
+    told = desk.progress.to_json()
     assert told["under_way"] == []
     (ended,) = told["ended"]
     assert (ended["fetched"], ended["answers"]) == (2, 4), "two models look at each frame"
@@ -80,7 +81,7 @@ async def test_a_unit_that_has_to_be_looked_at_again_says_why() -> None:
     async with desk.looking() as task:
         with pytest.raises(Transient):
             await task
-    (ended,) = desk.progress.told()["ended"]
+    (ended,) = desk.progress.to_json()["ended"]
     assert ended["failure"] == "Transient: triton: away"
 
 
@@ -89,7 +90,7 @@ async def test_a_unit_whose_partition_moved_on_is_not_told_any_more() -> None:
     async with desk.looking() as task:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert desk.progress.told() == {"under_way": [], "ended": []}
+    assert desk.progress.to_json() == {"under_way": [], "ended": []}
 
 
 async def test_what_is_told_is_bounded() -> None:
@@ -98,7 +99,7 @@ async def test_what_is_told_is_bounded() -> None:
     for _ in range(ENDED_AT_MOST + 5):
         async with desk.looking(frames=1) as task:
             await task
-    assert len(desk.progress.told()["ended"]) == ENDED_AT_MOST
+    assert len(desk.progress.to_json()["ended"]) == ENDED_AT_MOST
 
 
 async def test_a_worker_serves_its_units_beside_its_health() -> None:

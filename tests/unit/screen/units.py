@@ -1,5 +1,6 @@
 """Units of frames, and the models that look at them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -12,6 +13,9 @@ from roadloop_schemas.cloudevents import Attributes, Header
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
 from roadloop_schemas.models import DetectorCard, ModelServing
+from screen.handle import Observation, observe
+from screen.inference.predict import ModelClient
+from screen.progress import Progress
 from screen.vision.detections import Box, Judged
 from screen.vision.embedding import pack
 
@@ -67,3 +71,10 @@ def looked_at(number: int) -> Judged:
     dice = Random(number)
     box = Box(0.1, 0.1, 0.2, 0.2, dice.random(), "car")
     return Judged((box,), (), pack(np.array([dice.gauss(0, 1) for _ in range(6)])))
+
+
+async def look_at(
+    sent: Received[FramesIngested], *, serving: Callable[[str], ModelServing | None], model_client: ModelClient
+) -> Observation:
+    """Observe a unit, as a worker does whom nobody watches."""
+    return await observe(sent, serving=serving, model_client=model_client, progress=Progress())

@@ -4,16 +4,17 @@ import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import immutables
 from fastapi import FastAPI
 
 from ingest import fate_table, fates, http, upload_table
 from ingest.abandon import abandon_for_ever
-from ingest.handle import Memory, decide, observe
+from ingest.handle import Memory, Observation, decide, observe
 from ingest.measure import measure
 from ingest.settings import Settings
-from roadloop_runtime.decode import decoder
+from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.loop.claims import Claim
@@ -70,7 +71,9 @@ def as_it_is(record: Record) -> Record:
     return record
 
 
-def admission(settings: Settings, pool: Pool, store: ObjectStore) -> Handler:  # type: ignore[type-arg]
+def handle_uploads(
+    settings: Settings, pool: Pool, store: ObjectStore
+) -> Handler[Received[UploadCompleted], Observation, Memory, None]:
     """Handle uploads.completed.v1."""
     look = partial(
         observe,
@@ -85,7 +88,7 @@ def admission(settings: Settings, pool: Pool, store: ObjectStore) -> Handler:  #
     return Handler(decode=decoder(UploadCompleted), observe=look, decide=decide, rebuild=new_memory, canaries=canaries)
 
 
-def fate_handlers(settings: Settings) -> dict[str, Handler]:  # type: ignore[type-arg]
+def handle_fates(settings: Settings) -> dict[str, Handler[Any, Any, None, None]]:
     """Handle everything that tells what became of a frame, or of an upload as a whole."""
     own_key = settings.signing_key.get_secret_value()
     return {
@@ -108,7 +111,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         admitting = admitting_loop(settings, uploads, kafka, pool, files)
         member = kafka.member(FATES_GROUP, me.member)
         settlement = PostgresSettlement(member, OffsetTable(pool, fate_table.store))
-        keeping = Loop(verdicts, fate_handlers(settings), kafka=member, settlement=settlement)
+        keeping = Loop(verdicts, handle_fates(settings), kafka=member, settlement=settlement)
         health = health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
         await lifecycle.side_by_side(
             stopping,
@@ -126,7 +129,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
 
 
 def admitting_loop(settings: Settings, claim: Claim, kafka: Kafka, pool: Pool, store: ObjectStore) -> Loop:
-    handlers = {UPLOADS_COMPLETED: admission(settings, pool, store)}
+    handlers = {UPLOADS_COMPLETED: handle_uploads(settings, pool, store)}
     member = kafka.member(GROUP, claim.me.member)
     settlement = PostgresSettlement(member, OffsetTable(pool, upload_table.store))
     return Loop(claim, handlers, kafka=member, settlement=settlement)

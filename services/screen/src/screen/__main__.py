@@ -4,7 +4,7 @@ import asyncio
 import sys
 from functools import partial
 
-from roadloop_runtime.decode import decoder
+from roadloop_runtime.decode import Received, decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.loop.claims import Claim
@@ -18,13 +18,14 @@ from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
 from roadloop_runtime.storage.objects import ObjectStore, connected, open_store
 from roadloop_schemas.frames import FramesIngested
 from roadloop_schemas.topics import FRAMES_INGESTED, FRAMES_SCREENED, MODELS_SERVING, SCREEN_POLICY
-from screen.handle import decide
-from screen.inference import canary_picture
+from screen.handle import Observation, Policies, decide, observe
 from screen.inference.predict import InferenceLimits, ModelClient, RefusedByModel
+from screen.inference.request_batcher import RequestBatcher
 from screen.inference.triton import Triton
 from screen.memory import entries
 from screen.memory.snapshots import Remembered
-from screen.progress import Progress, observe_and_tell, units_app
+from screen.memory.state import Memory
+from screen.progress import Progress, units_app
 from screen.settings import Settings
 from screen.state_topics.followed import Followed
 
@@ -36,28 +37,28 @@ TOPICS = (SOURCE, FRAMES_SCREENED, entries.TOPIC, SCREEN_POLICY, MODELS_SERVING)
 async def triton_works(triton: Triton, followed: Followed) -> bool:
     """Ask every serving model with a real picture."""
     try:
-        for said in list(followed.serving.values()):
-            await triton.detect(said.model, said.version, canary_picture.PICTURE)
+        for serving in list(followed.serving.values()):
+            await triton.ask_canary(serving.model, serving.version)
     except (Transient, RefusedByModel):
         return False
     return True
 
 
-def screening(
-    settings: Settings, followed: Followed, store: ObjectStore, triton: Triton, progress: Progress
-) -> Handler:  # type: ignore[type-arg]
-    """Handle frames.ingested.v1."""
-    seats = InferenceLimits(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.asked_at_once))
-    model_client = ModelClient(store.fetch, triton.detect, seats)
-    return Handler(
+def handle_units(
+    settings: Settings, followed: Followed, store: ObjectStore, triton: Triton, model_client: ModelClient
+) -> tuple[Handler[Received[FramesIngested], Observation, Memory, Policies], Progress]:
+    """Handle frames.ingested.v1, and let it be seen how far units are."""
+    progress = Progress()
+    handler = Handler(
         decode=decoder(FramesIngested),
-        observe=partial(observe_and_tell, serving=followed.serving_for, model_client=model_client, progress=progress),
+        observe=partial(observe, serving=followed.serving_for, model_client=model_client, progress=progress),
         decide=partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
         policy=followed.policies_now,
         rebuild=Remembered(settings.kafka_bootstrap, store).rebuild,
         remember=entries.remember,
         canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
     )
+    return handler, progress
 
 
 async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
@@ -72,12 +73,15 @@ async def screen(settings: Settings, me: Identity, stopping: asyncio.Event, stor
     """Join the group and screen what comes."""
     followed = Followed(settings.kafka_bootstrap)
     triton = Triton(settings.triton_grpc, followed.classes)
+    batcher = RequestBatcher(triton.infer)
     kafka = Kafka(settings.kafka_bootstrap, me.client_id)
-    progress = Progress()
+    limits = InferenceLimits(asyncio.Semaphore(settings.frames_at_once), asyncio.Semaphore(settings.asked_at_once))
+    model_client = ModelClient(store.fetch, batcher.detect, limits)
+    handler, progress = handle_units(settings, followed, store, triton, model_client)
     claim, member = Claim(kafka, GROUP, me), kafka.member(GROUP, me.member)
     loop = Loop(
         claim,
-        {SOURCE: screening(settings, followed, store, triton, progress)},
+        {SOURCE: handler},
         kafka=member,
         settlement=KafkaSettlement(member),
         limits=Limits(in_flight=settings.units_in_flight, observing=settings.observing),
@@ -99,6 +103,7 @@ async def screen(settings: Settings, me: Identity, stopping: asyncio.Event, stor
             serve_http(served, settings.health_host, settings.health_port, stopping),
         ],
     )
+    await batcher.close()
     await triton.close()
 
 

@@ -7,22 +7,16 @@ from datetime import timedelta
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Transient
 from roadloop_runtime.records import Event
-from roadloop_schemas.frames import FramesIngested, IngestedFrame, ModelPair, ShadowVerdict, Verdict, VerdictReason
+from roadloop_schemas.frames import FramesIngested, IngestedFrame, ModelPair, VerdictReason
 from roadloop_schemas.models import ModelServing, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.decide_frame import DEFAULT_POLICY, judge, judge_as_shadow
-from screen.decision.facts import Facts, facts_of, parts_of
-from screen.decision.frame_keys import FrameKeys, eye_of
-from screen.decision.scene_distance import Scene, scene_of
-from screen.decision.serving_versions import ServingModels, candidate_pair, drawn, judges, serving_pair
-from screen.decision.similarity import picture_of, remembered
-from screen.decision.thresholds import budget_state
-from screen.decision.verdict import draw
-from screen.decision.verdict_event import describe
-from screen.inference.predict import NOT_TRIED, ModelClient, Predictions, unanswered
+from screen.decision.decide_frame import DEFAULT_POLICY, UnitAnswers, decide_frame
+from screen.decision.serving_versions import candidate_pair, choose_judges, draw_candidate, serving_pair
+from screen.inference.predict import NOT_TRIED, ModelClient, Predictions, describe_failure
 from screen.memory.state import Memory
+from screen.progress import Progress
 from screen.reasons import UnitReason
-from screen.vision.detections import Judged, Unjudged
+from screen.vision.detections import Unjudged
 
 LATE = timedelta(hours=1)
 Policies = Mapping[str, ScreenPolicy]
@@ -44,24 +38,32 @@ class Observation:
 
 
 async def observe(
-    unit: Received[FramesIngested], *, serving: Callable[[str], ModelServing | None], model_client: ModelClient
+    unit: Received[FramesIngested],
+    *,
+    serving: Callable[[str], ModelServing | None],
+    model_client: ModelClient,
+    progress: Progress,
 ) -> Observation:
     """Look at every frame of a unit with the versions that serve now: they stay pinned for the whole unit."""
-    model, frames = serving(unit.envelope.tenant), unit.body.frames
-    if model is None:
-        return Observation(unit, None)
-    if is_backfill(unit):
-        model_client = model_client.for_backfill()
-    tried, candidate = drawn(model, unit.body.unit_id), candidate_pair(model)
-    if tried is None or candidate is None:
-        return Observation(unit, model, await model_client.predict(frames, serving_pair(model)))
-    if tried.stage is RolloutStage.SHADOW:
-        both = await model_client.predict_with_candidate(frames, serving_pair(model), candidate)
+    with progress.follow(unit, model_client) as client:
+        model = serving(unit.envelope.tenant)
+        if model is None:
+            return Observation(unit, None)
+        return await _predict(unit, model, client.for_backfill() if is_backfill(unit) else client)
+
+
+async def _predict(unit: Received[FramesIngested], model: ModelServing, client: ModelClient) -> Observation:
+    """Ask the models that serve, and the version on its way where the unit was drawn for it."""
+    frames, drawn, candidate = unit.body.frames, draw_candidate(model, unit.body.unit_id), candidate_pair(model)
+    if drawn is None or candidate is None:
+        return Observation(unit, model, await client.predict(frames, serving_pair(model)))
+    if drawn.stage is RolloutStage.SHADOW:
+        both = await client.predict_with_candidate(frames, serving_pair(model), candidate)
         return Observation(unit, model, *both)
-    found = await _try_to_judge(model_client, frames, candidate)
-    if not any(one.reason is VerdictReason.REFUSED_BY_MODEL for one in found if isinstance(one, Unjudged)):
-        return Observation(unit, model, found, by_candidate=True)
-    return Observation(unit, model, await model_client.predict(frames, serving_pair(model)), found)
+    answers = await _predict_by_candidate(client, frames, candidate)
+    if not any(isinstance(answer, Unjudged) and answer.reason is VerdictReason.REFUSED_BY_MODEL for answer in answers):
+        return Observation(unit, model, answers, by_candidate=True)
+    return Observation(unit, model, await client.predict(frames, serving_pair(model)), answers)
 
 
 def is_backfill(unit: Received[FramesIngested]) -> bool:
@@ -70,19 +72,19 @@ def is_backfill(unit: Received[FramesIngested]) -> bool:
     return unit.replayed or unit.body.received_at - taken > LATE
 
 
-async def _try_to_judge(
-    model_client: ModelClient, frames: Sequence[IngestedFrame], candidate: ModelPair
+async def _predict_by_candidate(
+    client: ModelClient, frames: Sequence[IngestedFrame], candidate: ModelPair
 ) -> Predictions:
     """Return what a version on its way makes of frames; where it fails, that: the serving one is asked instead.
 
     One request that failed is one failure, however many frames the unit has.
     """
     try:
-        return await model_client.predict(frames, candidate)
+        return await client.predict(frames, candidate)
     except Transient as error:
         if error.dependency != "triton":
             raise
-        return (unanswered(error), *(NOT_TRIED,) * (len(frames) - 1))
+        return (describe_failure(error), *(NOT_TRIED,) * (len(frames) - 1))
 
 
 def decide(memory: Memory, seen: Observation, policies: Policies, *, salt: bytes) -> tuple[Memory, Outcome]:
@@ -92,12 +94,13 @@ def decide(memory: Memory, seen: Observation, policies: Policies, *, salt: bytes
     """
     if seen.serving is None:
         return memory, _no_model(seen.unit.envelope.tenant)
-    who = judges(seen.serving, seen.by_candidate)
     policy = policies.get(seen.unit.envelope.tenant, DEFAULT_POLICY)
+    judges = choose_judges(seen.serving, by_candidate=seen.by_candidate)
+    answers = UnitAnswers(seen.unit, judges, seen.frames, seen.candidate)
     events: list[Event] = []
-    for at in range(len(seen.frames)):
-        memory, said = _screen(memory, seen, who, at, policy, salt=salt)
-        events.append(said)
+    for number in range(len(seen.frames)):
+        memory, event = decide_frame(memory, answers, number, policy, salt=salt)
+        events.append(event)
     return memory, Emit(tuple(events))
 
 
@@ -109,54 +112,3 @@ def _no_model(tenant: str) -> DeadLetter:
         rule="a tenant has a released model before its vehicles upload",
         remedy=f"release a model named detector.{tenant} (roadloop models seed), then replay",
     )
-
-
-def _screen(
-    memory: Memory, seen: Observation, who: ServingModels, at: int, policy: ScreenPolicy, *, salt: bytes
-) -> tuple[Memory, Event]:
-    frame, found = seen.unit.body.frames[at], seen.frames[at]
-    body = seen.unit.body
-    tenant = seen.unit.envelope.tenant
-    where = FrameKeys(tenant, body.vehicle, frame.camera, frame.condition, body.drive, who.eye, who.versions)
-    embedding = found.embedding if isinstance(found, Judged) and eye_of(who.models) == who.eye else b""
-    boxes = found.boxes if isinstance(found, Judged) else ()
-    picture = picture_of(frame, boxes, embedding)
-    scene = scene_of(memory, where, embedding)
-    lot = draw(frame.frame_id, salt)
-    facts = facts_of(memory, frame, where, seen.frames, at, policy=policy, picture=picture, scene=scene, lot=lot)
-    memory, shadow = _shadow(memory, seen, who, at, facts, policy=policy, scene=scene)
-    budget = budget_state(memory, where, policy)
-    memory, ruling, limits = judge(memory, facts, policy)
-    memory = remembered(memory, where, picture, scene, kept=ruling.verdict is Verdict.KEPT)
-    return memory, describe(
-        seen.unit,
-        frame,
-        ruling,
-        policy,
-        facts=facts,
-        models=who.models,
-        limits=limits,
-        budget=budget,
-        counters=memory.slices[where.slice_key],
-        boxes=boxes,
-        picture=picture,
-        shadow=shadow,
-        prelabels=who.prelabels,
-    )
-
-
-def _shadow(
-    memory: Memory, seen: Observation, who: ServingModels, at: int, facts: Facts, *, policy: ScreenPolicy, scene: Scene
-) -> tuple[Memory, ShadowVerdict | None]:
-    """Return what a version on its way would have made of a frame that the serving one has judged."""
-    if not seen.candidate or who.tried is None or facts.unjudged is not None or seen.candidate[at] is NOT_TRIED:
-        return memory, None
-    found, version = seen.candidate[at], who.tried.version
-    if isinstance(found, Unjudged):
-        return memory, ShadowVerdict(version=version, failure=found.detail or found.reason)
-    alike = eye_of(who.tried) == who.eye  # else it will judge without the picture as a whole
-    scene, cosine = (scene, facts.nearest_cosine) if alike else (Scene(), None)
-    parts = parts_of(found, seen.candidate, at, policy=policy, scene=scene, cosine=cosine)
-    memory, ruling = judge_as_shadow(memory, facts, version, parts, policy)
-    kept = ruling.verdict is Verdict.KEPT
-    return memory, ShadowVerdict(version=version, kept=kept, score=ruling.score, score_parts=parts)

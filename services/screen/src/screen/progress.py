@@ -15,8 +15,6 @@ from starlette.routing import Mount, Route
 from roadloop_runtime.decode import Received
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FramesIngested
-from roadloop_schemas.models import ModelServing
-from screen.handle import Observation, observe
 from screen.inference.predict import ModelClient
 from screen.vision.detections import Prediction
 
@@ -63,14 +61,17 @@ class Progress:
         self._ended: deque[UnitProgress] = deque(maxlen=ENDED_AT_MOST)
 
     @contextmanager
-    def of(self, unit: Received[FramesIngested]) -> Iterator[UnitProgress]:
-        """Follow a unit; one that is cancelled, because its partition moved on, is no more this worker's to tell of."""
+    def follow(self, unit: Received[FramesIngested], model_client: ModelClient) -> Iterator[ModelClient]:
+        """Follow a unit by the client that its models are asked with.
+
+        One that is cancelled, because its partition moved on, is no more this worker's to tell of.
+        """
         body, tenant = unit.body, unit.envelope.tenant
         where = (unit.partition, unit.offset, len(body.frames))
         following = UnitProgress(body.unit_id, tenant, body.vehicle, *where, began=self._clock())
         self._under_way[id(following)] = following
         try:
-            yield following
+            yield self._watch(model_client, following)
             self._end(following)
         except Exception as error:
             self._end(following, f"{type(error).__name__}: {error}")
@@ -78,7 +79,7 @@ class Progress:
         finally:
             del self._under_way[id(following)]
 
-    def watching(self, model_client: ModelClient, unit: UnitProgress) -> ModelClient:
+    def _watch(self, model_client: ModelClient, unit: UnitProgress) -> ModelClient:
         """Return a client that counts what it does for a unit."""
 
         async def fetch(reference: ObjectRef) -> bytes:
@@ -95,9 +96,9 @@ class Progress:
         async def detect(model: str, version: int, picture: bytes, *, backfill: bool = False) -> Prediction:
             began = self._clock()
             try:
-                look = await model_client.detect(model, version, picture, backfill=backfill)
+                prediction = await model_client.detect(model, version, picture, backfill=backfill)
                 unit.answers += 1
-                return look
+                return prediction
             finally:
                 took = self._clock() - began
                 unit.model_s += took
@@ -105,11 +106,11 @@ class Progress:
 
         return replace(model_client, fetch=fetch, detect=detect)
 
-    def told(self) -> dict[str, list[dict[str, object]]]:
+    def to_json(self) -> dict[str, list[dict[str, object]]]:
         """Return the units under way and the last ones that ended, the youngest first; seconds are rounded."""
         now = self._clock()
-        going = [replace(unit, seconds=now - unit.began) for unit in self._under_way.values()]
-        return {"under_way": _told(going), "ended": _told(reversed(self._ended))}
+        under_way = [replace(unit, seconds=now - unit.began) for unit in self._under_way.values()]
+        return {"under_way": _to_json(under_way), "ended": _to_json(reversed(self._ended))}
 
     def _end(self, unit: UnitProgress, failure: str = "") -> None:
         unit.seconds, unit.failure = self._clock() - unit.began, failure[:300]
@@ -118,31 +119,19 @@ class Progress:
             SECONDS.observe(unit.seconds)
 
 
-async def observe_and_tell(
-    unit: Received[FramesIngested],
-    *,
-    serving: Callable[[str], ModelServing | None],
-    model_client: ModelClient,
-    progress: Progress,
-) -> Observation:
-    """Look at a unit (`handle.observe`), and let it be seen how far that is."""
-    with progress.of(unit) as following:
-        return await observe(unit, serving=serving, model_client=progress.watching(model_client, following))
-
-
 def units_app(progress: Progress, health: Starlette) -> Starlette:
     """Serve `/v1/units` beside a worker's health."""
 
     async def units(_: Request) -> JSONResponse:
-        return JSONResponse(progress.told())
+        return JSONResponse(progress.to_json())
 
     return Starlette(routes=[Route("/v1/units", units), Mount("/", health)])
 
 
-def _told(units: Iterator[UnitProgress] | list[UnitProgress]) -> list[dict[str, object]]:
+def _to_json(units: Iterator[UnitProgress] | list[UnitProgress]) -> list[dict[str, object]]:
     rounded = ("fetch_s", "model_s", "seconds")
-    shown = [asdict(unit) for unit in units]
-    for unit in shown:
+    documents = [asdict(unit) for unit in units]
+    for unit in documents:
         del unit["began"]
         unit |= {name: round(unit[name], 3) for name in rounded}
-    return shown
+    return documents

@@ -12,7 +12,7 @@ from screen.decision import score
 from screen.decision.decide_frame import judge
 from screen.decision.facts import Facts
 from screen.decision.frame_keys import FrameKeys
-from screen.decision.thresholds import budget_state
+from screen.decision.thresholds import describe_budget
 from screen.learn.labelled_audit import start_threshold
 from screen.memory.state import Memory
 
@@ -31,8 +31,8 @@ def rates(seed: int, later: ScreenPolicy) -> list[float]:
     """Return the kept shares of ten stretches of 500 frames; the score changes before the fourth of them."""
     dice, memory, kept = Random(seed), Memory(), list[bool]()
     for number in range(7_500):
-        memory, ruling, _ = judge(memory, facts(number, dice), POLICY if number < 4_000 else later)
-        kept.append(ruling.verdict is Verdict.KEPT)
+        memory, decision, _ = judge(memory, facts(number, dice), POLICY if number < 4_000 else later)
+        kept.append(decision.verdict is Verdict.KEPT)
     return [mean(kept[start : start + 500]) for start in range(2_500, 7_500, 500)]
 
 
@@ -48,14 +48,14 @@ def test_scores_of_another_scale_do_not_set_the_threshold() -> None:
     dice, memory = Random(1), Memory()
     for number in range(600):
         memory, *_ = judge(memory, facts(number, dice), POLICY)
-    _, _, limits = judge(memory, facts(600, dice), BOTH)
-    assert limits.threshold == BOTH.threshold
-    state = budget_state(memory, facts(600, dice).where, BOTH)
+    _, _, threshold = judge(memory, facts(600, dice), BOTH)
+    assert threshold.value == BOTH.threshold
+    state = describe_budget(memory, facts(600, dice).where, BOTH)
     assert state
     assert state.scores == 0
     newer = POLICY.model_copy(update={"version": 9, "slice_budgets": {"night/front": 0.2}})
-    _, _, limits = judge(memory, facts(600, dice), newer)
-    assert limits.threshold != POLICY.threshold, "a change of budgets is none of scale"
+    _, _, threshold = judge(memory, facts(600, dice), newer)
+    assert threshold.value != POLICY.threshold, "a change of budgets is none of scale"
 
 
 SHARED = POLICY.model_copy(update={"shared": True, "slice_range": (0.03, 0.4), "audit_share": 0.01})
@@ -69,9 +69,9 @@ def kept_shares(policy: ScreenPolicy, clear: tuple[float, float], night: tuple[f
         value = dice.betavariate(*(night if condition is Condition.NIGHT else clear))
         where = FrameKeys("acme", "car-1", "front", condition)
         one = Facts(f"f-{number}", where, dice.random(), 0.5, 100, {"crowd": round(value, 6)})
-        memory, ruling, _ = judge(memory, one, policy)
+        memory, decision, _ = judge(memory, one, policy)
         if number >= 5_000:
-            kept.setdefault(condition, []).append(ruling.verdict is Verdict.KEPT)
+            kept.setdefault(condition, []).append(decision.verdict is Verdict.KEPT)
     return {condition: mean(found) for condition, found in kept.items()}
 
 

@@ -7,10 +7,10 @@ import pytest
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import EmptyScenes, KeepRule, ScreenPolicy
-from screen.decision.facts import Facts, facts_of
+from screen.decision.facts import Facts, gather_facts
 from screen.decision.frame_keys import FrameKeys
-from screen.decision.scene_distance import scene_of
-from screen.decision.similarity import objects_in, picture_of, shows_more
+from screen.decision.scene_distance import measure_scene
+from screen.decision.similarity import count_objects, describe_picture, shows_more
 from screen.memory.state import KeptFrame, Memory
 from screen.vision.detections import SURELY_THERE, Box, Judged, Unjudged
 from screen.vision.embedding import as_text, pack
@@ -28,20 +28,20 @@ def experienced() -> Memory:
     dice, memory = np.random.default_rng(1), Memory()
     for _ in range(200):
         picture = pack(dice.standard_normal(4))
-        step = scene_of(memory, WHERE, picture).step
+        step = measure_scene(memory, WHERE, picture).step
         memory = memory.look("acme", WHERE.slice_key, WHERE.eye, picture)
         memory = memory.pass_by(WHERE.camera_key, WHERE.slice_key, picture, step)
     kept = KeptFrame(f"{0:016x}", (("car", 1),), ROAD)
-    return memory.add_kept_scene(WHERE.slice_key, WHERE.eye, scene_of(memory, WHERE, ROAD).direction).keep(
+    return memory.add_kept_scene(WHERE.slice_key, WHERE.eye, measure_scene(memory, WHERE, ROAD).direction).keep(
         WHERE.camera_key, kept
     )
 
 
 def known(memory: Memory, *found: Judged | Unjudged, at: int = 0, policy: ScreenPolicy = POLICY) -> Facts:
     one = found[at]
-    picture = picture_of(FRAME, *((one.boxes, one.embedding) if isinstance(one, Judged) else ((), b"")))
-    scene = scene_of(memory, WHERE, picture.embedding)
-    return facts_of(memory, FRAME, WHERE, found, at, policy=policy, picture=picture, scene=scene, lot=0.25)
+    picture = describe_picture(FRAME, *((one.boxes, one.embedding) if isinstance(one, Judged) else ((), b"")))
+    scene = measure_scene(memory, WHERE, picture.embedding)
+    return gather_facts(memory, FRAME, WHERE, found, at, policy=policy, picture=picture, scene=scene, lot=0.25)
 
 
 def test_of_an_unjudged_frame_only_what_was_measured_is_known() -> None:
@@ -87,12 +87,12 @@ def test_a_scene_is_compared_with_the_kept_ones_of_its_slice(embedding: bytes, c
 )
 def test_a_fixed_scene_with_one_object_more(boxes: list[tuple[str, float]], more: bool) -> None:
     found = [Box(0.1, 0.1, 0.2, 0.2, score, name) for name, score in boxes]
-    assert shows_more(objects_in(found, SURELY_THERE), KeptFrame("0" * 16, (("car", 1),))) is more
+    assert shows_more(count_objects(found, SURELY_THERE), KeptFrame("0" * 16, (("car", 1),))) is more
 
 
 def test_objects_are_counted_by_class_from_a_score_on() -> None:
     found = [Box(0, 0, 1, 1, score, name) for name, score in (("car", 0.5), ("bus", 0.9), ("car", 0.6), ("car", 0.4))]
-    assert objects_in(found, 0.5) == (("bus", 1), ("car", 2))
+    assert count_objects(found, 0.5) == (("bus", 1), ("car", 2))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
+from screen.decision.audit_lot import draw_lot
 from screen.decision.facts import Facts
 from screen.decision.frame_keys import FrameKeys
-from screen.decision.verdict import Context, Decision, draw, rule
+from screen.decision.verdict import Context, Decision, rule
 from screen.memory.keep_rate import rank
 from screen.memory.sharpness import Sharpness
 from screen.vision.detections import Unjudged
@@ -187,9 +188,9 @@ def test_what_cannot_be_judged_is_quarantined(reason: VerdictReason, policy: Scr
 
 
 def test_the_lot_is_fair_and_does_not_change() -> None:
-    lots = [draw(f"frame-{number}", SALT) for number in range(4000)]
-    assert lots == [draw(f"frame-{number}", SALT) for number in range(4000)]
-    others = [draw(f"frame-{number}", b"another salt of 16+") for number in range(4000)]
+    lots = [draw_lot(f"frame-{number}", SALT) for number in range(4000)]
+    assert lots == [draw_lot(f"frame-{number}", SALT) for number in range(4000)]
+    others = [draw_lot(f"frame-{number}", b"another salt of 16+") for number in range(4000)]
     assert sum(abs(one - other) < 0.01 for one, other in zip(lots, others, strict=True)) < 200, "the salt decides"
     assert all(0 <= lot < 1 for lot in lots)
     assert 0.08 < sum(lot < 0.1 for lot in lots) / len(lots) < 0.12
@@ -199,7 +200,7 @@ def test_the_lot_is_fair_and_does_not_change() -> None:
 def test_a_smaller_share_audits_a_part_of_what_a_larger_one_does() -> None:
     def audited(share: float) -> set[int]:
         policy = POLICY.model_copy(update={"audit_share": share})
-        lots = {n: draw(f"f-{n}", SALT) for n in range(300)}
+        lots = {n: draw_lot(f"f-{n}", SALT) for n in range(300)}
         rulings = {n: rule(facts(0.1, frame_id=f"f-{n}", lot=lot), policy, Context(1)) for n, lot in lots.items()}
         return {n for n, ruling in rulings.items() if ruling.audit}
 

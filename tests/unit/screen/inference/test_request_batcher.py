@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from roadloop_runtime.outcome import Transient
 from screen.inference.predict import RefusedByModel
-from screen.inference.request_batcher import AT_MOST, LARGE_BYTES, Asked, RequestBatcher
+from screen.inference.request_batcher import AT_MOST, LARGE_BYTES, BatchKey, RequestBatcher
 from screen.rollout import model_repository
 from screen.vision.detections import Box, Prediction
 
-CAR = Asked("detector.acme", 1, 1)
+CAR = BatchKey("detector.acme", 1, 1)
 LATER = CAR._replace(priority=2)
 
 
@@ -26,10 +26,10 @@ class Server:
     """Answers requests, notes them, and refuses those with a bad picture; an old one refuses all of more than one."""
 
     def __init__(self, bad: Sequence[bytes] = (), *, old: bool = False, away: bool = False) -> None:
-        self.requests: list[tuple[Asked, Sequence[bytes]]] = []
+        self.requests: list[tuple[BatchKey, Sequence[bytes]]] = []
         self._bad, self._old, self._away = bad, old, away
 
-    async def infer(self, asked: Asked, pictures: Sequence[bytes]) -> list[Prediction]:
+    async def infer(self, asked: BatchKey, pictures: Sequence[bytes]) -> list[Prediction]:
         self.requests.append((asked, pictures))
         await asyncio.sleep(0)
         if self._away:
@@ -47,8 +47,13 @@ async def ask(server: Server, pictures: Sequence[bytes]) -> list[Prediction | Ba
     return await ask_by(RequestBatcher(server.infer), pictures)
 
 
-async def ask_by(together: RequestBatcher, pictures: Sequence[bytes]) -> list[Prediction | BaseException]:
-    return list(await asyncio.gather(*(together.ask(CAR, one) for one in pictures), return_exceptions=True))
+async def ask_by(batcher: RequestBatcher, pictures: Sequence[bytes]) -> list[Prediction | BaseException]:
+    asked = (detect(batcher, picture) for picture in pictures)
+    return list(await asyncio.gather(*asked, return_exceptions=True))
+
+
+async def detect(batcher: RequestBatcher, picture: bytes, *, backfill: bool = False) -> Prediction:
+    return await batcher.detect(CAR.model, CAR.version, picture, backfill=backfill)
 
 
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=3), st.booleans()), min_size=1, max_size=12))
@@ -70,7 +75,11 @@ async def test_what_is_asked_at_once_goes_together_and_what_is_large_goes_alone(
 async def test_live_pictures_and_others_do_not_share_a_request() -> None:
     server = Server()
     together = RequestBatcher(server.infer)
-    await asyncio.gather(together.ask(CAR, b"1"), together.ask(LATER, b"2"), together.ask(CAR, b"3"))
+    await asyncio.gather(
+        detect(together, b"1"),
+        detect(together, b"2", backfill=True),
+        detect(together, b"3"),
+    )
     assert sorted(server.requests) == [(CAR, [b"1", b"3"]), (LATER, [b"2"])]
 
 
@@ -92,7 +101,7 @@ async def test_a_version_that_takes_one_picture_is_given_one_from_then_on() -> N
 async def test_a_picture_nobody_waits_for_any_more_takes_nobody_with_it() -> None:
     server = Server()
     together = RequestBatcher(server.infer)
-    first, second = (asyncio.ensure_future(together.ask(CAR, one)) for one in (b"1", b"2"))
+    first, second = (asyncio.ensure_future(detect(together, one)) for one in (b"1", b"2"))
     await asyncio.sleep(0)
     first.cancel()
     assert await second == look(b"2")
@@ -101,12 +110,12 @@ async def test_a_picture_nobody_waits_for_any_more_takes_nobody_with_it() -> Non
 
 
 async def test_closing_gives_up_what_is_under_way() -> None:
-    async def infer(asked: Asked, pictures: Sequence[bytes]) -> list[Prediction]:
+    async def infer(asked: BatchKey, pictures: Sequence[bytes]) -> list[Prediction]:
         await asyncio.Event().wait()
         raise AssertionError
 
     together = RequestBatcher(infer)
-    waits = asyncio.ensure_future(together.ask(CAR, b"1"))
+    waits = asyncio.ensure_future(detect(together, b"1"))
     for _ in range(3):
         await asyncio.sleep(0)
     await together.close()

@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from screen.inference.predict import RefusedByModel
-from screen.inference.request_batcher import Asked
-from screen.inference.triton import ANSWERS, boxes_of, inference, packed, varint
+from screen.inference.request_batcher import BatchKey
+from screen.inference.triton import ANSWERS, boxes_of, build_request, encode_varint, pack_embedding
 from screen.vision.detections import Box
 from screen.vision.embedding import pack, unpack
 
 
 def test_an_embedding_that_no_verdict_can_carry_is_refused_with_what_to_do() -> None:
-    assert len(unpack(packed(np.ones(6_144, np.float32)))) == 6_144
+    assert len(unpack(pack_embedding(np.ones(6_144, np.float32)))) == 6_144
     with pytest.raises(RefusedByModel, match="6145 numbers, and 6144 are taken: export its mean over the picture"):
-        packed(np.ones(6_145, np.float32))
+        pack_embedding(np.ones(6_145, np.float32))
 
 
 def sent(pictures: list[bytes]) -> service_pb2.ModelInferRequest:
-    return service_pb2.ModelInferRequest.FromString(inference(Asked("detector.acme", 3, priority=2), pictures))
+    return service_pb2.ModelInferRequest.FromString(build_request(BatchKey("detector.acme", 3, priority=2), pictures))
 
 
 def test_a_request_carries_the_picture_as_it_is_and_asks_for_what_is_read() -> None:
@@ -41,13 +41,13 @@ def test_pictures_of_one_request_are_as_long_as_the_longest() -> None:
 @given(st.lists(st.integers(1, 300_000).map(lambda size: b"p" * size), min_size=1, max_size=4))
 def test_a_request_is_the_one_that_protobuf_would_have_sent(pictures: list[bytes]) -> None:
     asked = sent(pictures)
-    assert inference(Asked("detector.acme", 3, priority=2), pictures) == asked.SerializeToString()
+    assert build_request(BatchKey("detector.acme", 3, priority=2), pictures) == asked.SerializeToString()
 
 
 @given(st.integers(0, 2**40))
 def test_a_length_is_written_as_protobuf_writes_a_priority(length: int) -> None:
     message = service_pb2.InferParameter(uint64_param=length)
-    assert message.SerializeToString()[1:] == varint(length)
+    assert message.SerializeToString()[1:] == encode_varint(length)
 
 
 def test_rows_for_another_pictures_sake_and_unknown_classes_are_no_boxes() -> None:

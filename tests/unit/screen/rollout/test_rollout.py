@@ -22,7 +22,6 @@ from screen.rollout.loading import Loading
 from screen.rollout.model_repository import Instances
 from screen.rollout.rollout import Rollout, Tell
 from screen.rollout.stages import Plan
-from screen.vision.detections import Prediction
 from tests.unit.screen.verdicts import verdict
 
 MODEL = "detector.demo"
@@ -83,10 +82,9 @@ class Server:
             raise NotLoadable("a version is at UNAVAILABLE state")
         self.versions, self.answers = versions, True
 
-    async def detect(self, model: str, version: int, picture: bytes) -> Prediction:
+    async def ask_canary(self, model: str, version: int) -> None:
         if not self.answers or version in self.dead:
             raise Transient("triton", "stub is dead")
-        return Prediction(())
 
 
 @dataclass

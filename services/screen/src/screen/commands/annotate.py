@@ -18,6 +18,7 @@ from screen.detector_check.card_file import detector_folder, read_detector_card
 from screen.detector_check.check import open_tried
 from screen.detector_check.finding import Finding
 from screen.detector_check.network import REFUSED
+from screen.inference.request_batcher import RequestBatcher
 from screen.inference.triton import Triton
 from screen.serving.answer import Found, WrongAnswer
 from screen.serving.card import Card
@@ -119,11 +120,12 @@ async def _here(detector: Detector) -> AsyncIterator[Detect]:
 @asynccontextmanager
 async def _there(address: str, model: str, version: int | None, classes: tuple[str, ...]) -> AsyncIterator[Detect]:
     client = Triton(address, lambda _model, _version: classes)
+    batcher = RequestBatcher(client.infer)
     try:
         asked = version if version is not None else await _patiently(lambda: client.newest(model))
 
         async def detect(picture: bytes) -> tuple[Box, ...]:
-            return (await _patiently(lambda: client.detect(model, asked, picture, backfill=True))).boxes
+            return (await _patiently(lambda: batcher.detect(model, asked, picture, backfill=True))).boxes
 
         yield detect
     finally:

@@ -1,35 +1,115 @@
-"""One frame's verdict, and what it leaves in memory. Pure: also history is judged anew by this, without a picture."""
+"""One frame's verdict, and what it leaves in memory. Pure: history is judged anew by `judge`, without a picture."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from roadloop_schemas.frames import Verdict
+from roadloop_runtime.decode import Received
+from roadloop_runtime.records import Event
+from roadloop_schemas.frames import FramesIngested, ShadowVerdict, Verdict
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.facts import Facts
-from screen.decision.serving_versions import first
-from screen.decision.thresholds import Limits, budgets, limits_of
+from screen.decision.audit_lot import draw_lot
+from screen.decision.facts import Facts, gather_facts, score_parts
+from screen.decision.frame_keys import FrameKeys, eye_of
+from screen.decision.scene_distance import Scene, measure_scene
+from screen.decision.serving_versions import JudgingModels, put_first
+from screen.decision.similarity import describe_picture, remember_picture
+from screen.decision.thresholds import SliceThreshold, describe_budget, find_threshold, list_budgets
 from screen.decision.verdict import Context, Decision, rule
+from screen.decision.verdict_event import write_verdict
+from screen.inference.predict import NOT_TRIED, Predictions
 from screen.memory.keep_rules import within_allowance
 from screen.memory.sharpness import NOTHING_USUAL
 from screen.memory.state import Memory
+from screen.vision.detections import Judged, Unjudged
 
 DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
 
 
-def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Decision, Limits]:
-    """Return the verdict on a frame, what it was held against, and the memory with the frame counted."""
-    where = facts.where
-    memory = memory.only(where.tenant, where.versions)
-    ruling, limits = _rule(memory, facts, policy)
-    kept = ruling.verdict is Verdict.KEPT
-    counted = memory.with_frame(
-        memory.tallied(where.slice_key, ruling.verdict),
-        memory.usual_after(where.camera_key, facts.laplacian_variance, policy.blur_ratio),
-        memory.resounding(where.camera_key, where.drive, ruling.chance if kept else 0.0),
-        memory.allowed(where.tenant, policy.rules, ruling.rules),
-        memory.controlled(budgets(where, policy), ruling.ranked, kept, policy=policy, scale=limits.scale),
+@dataclass(frozen=True, slots=True)
+class UnitAnswers:
+    """What the models that judge a unit saw in its `frames`, and what a version on its way saw beside them, if any."""
+
+    unit: Received[FramesIngested]
+    judges: JudgingModels
+    frames: Predictions
+    candidate: Predictions = ()
+
+
+def decide_frame(
+    memory: Memory, answers: UnitAnswers, number: int, policy: ScreenPolicy, *, salt: bytes
+) -> tuple[Memory, Event]:
+    """Return the verdict on frame `number` of a unit as its event, and the memory that the next frame sees.
+
+    `salt` is the audit's.
+    """
+    unit, judges = answers.unit, answers.judges
+    frame, answer = unit.body.frames[number], answers.frames[number]
+    keys = FrameKeys(
+        *(unit.envelope.tenant, unit.body.vehicle, frame.camera, frame.condition, unit.body.drive),
+        *(judges.eye, judges.versions),
     )
-    return counted, ruling, limits
+    boxes = answer.boxes if isinstance(answer, Judged) else ()
+    embedding = answer.embedding if isinstance(answer, Judged) and eye_of(judges.models) == judges.eye else b""
+    picture, scene = describe_picture(frame, boxes, embedding), measure_scene(memory, keys, embedding)
+    facts = gather_facts(
+        *(memory, frame, keys, answers.frames, number),
+        policy=policy,
+        picture=picture,
+        scene=scene,
+        lot=draw_lot(frame.frame_id, salt),
+    )
+    memory, shadow = _judge_beside(memory, answers, number, facts, policy=policy, scene=scene)
+    budget = describe_budget(memory, keys, policy)
+    memory, decision, threshold = judge(memory, facts, policy)
+    memory = remember_picture(memory, keys, picture, scene, kept=decision.verdict is Verdict.KEPT)
+    return memory, write_verdict(
+        unit,
+        frame,
+        decision,
+        policy,
+        facts=facts,
+        judges=judges,
+        threshold=threshold,
+        budget=budget,
+        counters=memory.slices[keys.slice_key],
+        boxes=boxes,
+        picture=picture,
+        shadow=shadow,
+    )
+
+
+def _judge_beside(
+    memory: Memory, answers: UnitAnswers, number: int, facts: Facts, *, policy: ScreenPolicy, scene: Scene
+) -> tuple[Memory, ShadowVerdict | None]:
+    """Return what a version on its way would have made of a frame that the serving one has judged."""
+    judges, candidate = answers.judges, answers.candidate
+    if not candidate or judges.tried is None or facts.unjudged is not None or candidate[number] is NOT_TRIED:
+        return memory, None
+    answer, version = candidate[number], judges.tried.version
+    if isinstance(answer, Unjudged):
+        return memory, ShadowVerdict(version=version, failure=answer.detail or answer.reason)
+    is_comparable = eye_of(judges.tried) == judges.eye  # else it will judge without the picture as a whole
+    scene, cosine = (scene, facts.nearest_cosine) if is_comparable else (Scene(), None)
+    parts = score_parts(answer, candidate, number, policy=policy, scene=scene, cosine=cosine)
+    memory, decision = judge_as_shadow(memory, facts, version, parts, policy)
+    kept = decision.verdict is Verdict.KEPT
+    return memory, ShadowVerdict(version=version, kept=kept, score=decision.score, score_parts=parts)
+
+
+def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Decision, SliceThreshold]:
+    """Return the verdict on a frame, what it was held against, and the memory with the frame counted."""
+    keys = facts.where
+    memory = memory.only(keys.tenant, keys.versions)
+    decision, threshold = _rule(memory, facts, policy)
+    kept = decision.verdict is Verdict.KEPT
+    counted = memory.with_frame(
+        memory.tallied(keys.slice_key, decision.verdict),
+        memory.usual_after(keys.camera_key, facts.laplacian_variance, policy.blur_ratio),
+        memory.resounding(keys.camera_key, keys.drive, decision.chance if kept else 0.0),
+        memory.allowed(keys.tenant, policy.rules, decision.rules),
+        memory.controlled(list_budgets(keys, policy), decision.ranked, kept, policy=policy, scale=threshold.scale),
+    )
+    return counted, decision, threshold
 
 
 def judge_as_shadow(
@@ -40,17 +120,17 @@ def judge_as_shadow(
     `parts` are those of its score. So it has thresholds of its own by the time it judges; nothing else of the memory
     knows of it.
     """
-    where = replace(facts.where, versions=first(version, facts.where.versions))
-    memory = memory.only(where.tenant, where.versions)
-    ruling, limits = _rule(memory, facts._replace(where=where, parts=parts), policy)
-    rates = memory.controlled(budgets(where, policy), ruling.ranked, None, policy=policy, scale=limits.scale)
-    return memory._replace(rates=rates), ruling
+    keys = replace(facts.where, versions=put_first(version, facts.where.versions))
+    memory = memory.only(keys.tenant, keys.versions)
+    decision, threshold = _rule(memory, facts._replace(where=keys, parts=parts), policy)
+    rates = memory.controlled(list_budgets(keys, policy), decision.ranked, None, policy=policy, scale=threshold.scale)
+    return memory._replace(rates=rates), decision
 
 
-def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Decision, Limits]:
-    where = facts.where
-    limits = limits_of(memory, where, policy)
-    by_rule = within_allowance(facts.matched, memory.allowances.get(where.tenant, {}))
-    usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
-    echo = memory.echo(where.camera_key, where.drive)
-    return rule(facts, policy, Context(limits.threshold, usual, by_rule, echo)), limits
+def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Decision, SliceThreshold]:
+    keys = facts.where
+    threshold = find_threshold(memory, keys, policy)
+    by_rule = within_allowance(facts.matched, memory.allowances.get(keys.tenant, {}))
+    usual = memory.sharpness.get(keys.camera_key, NOTHING_USUAL)
+    echo = memory.echo(keys.camera_key, keys.drive)
+    return rule(facts, policy, Context(threshold.value, usual, by_rule, echo)), threshold

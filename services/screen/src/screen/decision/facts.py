@@ -8,8 +8,8 @@ from roadloop_schemas.frames import IngestedFrame
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision import score
 from screen.decision.frame_keys import FrameKeys
-from screen.decision.scene_distance import Scene, like_empty
-from screen.decision.similarity import Likeness, Picture, likeness
+from screen.decision.scene_distance import Scene, compare_with_empty
+from screen.decision.similarity import Likeness, Picture, compare
 from screen.memory.keep_rules import matching
 from screen.memory.state import Memory
 from screen.vision.detections import Judged, Unjudged
@@ -46,10 +46,10 @@ class Facts(NamedTuple):
     unjudged: Unjudged | None = None
 
 
-def facts_of(
+def gather_facts(
     memory: Memory,
     frame: IngestedFrame,
-    where: FrameKeys,
+    keys: FrameKeys,
     neighbours: Sequence[Judged | Unjudged],
     at: int,
     *,
@@ -59,24 +59,24 @@ def facts_of(
     lot: float,
 ) -> Facts:
     """Return a frame's facts; it is number `at` of its `neighbours`, the frames of its unit as they were taken."""
-    found = neighbours[at]
-    measured = (frame.frame_id, where, lot, frame.brightness, frame.laplacian_variance)
-    if isinstance(found, Unjudged):
-        return Facts(*measured, unjudged=found)
-    like = likeness(memory, where, picture, scene)
+    answer = neighbours[at]
+    measured = (frame.frame_id, keys, lot, frame.brightness, frame.laplacian_variance)
+    if isinstance(answer, Unjudged):
+        return Facts(*measured, unjudged=answer)
+    like = compare(memory, keys, picture, scene)
     nothing_there = _nothing_there(neighbours, at)
     return Facts(
         *measured,
-        parts_of(found, neighbours, at, policy=policy, scene=scene, cosine=like.nearest_cosine),
+        score_parts(answer, neighbours, at, policy=policy, scene=scene, cosine=like.nearest_cosine),
         *like,
         nothing_there=nothing_there,
-        like_empty=like_empty(memory, where, policy, scene) if nothing_there else None,
-        matched=matching(policy.rules, frame, found.all_boxes),
+        like_empty=compare_with_empty(memory, keys, policy, scene) if nothing_there else None,
+        matched=matching(policy.rules, frame, answer.all_boxes),
     )
 
 
-def parts_of(
-    found: Judged,
+def score_parts(
+    answer: Judged,
     neighbours: Sequence[Judged | Unjudged],
     at: int,
     *,
@@ -86,32 +86,32 @@ def parts_of(
 ) -> dict[str, float]:
     """Score a frame by every part that can be had."""
     parts = {
-        "uncertainty": score.uncertainty(found.boxes, policy.class_weights),
-        "low_top_score": score.low_top_score(found.boxes),
-        "crowd": score.crowd(found.boxes),
-        "objects": score.objects(found.boxes),
-        "overlap": score.overlap(found.boxes),
+        "uncertainty": score.uncertainty(answer.boxes, policy.class_weights),
+        "low_top_score": score.low_top_score(answer.boxes),
+        "crowd": score.crowd(answer.boxes),
+        "objects": score.objects(answer.boxes),
+        "overlap": score.overlap(answer.boxes),
         "inconsistency": inconsistency([n.boxes if isinstance(n, Judged) else () for n in neighbours], at),
     }
-    if found.second is not None:
-        parts["disagreement"] = score.disagreement(found.boxes, found.second, policy.class_weights)
+    if answer.second is not None:
+        parts["disagreement"] = score.disagreement(answer.boxes, answer.second, policy.class_weights)
     if scene.unusual is not None:
         parts["unusual"] = scene.unusual
-    return with_novelty({name: round(value, 6) for name, value in parts.items()}, cosine)
+    return add_novelty({name: round(value, 6) for name, value in parts.items()}, cosine)
 
 
-def with_novelty(parts: Mapping[str, float], cosine: float | None) -> dict[str, float]:
+def add_novelty(parts: Mapping[str, float], cosine: float | None) -> dict[str, float]:
     """Return the parts of a score with that of the nearest kept scene; none where nothing can be compared."""
     others = {name: value for name, value in parts.items() if name != "novelty"}
     return others if cosine is None else others | {"novelty": round(min(1.0, 1 - cosine), 6)}
 
 
-def beside(facts: Facts, like: Likeness) -> Facts:
+def compare_anew(facts: Facts, like: Likeness) -> Facts:
     """Return the facts of a frame beside other kept pictures than those it was compared with."""
-    return facts._replace(**like._asdict(), parts=with_novelty(facts.parts, like.nearest_cosine))
+    return facts._replace(**like._asdict(), parts=add_novelty(facts.parts, like.nearest_cosine))
 
 
 def _nothing_there(neighbours: Sequence[Judged | Unjudged], at: int) -> bool:
     """Say whether no model saw anything, however unsure, in a picture nor in the two before and after it."""
     near = neighbours[max(0, at - REACH) : at + REACH + 1]
-    return not any(box.score >= CANDIDATE for one in near if isinstance(one, Judged) for box in one.all_boxes)
+    return not any(box.score >= CANDIDATE for answer in near if isinstance(answer, Judged) for box in answer.all_boxes)

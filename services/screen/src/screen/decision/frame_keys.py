@@ -11,8 +11,8 @@ from roadloop_schemas.frames import ModelPair
 class RateKeys(NamedTuple):
     """Of a slice's keep rate, and of its tenant's as a whole."""
 
-    mine: str
-    whole: str
+    slice: str
+    tenant: str
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,16 @@ class FrameKeys:
     @cached_property
     def rate_keys(self) -> tuple[RateKeys, ...]:
         """The keys of its keep rates, for each of `versions`."""
-        whole = f"{self.tenant}/*"
-        return tuple(RateKeys(rate_key(self.slice_key, one), rate_key(whole, one)) for one in self.versions)
+        names = (self.slice_key, f"{self.tenant}/*")
+        return tuple(RateKeys(*(rate_key(name, version) for name in names)) for version in self.versions)
+
+
+def rate_keys(self) -> tuple[RateKeys, ...]:
+    """The keys of its keep rates, for each of `versions`."""
+    tenant_key = f"{self.tenant}/*"
+    return tuple(
+        RateKeys(rate_key(self.slice_key, version), rate_key(tenant_key, version)) for version in self.versions
+    )
 
 
 def rate_key(key: str, version: int) -> str:

@@ -25,21 +25,21 @@ class Scene:
     nearest_step: float | None = None
 
 
-def scene_of(memory: Memory, where: FrameKeys, embedding: bytes) -> Scene:
+def measure_scene(memory: Memory, keys: FrameKeys, embedding: bytes) -> Scene:
     """Return how a picture differs from what those of its tenant, and of its slice, usually look like."""
     if not embedding:
         return Scene()
     vector = unpack(embedding)
-    of_tenant, of_slice = (_usual(memory, key, where.eye, len(vector)) for key in (where.tenant, where.slice_key))
+    of_tenant, of_slice = (_usual(memory, key, keys.eye, len(vector)) for key in (keys.tenant, keys.slice_key))
     unusual = None if of_tenant is None else unusualness(whitened(of_tenant, vector))
     if of_slice is None:
         return Scene(unusual)
-    kept = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
-    nearest, stride = step(of_slice, vector, kept), memory.strides.get(where.slice_key)
+    kept = [frame.embedding for frame in memory.kept.get(keys.camera_key, ())]
+    nearest, stride = step(of_slice, vector, kept), memory.strides.get(keys.slice_key)
     return Scene(
         unusual,
         direction(whitened(of_slice, vector)),
-        step(of_slice, vector, [memory.latest.get(where.camera_key, b"")]),
+        step(of_slice, vector, [memory.latest.get(keys.camera_key, b"")]),
         None if nearest is None or not stride else round(nearest / stride, 4),
     )
 
@@ -48,12 +48,12 @@ def _usual(memory: Memory, key: str, eye: str, dimensions: int) -> Usual | None:
     return usual_of(memory.scenery.get(key, NOTHING_SCENIC), eye, dimensions)
 
 
-def like_empty(memory: Memory, where: FrameKeys, policy: ScreenPolicy, scene: Scene) -> float | None:
+def compare_with_empty(memory: Memory, keys: FrameKeys, policy: ScreenPolicy, scene: Scene) -> float | None:
     """Return the largest cosine to scenes that the audit has shown to be empty; None where none can be compared."""
     known = policy.empty_scenes
-    if scene.direction is None or known is None or known.eye != where.eye:
+    if scene.direction is None or known is None or known.eye != keys.eye:
         return None
-    usual = _usual(memory, where.slice_key, where.eye, len(scene.direction))
+    usual = _usual(memory, keys.slice_key, keys.eye, len(scene.direction))
     vectors = (unpack(from_text(text)) for text in known.scenes)
     empties = [vector for vector in vectors if len(vector) == len(scene.direction)]
     if usual is None or not empties:

@@ -38,26 +38,26 @@ class Likeness(NamedTuple):
     new_object: bool = False
 
 
-def picture_of(frame: IngestedFrame, boxes: Sequence[Box], embedding: bytes) -> Picture:
+def describe_picture(frame: IngestedFrame, boxes: Sequence[Box], embedding: bytes) -> Picture:
     """Return what a frame's picture is compared by; `boxes` are the serving model's."""
-    surely, perhaps = objects_in(boxes, SURELY_THERE), objects_in(boxes, PERHAPS_THERE)
+    surely, perhaps = count_objects(boxes, SURELY_THERE), count_objects(boxes, PERHAPS_THERE)
     return Picture(frame.dhash, frame.brightness, embedding, surely, perhaps)
 
 
-def objects_in(boxes: Sequence[Box], at_least: float) -> Objects:
+def count_objects(boxes: Sequence[Box], at_least: float) -> Objects:
     """Return how many objects of each class there are, from a score on."""
     return tuple(sorted(Counter(box.class_name for box in boxes if box.score >= at_least).items()))
 
 
-def likeness(memory: Memory, where: FrameKeys, picture: Picture, scene: Scene) -> Likeness:
+def compare(memory: Memory, keys: FrameKeys, picture: Picture, scene: Scene) -> Likeness:
     """Compare a picture with its camera's kept ones, and its scene with the kept ones of its slice."""
-    nearest = memory.nearest_kept(where.camera_key, picture.dhash)
-    kept = memory.galleries.get(where.slice_key, NOTHING_KEPT)
+    nearest = memory.nearest_kept(keys.camera_key, picture.dhash)
+    kept = memory.galleries.get(keys.slice_key, NOTHING_KEPT)
     return Likeness(
         nearest_bits=None if nearest is None else nearest[0],
         nearest_step=scene.nearest_step,
-        nearest_cosine=None if scene.direction is None else kept_scenes.nearest(kept, where.eye, scene.direction),
-        light_change=memory.light_change(where.camera_key, picture.brightness),
+        nearest_cosine=None if scene.direction is None else kept_scenes.nearest(kept, keys.eye, scene.direction),
+        light_change=memory.light_change(keys.camera_key, picture.brightness),
         new_object=nearest is not None and shows_more(picture.surely, nearest[1]),
     )
 
@@ -68,11 +68,11 @@ def shows_more(surely: Objects, kept: KeptFrame) -> bool:
     return any(count > before.get(name, 0) for name, count in surely)
 
 
-def remembered(memory: Memory, where: FrameKeys, picture: Picture, scene: Scene, *, kept: bool) -> Memory:
+def remember_picture(memory: Memory, keys: FrameKeys, picture: Picture, scene: Scene, *, kept: bool) -> Memory:
     """Return the memory after one more picture of a camera, kept or only seen."""
-    memory = memory.look(where.tenant, where.slice_key, where.eye, picture.embedding)
-    memory = memory.pass_by(where.camera_key, where.slice_key, picture.embedding, scene.step)
+    memory = memory.look(keys.tenant, keys.slice_key, keys.eye, picture.embedding)
+    memory = memory.pass_by(keys.camera_key, keys.slice_key, picture.embedding, scene.step)
     if not kept:
         return memory
     frame = KeptFrame(picture.dhash, picture.perhaps, picture.embedding, picture.brightness)
-    return memory.keep(where.camera_key, frame).add_kept_scene(where.slice_key, where.eye, scene.direction)
+    return memory.keep(keys.camera_key, frame).add_kept_scene(keys.slice_key, keys.eye, scene.direction)

@@ -10,43 +10,45 @@ from screen.memory.keep_rate import wanted_share
 from screen.memory.state import Memory
 
 
-class Limits(NamedTuple):
+class SliceThreshold(NamedTuple):
     """What a frame's score is held against: the threshold. `scale` names what makes the scores."""
 
-    threshold: float
+    value: float
     scale: str
 
 
-def limits_of(memory: Memory, where: FrameKeys, policy: ScreenPolicy) -> Limits:
-    """Return the limits of a slice: its own, while it is young its tenant's, and before that the policy's.
+def find_threshold(memory: Memory, keys: FrameKeys, policy: ScreenPolicy) -> SliceThreshold:
+    """Return the threshold of a slice: its own, while it is young its tenant's, and before that the policy's.
 
     Those are by version of the model; a new version's stand-ins come before the policy. Where the threshold is shared,
     it is the tenant's, held between the scores that the slice's range reaches.
     """
     scale = scale_of(policy)
     if not policy.controlled:
-        return Limits(policy.threshold, scale)
-    for keys in where.rate_keys:
-        known = _threshold(memory, keys, policy, scale)
+        return SliceThreshold(policy.threshold, scale)
+    for rate_keys in keys.rate_keys:
+        known = _threshold(memory, rate_keys, policy, scale)
         if known is not None:
-            return Limits(known, scale)
-    return Limits(policy.threshold, scale)
+            return SliceThreshold(known, scale)
+    return SliceThreshold(policy.threshold, scale)
 
 
 def _threshold(memory: Memory, keys: RateKeys, policy: ScreenPolicy, scale: str) -> float | None:
-    mine, whole = memory.rate(keys.mine, scale), memory.rate(keys.whole, scale).threshold
+    of_slice, shared = memory.rate(keys.slice, scale), memory.rate(keys.tenant, scale).threshold
     if not policy.shared:
-        return whole if mine.threshold is None else mine.threshold
-    return whole if whole is None or mine.reach is None else min(max(whole, mine.reach[0]), mine.reach[1])
+        return shared if of_slice.threshold is None else of_slice.threshold
+    if shared is None or of_slice.reach is None:
+        return shared
+    return min(max(shared, of_slice.reach[0]), of_slice.reach[1])
 
 
-def budget_state(memory: Memory, where: FrameKeys, policy: ScreenPolicy) -> BudgetState | None:
+def describe_budget(memory: Memory, keys: FrameKeys, policy: ScreenPolicy) -> BudgetState | None:
     """Return where a slice's keep rate stands; None where the policy gives the threshold."""
     if not policy.controlled:
         return None
-    own = own_budget(where, policy)
+    own = find_own_budget(keys, policy)
     budget = policy.keep_budget if own is None else own
-    rate = memory.rate(where.rate_keys[0].mine, scale_of(policy))
+    rate = memory.rate(keys.rate_keys[0].slice, scale_of(policy))
     return BudgetState(
         budget=budget,
         share=round(wanted_share(rate, budget, policy.audit_share), 6),
@@ -55,22 +57,22 @@ def budget_state(memory: Memory, where: FrameKeys, policy: ScreenPolicy) -> Budg
     )
 
 
-def budgets(where: FrameKeys, policy: ScreenPolicy) -> dict[str, float]:
+def list_budgets(keys: FrameKeys, policy: ScreenPolicy) -> dict[str, float]:
     """Return the budgets a frame counts for, by keep rate: its slice's, and its tenant's unless the slice has its own.
 
     There are none where the policy gives the threshold.
     """
     if not policy.controlled:
         return {}
-    own, keys = own_budget(where, policy), where.rate_keys[0]
+    own, rate_keys = find_own_budget(keys, policy), keys.rate_keys[0]
     if own is not None:
-        return {keys.mine: own}
-    return {keys.mine: policy.keep_budget, keys.whole: policy.keep_budget}
+        return {rate_keys.slice: own}
+    return {rate_keys.slice: policy.keep_budget, rate_keys.tenant: policy.keep_budget}
 
 
-def own_budget(where: FrameKeys, policy: ScreenPolicy) -> float | None:
+def find_own_budget(keys: FrameKeys, policy: ScreenPolicy) -> float | None:
     """Return the budget that a slice, or its condition, has of its own; None where it has its tenant's."""
     if policy.shared or not policy.slice_budgets:
         return None
-    name = where.slice_key.removeprefix(f"{where.tenant}/")
-    return policy.slice_budgets.get(name, policy.slice_budgets.get(where.condition))
+    name = keys.slice_key.removeprefix(f"{keys.tenant}/")
+    return policy.slice_budgets.get(name, policy.slice_budgets.get(keys.condition))

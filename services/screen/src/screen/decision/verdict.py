@@ -1,7 +1,6 @@
 """Keep, drop or quarantine a frame, and why. Pure: facts and a policy in, a value out."""
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import NamedTuple
 
 from roadloop_schemas.fields import Condition
@@ -37,15 +36,6 @@ class Decision(NamedTuple):
     detail: str = ""
 
 
-def draw(frame_id: str, salt: bytes) -> float:
-    """Return a frame's lot, uniform in [0, 1): from its id, so that a replay draws the same.
-
-    A frame's id follows from its picture, which its sender chooses: the salt is a secret, at most 64 bytes, so that
-    nobody can tell which of his frames will check the screening.
-    """
-    return int.from_bytes(blake2b(frame_id.encode(), digest_size=7, key=salt).digest(), "big") / 2**56
-
-
 class Context(NamedTuple):
     """What a frame meets: its slice's threshold, 0..1, its camera's usual sharpness, and the rules that may keep it.
 
@@ -59,51 +49,48 @@ class Context(NamedTuple):
     echo: float = 0.0
 
 
-def rule(facts: Facts, policy: ScreenPolicy, standing: Context) -> Decision:
+def rule(facts: Facts, policy: ScreenPolicy, context: Context) -> Decision:
     """Say whether a frame goes to labelling.
 
-    Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - blur and
-    exposure - near duplicate of a kept frame - nothing there - named rules - score against the threshold.
-    A controlled threshold is one of the scores themselves: there the frame's lot tells equal scores apart.
+    Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - what
+    `_first_reason` says. A controlled threshold is one of the scores themselves: there the frame's lot tells equal
+    scores apart.
     """
     if facts.unjudged is not None:
         return Decision(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
     spread = policy.spread if policy.predictor else 0.0  # the fixed weights' scores are no chances: it would drown them
     chance = score.combine(facts.parts, facts.where.condition, policy)
-    total = round(chance / (1 + spread * standing.echo), 6)
+    total = round(chance / (1 + spread * context.echo), 6)
     ranked = rank(total, facts.frame_id) if policy.controlled else total
-    why = _useless(facts, policy, standing) or _worth(ranked, standing)
+    reason = _first_reason(facts, policy, context, ranked)
     audit = facts.lot < policy.audit_share
-    by_score = ranked if why in BY_SCORE else None
-    by_rule = standing.rules if why is RULE else ()
-    return Decision(*_with_audit(why, audit), total, facts.parts, audit, by_score, by_rule, standing.echo, chance)
+    by_score = ranked if reason in BY_SCORE else None
+    by_rule = context.rules if reason is RULE else ()
+    return Decision(*_with_audit(reason, audit), total, facts.parts, audit, by_score, by_rule, context.echo, chance)
 
 
-def _worth(ranked: float, standing: Context) -> VerdictReason:
-    if standing.rules:
-        return RULE
-    return SCORE if ranked >= standing.threshold else BELOW_THRESHOLD
-
-
-def _with_audit(why: VerdictReason, audit: bool) -> tuple[Verdict, tuple[VerdictReason, ...]]:
-    """Return a verdict with its reasons: the audit keeps what anything else would drop."""
-    keeps = why is SCORE or why is RULE
-    if not audit:
-        return KEPT if keeps else DROPPED, (why,)
-    return KEPT, (VerdictReason.AUDIT, why) if keeps else (VerdictReason.AUDIT,)
-
-
-def _useless(facts: Facts, policy: ScreenPolicy, standing: Context) -> VerdictReason | None:
+def _first_reason(facts: Facts, policy: ScreenPolicy, context: Context, ranked: float) -> VerdictReason:
+    """Return the first reason that holds: it is the order of the rules."""
     darkest, brightest = policy.brightness
     if not darkest <= facts.brightness <= brightest:
         return VerdictReason.BADLY_EXPOSED
-    if facts.laplacian_variance < policy.min_laplacian_variance or _is_blurred(facts, policy, standing.usual):
+    if facts.laplacian_variance < policy.min_laplacian_variance or _is_blurred(facts, policy, context.usual):
         return VerdictReason.BLURRED
     if _is_duplicate(facts, policy):
         return VerdictReason.NEAR_DUPLICATE
     if policy.no_target_cosine and facts.nothing_there and (facts.like_empty or 0) >= policy.no_target_cosine:
         return VerdictReason.NO_TARGET
-    return None
+    if context.rules:
+        return RULE
+    return SCORE if ranked >= context.threshold else BELOW_THRESHOLD
+
+
+def _with_audit(reason: VerdictReason, audit: bool) -> tuple[Verdict, tuple[VerdictReason, ...]]:
+    """Return a verdict with its reasons: the audit keeps what anything else would drop."""
+    keeps = reason is SCORE or reason is RULE
+    if not audit:
+        return KEPT if keeps else DROPPED, (reason,)
+    return KEPT, (VerdictReason.AUDIT, reason) if keeps else (VerdictReason.AUDIT,)
 
 
 def _is_duplicate(facts: Facts, policy: ScreenPolicy) -> bool:

@@ -1,7 +1,5 @@
 """A verdict as its event: all it takes to decide it again, and what a person needs to see why. Pure."""
 
-from typing import Any
-
 from roadloop_runtime.decode import Received
 from roadloop_runtime.records import Event, event
 from roadloop_schemas.cloudevents import derive_id
@@ -12,17 +10,17 @@ from roadloop_schemas.frames import (
     FrameScreened,
     FramesIngested,
     IngestedFrame,
-    ModelPair,
     ShadowVerdict,
+    SliceCounters,
     Verdict,
     VerdictReason,
 )
-from roadloop_schemas.models import PrelabelPolicy
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import FRAMES_SCREENED
 from screen.decision.facts import Facts
+from screen.decision.serving_versions import JudgingModels
 from screen.decision.similarity import Picture
-from screen.decision.thresholds import Limits
+from screen.decision.thresholds import SliceThreshold
 from screen.decision.verdict import Decision
 from screen.memory.state import Counters
 from screen.vision.detections import Box
@@ -32,67 +30,61 @@ PRELABELS_AT_MOST = 100
 PRELABEL_FLOOR = 0.05
 
 
-def describe(
+def write_verdict(
     unit: Received[FramesIngested],
     frame: IngestedFrame,
-    ruling: Decision,
+    decision: Decision,
     policy: ScreenPolicy,
     *,
     facts: Facts,
-    models: ModelPair,
-    limits: Limits,
+    judges: JudgingModels,
+    threshold: SliceThreshold,
     budget: BudgetState | None,
     counters: Counters,
     boxes: tuple[Box, ...],
     picture: Picture,
     shadow: ShadowVerdict | None,
-    prelabels: PrelabelPolicy,
 ) -> Event:
-    """Return the event that tells a ruling; a kept frame's boxes travel with it."""
-    said = _frame(unit, frame) | _ruling(ruling, policy, limits, budget)
-    said |= {"models": models, "counters": counters._asdict(), "shadow": shadow}
-    said |= {"measures": _measures(facts, ruling, picture), "embedding": as_text(picture.embedding)}
-    if ruling.verdict is Verdict.KEPT:
-        said |= {"detections": _shown(boxes), "prelabel_from": prelabels.min_score}
-    return _event(unit, frame, FrameScreened.model_validate(said))
+    """Return the event that tells a decision; a kept frame's boxes travel with it."""
+    is_kept = decision.verdict is Verdict.KEPT
+    body = FrameScreened(
+        frame_id=frame.frame_id,
+        unit_id=unit.body.unit_id,
+        upload_id=unit.body.upload_id,
+        vehicle=unit.body.vehicle,
+        drive=unit.body.drive,
+        object=frame.object,
+        captured_at=frame.captured_at,
+        received_at=unit.body.received_at,
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+        verdict=decision.verdict,
+        reasons=decision.reasons,
+        rules=decision.rules,
+        detail=decision.detail,
+        slice=f"{frame.condition}/{frame.camera}",
+        condition=frame.condition,
+        models=judges.models,
+        policy_version=policy.version,
+        threshold=threshold.value,
+        score=decision.score,
+        score_scale=threshold.scale,
+        score_parts=dict(decision.parts),
+        audit=decision.audit,
+        inclusion_probability=policy.audit_share if decision.reasons == (VerdictReason.AUDIT,) else 1.0,
+        counters=SliceCounters(**counters._asdict()),
+        replayed=unit.replayed,
+        budget=budget,
+        measures=_measures(facts, decision, picture),
+        embedding=as_text(picture.embedding),
+        detections=_clip(boxes) if is_kept else (),
+        prelabel_from=judges.prelabels.min_score if is_kept else None,
+        shadow=shadow,
+    )
+    return _event(unit, frame, body)
 
 
-def _frame(unit: Received[FramesIngested], frame: IngestedFrame) -> dict[str, Any]:
-    return {
-        "frame_id": frame.frame_id,
-        "unit_id": unit.body.unit_id,
-        "upload_id": unit.body.upload_id,
-        "vehicle": unit.body.vehicle,
-        "drive": unit.body.drive,
-        "object": frame.object,
-        "captured_at": frame.captured_at,
-        "received_at": unit.body.received_at,
-        "width_px": frame.width_px,
-        "height_px": frame.height_px,
-        "slice": f"{frame.condition}/{frame.camera}",
-        "condition": frame.condition,
-        "replayed": unit.replayed,
-    }
-
-
-def _ruling(ruling: Decision, policy: ScreenPolicy, limits: Limits, budget: BudgetState | None) -> dict[str, Any]:
-    return {
-        "verdict": ruling.verdict,
-        "reasons": ruling.reasons,
-        "rules": ruling.rules,
-        "detail": ruling.detail,
-        "policy_version": policy.version,
-        "threshold": limits.threshold,
-        "budget": budget,
-        "score": ruling.score,
-        "score_scale": limits.scale,
-        "score_parts": dict(ruling.parts),
-        "audit": ruling.audit,
-        "inclusion_probability": policy.audit_share if ruling.reasons == (VerdictReason.AUDIT,) else 1.0,
-    }
-
-
-def _measures(facts: Facts, ruling: Decision, picture: Picture) -> FrameMeasures:
+def _measures(facts: Facts, decision: Decision, picture: Picture) -> FrameMeasures:
     return FrameMeasures(
         lot=facts.lot,
         brightness=facts.brightness,
@@ -104,7 +96,7 @@ def _measures(facts: Facts, ruling: Decision, picture: Picture) -> FrameMeasures
         like_empty=facts.like_empty,
         nothing_there=facts.nothing_there,
         new_object=facts.new_object,
-        echo=ruling.echo,
+        echo=decision.echo,
         matched=facts.matched,
         versions=facts.where.versions,
         dhash=picture.dhash,
@@ -113,7 +105,7 @@ def _measures(facts: Facts, ruling: Decision, picture: Picture) -> FrameMeasures
     )
 
 
-def _shown(boxes: tuple[Box, ...]) -> tuple[Detection, ...]:
+def _clip(boxes: tuple[Box, ...]) -> tuple[Detection, ...]:
     """Return what travels with a kept frame: the best boxes, well-formed and inside the picture."""
     best = sorted((box for box in boxes if box.score >= PRELABEL_FLOOR), key=lambda box: -box.score)
     clipped = [(box, *_inside(box)) for box in best[:PRELABELS_AT_MOST]]

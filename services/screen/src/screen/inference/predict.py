@@ -55,7 +55,7 @@ class ModelClient:
 
     fetch: Fetch
     detect: Detect
-    seats: InferenceLimits
+    limits: InferenceLimits
 
     def for_backfill(self) -> "ModelClient":
         """Return a client whose requests wait while live ones do."""
@@ -72,25 +72,25 @@ class ModelClient:
 
         Raises Transient where the serving pair fails.
         """
-        both = partial(self._predict_frame, serving=_asked(models), candidate=_asked(candidate))
-        found = await gather_bounded(both, frames, self.seats.pictures)
-        return tuple(ours for ours, _ in found), tuple(theirs for _, theirs in found)
+        both = partial(self._predict_frame, serving=_models_of(models), candidate=_models_of(candidate))
+        pairs = await gather_bounded(both, frames, self.limits.pictures)
+        return tuple(by_serving for by_serving, _ in pairs), tuple(by_candidate for _, by_candidate in pairs)
 
     async def _predict_frame(
         self, frame: IngestedFrame, *, serving: Sequence[Model], candidate: Sequence[Model]
     ) -> tuple[Judged | Unjudged, Judged | Unjudged]:
         if frame.object.size_bytes > MAX_PICTURE_BYTES:
-            said = f"more than {MAX_PICTURE_BYTES} bytes are not even fetched"
-            return (Unjudged(VerdictReason.REFUSED_BY_MODEL, said),) * 2
+            detail = f"more than {MAX_PICTURE_BYTES} bytes are not even fetched"
+            return (Unjudged(VerdictReason.REFUSED_BY_MODEL, detail),) * 2
         try:
             picture = await self.fetch(frame.object)
         except ObjectMissing as error:
             return (Unjudged(VerdictReason.OBJECT_MISSING, str(error)),) * 2
         except ObjectChanged as error:
             return (Unjudged(VerdictReason.OBJECT_CHANGED, str(error)),) * 2
-        async with self.seats.asked:
-            said_by = await self._ask_all(picture, serving, [model for model in candidate if model not in serving])
-        return _judged([said_by[model] for model in serving]), _judged([said_by[model] for model in candidate])
+        async with self.limits.asked:
+            answers = await self._ask_all(picture, serving, [model for model in candidate if model not in serving])
+        return _join([answers[model] for model in serving]), _join([answers[model] for model in candidate])
 
     async def _ask_all(
         self, picture: bytes, serving: Sequence[Model], tried: Sequence[Model]
@@ -130,13 +130,13 @@ class ModelClient:
             async with asyncio.timeout(allowed_s - took_s):
                 return await asked
         except (Transient, TimeoutError) as error:
-            return unanswered(error)
+            return describe_failure(error)
         finally:
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
 
 
-def unanswered(error: Exception) -> Unjudged:
+def describe_failure(error: Exception) -> Unjudged:
     """Return what a version that is only tried has made of a frame where it failed.
 
     That the server was busy, or a process of it has died, is not its fault, and says nothing (`NOT_TRIED`).
@@ -144,20 +144,21 @@ def unanswered(error: Exception) -> Unjudged:
     if isinstance(error, Transient) and error.busy:
         return NOT_TRIED
     slower = f"{CANDIDATE_SLOWER_AT_MOST:.0f} times what the serving version took, and {CANDIDATE_WAITS_S:.0f} s"
-    said = str(error) or f"no answer within {slower}"
-    return Unjudged(VerdictReason.REFUSED_BY_MODEL, said[:500])
+    detail = str(error) or f"no answer within {slower}"
+    return Unjudged(VerdictReason.REFUSED_BY_MODEL, detail[:500])
 
 
-def _judged(looks: Sequence[Prediction | Unjudged]) -> Judged | Unjudged:
+def _join(answers: Sequence[Prediction | Unjudged]) -> Judged | Unjudged:
     """Return what the models saw together: boxes of each, and the embedding of the last, which stays for longest."""
-    for look in looks:
-        if isinstance(look, Unjudged):
-            return look
-    seen = [look for look in looks if isinstance(look, Prediction)]
-    return Judged(seen[0].boxes, seen[1].boxes if len(seen) > 1 else None, seen[-1].embedding)
+    for answer in answers:
+        if isinstance(answer, Unjudged):
+            return answer
+    predictions = [answer for answer in answers if isinstance(answer, Prediction)]
+    second = predictions[1].boxes if len(predictions) > 1 else None
+    return Judged(predictions[0].boxes, second, predictions[-1].embedding)
 
 
-def _asked(models: ModelPair) -> tuple[Model, ...]:
+def _models_of(models: ModelPair) -> tuple[Model, ...]:
     """Return the models to ask together, the serving one first."""
     if models.second_name is None or models.second_version is None:
         return ((models.name, models.version),)

@@ -12,8 +12,9 @@ from tritonclient.utils import InferenceServerException
 
 from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
-from screen.inference.predict import MAX_PICTURE_BYTES, RefusedByModel
-from screen.inference.request_batcher import AT_MOST, Asked, RequestBatcher
+from screen.inference import canary_picture
+from screen.inference.predict import RefusedByModel
+from screen.inference.request_batcher import LIVE, BatchKey
 from screen.vision.detections import Box, Prediction
 from screen.vision.embedding import pack
 
@@ -24,7 +25,6 @@ DEADLINE_S = 60.0
 # Where one of several is dead a canary does not show it, for the others may answer.
 OUTAGES = ("Exceeds maximum queue size", "Request timeout expired", "is not healthy")
 LOADS_WITHIN_S = 300.0
-LIVE, BACKFILL = 1, 2  # priorities of `serving/config.json`
 FAILED = Counter("roadloop_inference_failures", "Requests the model server did not answer, by kind.", ["kind"])
 ANSWERS = ("DETECTIONS", "EMBEDDING")
 CONTENTS = bytes([service_pb2.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER << 3 | 2])  # key of a field of bytes
@@ -54,7 +54,7 @@ def kind_of(failure: RefusedByModel | Transient) -> str:
     return "busy" if failure.busy else "transient"
 
 
-def packed(embedding: NDArray[np.float32]) -> bytes:
+def pack_embedding(embedding: NDArray[np.float32]) -> bytes:
     """Return an embedding [D] as it is kept; raises RefusedByModel where no verdict could carry it."""
     if embedding.size > EMBEDDING_DIMENSIONS:
         raise RefusedByModel(
@@ -64,26 +64,26 @@ def packed(embedding: NDArray[np.float32]) -> bytes:
     return pack(embedding)
 
 
-def inference(asked: Asked, pictures: Sequence[bytes]) -> bytes:
+def build_request(key: BatchKey, pictures: Sequence[bytes]) -> bytes:
     """Return the request to judge pictures: the shorter ones have zeros behind them, which the server takes away.
 
     It is a ModelInferRequest as it is sent: put into one and serialised, pictures would be copied twice more.
     """
     longest = max(map(len, pictures))
-    request = service_pb2.ModelInferRequest(model_name=asked.model, model_version=str(asked.version))
+    request = service_pb2.ModelInferRequest(model_name=key.model, model_version=str(key.version))
     request.inputs.add(name="IMAGE", datatype="UINT8", shape=(len(pictures), longest))
     for name in ANSWERS:
         request.outputs.add(name=name)
-    request.parameters["priority"].uint64_param = asked.priority
-    parts = [request.SerializeToString(), CONTENTS, varint(len(pictures) * longest)]
+    request.parameters["priority"].uint64_param = key.priority
+    parts = [request.SerializeToString(), CONTENTS, encode_varint(len(pictures) * longest)]
     for picture in pictures:
         parts += (picture, bytes(longest - len(picture)))
     return b"".join(parts)
 
 
-def varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     """Return a natural number as protobuf writes it: seven bits a byte, the lowest first."""
-    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + encode_varint(number >> 7)
 
 
 def boxes_of(detections: NDArray[np.float32], classes: Sequence[str]) -> tuple[Box, ...]:
@@ -98,11 +98,10 @@ def boxes_of(detections: NDArray[np.float32], classes: Sequence[str]) -> tuple[B
 class Triton:
     """One long-lived client. `classes` names a model version's classes by index.
 
-    Of the pictures that it is asked about in the same moment, `at_most` so many go in one request. Inference speaks the
-    protocol itself: the client's own objects for it took a fifth of what a request costs.
+    Inference speaks the protocol itself: the client's own objects for it took a fifth of what a request costs.
     """
 
-    def __init__(self, address: str, classes: Classes, at_most: int = AT_MOST) -> None:
+    def __init__(self, address: str, classes: Classes) -> None:
         self._client = InferenceServerClient(address)
         self._channel = grpc.aio.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
         self._model_infer = self._channel.unary_unary(
@@ -110,36 +109,33 @@ class Triton:
             response_deserializer=service_pb2.ModelInferResponse.FromString,
         )
         self._classes = classes
-        self._together = RequestBatcher(self._infer, at_most)
 
-    async def detect(self, model: str, version: int, picture: bytes, *, backfill: bool = False) -> Prediction:
-        """Return what a model version makes of a JPEG or PNG. `backfill` waits while anything else does.
+    async def infer(self, key: BatchKey, pictures: Sequence[bytes]) -> list[Prediction]:
+        """Return what a model version makes of pictures, asked in one request.
 
-        Raises RefusedByModel where the picture is at fault, Transient for the rest.
+        Raises RefusedByModel where one of the pictures is at fault, Transient for the rest.
         """
-        if not 0 < len(picture) <= MAX_PICTURE_BYTES:
-            raise RefusedByModel(f"{len(picture)} bytes; 1 to {MAX_PICTURE_BYTES} are taken")
-        return await self._together.ask(Asked(model, version, BACKFILL if backfill else LIVE), picture)
-
-    async def _infer(self, asked: Asked, pictures: Sequence[bytes]) -> list[Prediction]:
-        """Return what a model version makes of pictures, asked in one request."""
         try:
-            answer = await self._model_infer(inference(asked, pictures), timeout=DEADLINE_S)
+            answer = await self._model_infer(build_request(key, pictures), timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:
-            failure = failure_of(f"{asked.model} v{asked.version}", str(error.code()), str(error.details()))
+            failure = failure_of(f"{key.model} v{key.version}", str(error.code()), str(error.details()))
             if isinstance(failure, Transient) or len(pictures) == 1:
                 FAILED.labels(kind_of(failure)).inc(len(pictures))
             raise failure from error
-        found = {
+        tensors = {
             output.name: np.frombuffer(raw, np.float32).reshape(output.shape)
             for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
         }
-        classes = self._classes(asked.model, asked.version)
-        said = zip(*(found[name] for name in ANSWERS), strict=True)
-        return [Prediction(boxes_of(detections, classes), packed(embedding)) for detections, embedding in said]
+        classes = self._classes(key.model, key.version)
+        rows = zip(*(tensors[name] for name in ANSWERS), strict=True)
+        return [Prediction(boxes_of(detections, classes), pack_embedding(embedding)) for detections, embedding in rows]
+
+    async def ask_canary(self, model: str, version: int) -> None:
+        """Ask a version about a real picture: that it is ready does not say that it answers. Raises as `infer` does."""
+        await self.infer(BatchKey(model, version, LIVE), [canary_picture.PICTURE])
 
     async def is_ready(self, model: str, version: int) -> bool:
-        """Say whether a version answers readiness; a dead python stub still does, so ask `detect` as well."""
+        """Say whether a version answers readiness; a dead python stub still does: ask it a canary."""
         try:
             return bool(await self._client.is_model_ready(model, str(version), client_timeout=2))
         except (InferenceServerException, grpc.RpcError):
@@ -174,6 +170,5 @@ class Triton:
             raise Transient("triton", f"{model}: {error}") from error
 
     async def close(self) -> None:
-        await self._together.close()
         await self._client.close()
         await self._channel.close()

@@ -8,7 +8,6 @@ from pathlib import Path
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectRefused
 from roadloop_schemas.models import ModelReleased
-from screen.inference import canary_picture
 from screen.inference.predict import Fetch, RefusedByModel
 from screen.inference.triton import NotLoadable, Triton
 from screen.rollout import model_repository
@@ -30,7 +29,7 @@ class Loading:
     async def answers(self, model: str, version: int) -> bool:
         """Say whether a version answers a real question."""
         try:
-            await self._triton.detect(model, version, canary_picture.PICTURE)
+            await self._triton.ask_canary(model, version)
         except (Transient, RefusedByModel):
             return False
         return True
@@ -50,4 +49,4 @@ class Loading:
         held = [one for one in wanted if model_repository.holds(self._folder, release.model, one)]
         config = model_repository.config(release.model, held, self._epoch, self._instances)
         await self._triton.load(release.model, json.dumps(config))
-        await self._triton.detect(release.model, version, canary_picture.PICTURE)
+        await self._triton.ask_canary(release.model, version)

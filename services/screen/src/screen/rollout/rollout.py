@@ -24,7 +24,7 @@ from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, ServingState, detector_of
 from roadloop_schemas.topics import FRAMES_SCREENED, MODELS_RELEASED, topics
-from screen.decision.serving_versions import versions
+from screen.decision.serving_versions import remembered_versions
 from screen.inference.triton import Triton
 from screen.rollout.loading import NOT_LOADABLE, Loading
 from screen.rollout.model_repository import Instances
@@ -196,7 +196,7 @@ class Rollout:
     def _known(self, model: str) -> set[int]:
         """Return the versions of a model that are in use."""
         serving = self._serving.get(model)
-        return set(versions(serving)) if serving else set()
+        return set(remembered_versions(serving)) if serving else set()
 
     def _second(self, release: ModelReleased) -> ModelServing | None:
         return self._serving.get(release.second_model) if release.second_model else None

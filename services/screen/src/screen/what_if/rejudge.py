@@ -14,10 +14,10 @@ from roadloop_schemas.fields import LabelBox
 from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.decide_frame import DEFAULT_POLICY, judge, judge_as_shadow
-from screen.decision.facts import Facts, beside, with_novelty
-from screen.decision.scene_distance import scene_of
-from screen.decision.similarity import likeness, remembered
-from screen.decision.thresholds import Limits
+from screen.decision.facts import Facts, add_novelty, compare_anew
+from screen.decision.scene_distance import measure_scene
+from screen.decision.similarity import compare, remember_picture
+from screen.decision.thresholds import SliceThreshold
 from screen.decision.verdict import Decision
 from screen.history.rows import facts_of_row, picture_of_row, seen_by
 from screen.memory.state import Memory
@@ -130,16 +130,16 @@ def what_if(
             changed[version] = change(policy_of(policies, tenant, version))
         is_compared = exact and row["dhash"] is not None
         judge_row = _by_its_picture if is_compared else _as_recorded
-        memory, ruling, limits = judge_row(memory, row, facts, changed[version])
+        memory, decision, threshold = judge_row(memory, row, facts, changed[version])
         if row["received_at"] >= since_us:
             answer.approximate += not is_compared and (exact or bool(answer.gained or answer.lost))
-            _count(answer, row, ruling, limits.threshold, _errors(row, labels) >= hard_from)
+            _count(answer, row, decision, threshold.value, _errors(row, labels) >= hard_from)
     return answer
 
 
 def _as_recorded(
     memory: Memory, row: Mapping[str, Any], facts: Facts, policy: ScreenPolicy
-) -> tuple[Memory, Decision, Limits]:
+) -> tuple[Memory, Decision, SliceThreshold]:
     """Judge a frame by how like it was to those that were kept."""
     if row["shadow_parts"]:
         memory, _ = judge_as_shadow(memory, facts, row["shadow_version"], dict(row["shadow_parts"]), policy)
@@ -148,20 +148,20 @@ def _as_recorded(
 
 def _by_its_picture(
     memory: Memory, row: Mapping[str, Any], facts: Facts, policy: ScreenPolicy
-) -> tuple[Memory, Decision, Limits]:
+) -> tuple[Memory, Decision, SliceThreshold]:
     """Judge a frame by how like it is to those that would have been kept, and remember it for those after it."""
     picture, facts = picture_of_row(row), seen_by(row, facts)
     if facts.unjudged is not None:
         return judge(memory, facts, policy)
-    where, scene = facts.where, scene_of(memory, facts.where, picture.embedding)
-    facts = beside(facts, likeness(memory, where, picture, scene))
+    where, scene = facts.where, measure_scene(memory, facts.where, picture.embedding)
+    facts = compare_anew(facts, compare(memory, where, picture, scene))
     if row["shadow_parts"]:
         parts = dict(row["shadow_parts"])
         # whose eye is another looks without the picture as a whole: then no part is of it
-        parts = with_novelty(parts, facts.nearest_cosine if "unusual" in parts else None)
+        parts = add_novelty(parts, facts.nearest_cosine if "unusual" in parts else None)
         memory, _ = judge_as_shadow(memory, facts, row["shadow_version"], parts, policy)
-    memory, ruling, limits = judge(memory, facts, policy)
-    return remembered(memory, where, picture, scene, kept=ruling.verdict is Verdict.KEPT), ruling, limits
+    memory, decision, threshold = judge(memory, facts, policy)
+    return remember_picture(memory, where, picture, scene, kept=decision.verdict is Verdict.KEPT), decision, threshold
 
 
 def policy_of(policies: Policies, tenant: str, version: int) -> ScreenPolicy:
@@ -183,8 +183,8 @@ def _errors(row: Mapping[str, Any], labels: Labels) -> int:
     return errors([Box(**claim) for claim in row["claims"]], labels[row["frame_id"]])
 
 
-def _count(answer: Answer, row: Mapping[str, Any], ruling: Decision, threshold: float, is_hard: bool) -> None:
-    kept_now, kept_then = row["verdict"] == Verdict.KEPT, ruling.verdict is Verdict.KEPT
+def _count(answer: Answer, row: Mapping[str, Any], decision: Decision, threshold: float, is_hard: bool) -> None:
+    kept_now, kept_then = row["verdict"] == Verdict.KEPT, decision.verdict is Verdict.KEPT
     found = answer.slice(row["slice"])
     found.seen += 1
     found.kept_now += kept_now
@@ -192,11 +192,11 @@ def _count(answer: Answer, row: Mapping[str, Any], ruling: Decision, threshold: 
     found.objects += len(row["claims"])
     found.hard += is_hard
     found.found_now += is_hard and tuple(row["reasons"]) != AUDIT_ALONE
-    found.found_then += is_hard and ruling.reasons != AUDIT_ALONE
+    found.found_then += is_hard and decision.reasons != AUDIT_ALONE
     answer.judged += 1
     if kept_now != kept_then and len(examples := answer.gained if kept_then else answer.lost) < EXAMPLES:
         examples.append(row["frame_id"])
-    if (row["verdict"], row["reasons"], row["threshold"]) != (ruling.verdict, list(ruling.reasons), threshold):
+    if (row["verdict"], row["reasons"], row["threshold"]) != (decision.verdict, list(decision.reasons), threshold):
         answer.differing += 1
         answer.first_differing = answer.first_differing or row["frame_id"]
 
