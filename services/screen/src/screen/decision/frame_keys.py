@@ -46,14 +46,6 @@ class FrameKeys:
         return tuple(RateKeys(*(rate_key(name, version) for name in names)) for version in self.versions)
 
 
-def rate_keys(self) -> tuple[RateKeys, ...]:
-    """The keys of its keep rates, for each of `versions`."""
-    tenant_key = f"{self.tenant}/*"
-    return tuple(
-        RateKeys(rate_key(self.slice_key, version), rate_key(tenant_key, version)) for version in self.versions
-    )
-
-
 def rate_key(key: str, version: int) -> str:
     """Return the key of a keep rate: each version of a model has its own, since scores of two are no alike."""
     return f"{key}@{version}"
