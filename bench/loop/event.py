@@ -5,7 +5,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from loop.seen import FrameSeen
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ def number(n: int, topic: str) -> Event:
         brightness=draw.random(),
         kept=draw.random() < 0.1,
     )
-    return event(
+    return to_cloud_event(
         topic,
         body,
         id=sha256[:32],

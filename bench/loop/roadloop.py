@@ -6,11 +6,11 @@ import sys
 from loop.client import Job, Meter, take_job
 from loop.seen import FrameSeen
 from roadloop_runtime.broker import Member
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.identity import make_identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Partition
@@ -55,13 +55,13 @@ async def rebuild(_partition: int) -> None:
 async def main(stopping: asyncio.Event) -> None:
     """Copy until the last record is settled."""
     job = take_job(Job)
-    me = identity("bench-0")
+    me = make_identity("bench-0")
     kafka = Kafka(job.bootstrap, me.client_id)
     claim, member = Claim(kafka, job.target, me, f"{job.target}.members"), kafka.member(job.target, me.member)
-    handler = Handler(decode=decoder(FrameSeen), decide=copy, rebuild=rebuild, policy=lambda: job.target)
+    handler = Handler(decode=make_decoder(FrameSeen), decide=copy, rebuild=rebuild, policy=lambda: job.target)
     settlement = MeteredSettlement(member, job, stopping)
     loop = Loop(claim, {job.source: handler}, kafka=member, settlement=settlement)
-    await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [])
+    await lifecycle.run_side_by_side(stopping, [lifecycle.run_and_tell_fenced_apart(claim, loop.run(stopping))], [])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ Prints = Sequence[Sequence[bytes]]
 
 async def create(bootstrap: str, names: Iterable[str], partitions: int = PARTITIONS) -> None:
     """Create topics."""
-    await admin.create(bootstrap, [NewTopic(name, partitions, 1) for name in names])
+    await admin.create_topics(bootstrap, [NewTopic(name, partitions, 1) for name in names])
 
 
 async def delete(bootstrap: str, names: Sequence[str]) -> None:

@@ -28,8 +28,8 @@ from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_runtime.decode import Received
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.kafka.admin import create, ensure_topics
-from roadloop_runtime.kafka.reader import ends_of
+from roadloop_runtime.kafka.admin import create_topics, ensure_topics
+from roadloop_runtime.kafka.reader import read_end_offsets
 from roadloop_runtime.records import Event
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.cloudevents import Attributes
@@ -104,7 +104,7 @@ async def _measure(stack: Stack, report: Report, *, compacted: bool) -> list[Tak
     kafka = stack.kafka_bootstrap
     if not compacted:
         everything = {"cleanup.policy": "delete", "retention.ms": "-1"}
-        await create(kafka, [NewTopic(TOPIC, PARTITIONS, 1, topic_configs=everything)])
+        await create_topics(kafka, [NewTopic(TOPIC, PARTITIONS, 1, topic_configs=everything)])
     await ensure_topics(kafka)
     runs: list[TakenOver] = []
     settled = _settled(Random(1))
@@ -132,7 +132,7 @@ async def _take_snapshots(stack: Stack, report: Report) -> None:
     """Take the snapshots as the sink does, as if they were due."""
     began = time.monotonic()
     sink = Snapshots(_remembered(stack, "screen-history"), after=1)
-    for partition, end in (await ends_of(stack.kafka_bootstrap, TOPIC, PARTITIONS)).items():
+    for partition, end in (await read_end_offsets(stack.kafka_bootstrap, TOPIC, PARTITIONS)).items():
         await sink.renew(partition, end)
     report(f"snapshots of {PARTITIONS} partitions are taken in {time.monotonic() - began:.1f} s")
 

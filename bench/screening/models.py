@@ -11,7 +11,7 @@ from typing import Any
 
 from roadloop_local.addresses import Stack
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing
 from roadloop_schemas.policies import ScreenPolicy
@@ -103,7 +103,9 @@ async def _tell(stack: Stack, tenant: str, card: DetectorCard, second: str | Non
 
 
 def _event(topic: str, body: ModelServing | ScreenPolicy, tenant: str, key: str) -> Event:
-    return event(topic, body, id=f"{topic}.{key}", source="/bench", tenant=tenant, key=key, time=SINCE, partition=0)
+    return to_cloud_event(
+        topic, body, id=f"{topic}.{key}", source="/bench", tenant=tenant, key=key, time=SINCE, partition=0
+    )
 
 
 async def batches(stack: Stack) -> Mapping[str, tuple[int, int]]:

@@ -6,7 +6,7 @@ from random import Random
 
 from roadloop_local.addresses import Stack
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
 from roadloop_schemas.topics import topics
@@ -54,7 +54,7 @@ def _unit(tenant: str, batch: str, number: int, objects: Sequence[ObjectRef]) ->
         received_at=START,
         frames=tuple(_frame(batch, number * FRAMES + n, condition, camera, objects) for n in range(FRAMES)),
     )
-    return event(
+    return to_cloud_event(
         TOPIC,
         body,
         id=body.unit_id,

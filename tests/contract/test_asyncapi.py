@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import ValidationError
 
-from roadloop_runtime.records import event
+from roadloop_runtime.records import to_cloud_event
 from roadloop_schemas.asyncapi import as_yaml, document
 from roadloop_schemas.topics import EVENTS, Topic, topics
 from tests.contract.published import EXAMPLES, SCHEMAS, valid
@@ -119,7 +119,9 @@ def test_a_record_of_the_runtime_is_what_the_document_promises(topic: Topic) -> 
     assert topic.event is not None
     body = EVENTS[topic.event].model_validate(EXAMPLES[topic.event])
     at = datetime(2026, 3, 14, 6, 41, 7, tzinfo=UTC)
-    record = event(topic.name, body, id="e-1", source="/roadloop/here", tenant="acme", key="k", time=at, subject="s")
+    record = to_cloud_event(
+        topic.name, body, id="e-1", source="/roadloop/here", tenant="acme", key="k", time=at, subject="s"
+    )
     valid({name: value.decode() for name, value in record.headers}, DRAFT_7 | message(topic)["headers"])
     valid(json.loads(record.value or b""), DRAFT_7 | {"allOf": [message(topic)["payload"]]})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from roadloop_runtime.kafka.admin import wanted_topics
+from roadloop_runtime.kafka.admin import build_topics
 from roadloop_schemas.topics import EVENTS, Topic, dead_letter_topic, topics
 from tests.contract.published import ROOT, SCHEMAS
 
@@ -42,7 +42,7 @@ def test_a_name_is_legal_in_kafka_with_room_for_its_dead_letters(topic: Topic) -
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=TOPICS)
 def test_a_group_belongs_to_a_reader_and_has_its_dead_letters(topic: Topic) -> None:
-    created = wanted_topics()
+    created = build_topics()
     for group in topic.groups:
         assert any(group == reader or group.startswith(f"{reader}-") for reader in topic.consumers)
         assert created[dead_letter_topic(group, topic.name)].num_partitions == topic.partitions
@@ -80,7 +80,7 @@ def test_a_unit_its_verdicts_and_their_memory_share_a_partition_number() -> None
 )
 def test_what_is_compacted_is_so_before_it_is_too_much_to_read(topic: Topic) -> None:
     """The newest segment is never compacted: a gigabyte of it, the default, would be read at every take-over."""
-    settings = wanted_topics()[topic.name].topic_configs
+    settings = build_topics()[topic.name].topic_configs
     assert int(settings["segment.bytes"]) <= 16 * 1024 * 1024
 
 

@@ -35,7 +35,7 @@ from roadloop_local.addresses import Stack
 from roadloop_local.servers.postgres_setup import make_role
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.records import Partition, event
+from roadloop_runtime.records import Partition, to_cloud_event
 from roadloop_runtime.storage import migrations
 from roadloop_runtime.storage.objects import open_store
 from roadloop_runtime.storage.postgres import Pool, open_pool
@@ -590,7 +590,7 @@ async def publish(stack: Stack, tenant: str, *verdicts: FrameScreened) -> None:
     await producer.start()
     for verdict in verdicts:
         id = derive_id(tenant, verdict.frame_id)
-        written = event(
+        written = to_cloud_event(
             "frames.screened.v1", verdict, id=id, source="/roadloop/screen", tenant=tenant, key="v-1", time=START
         )
         await producer.send_and_wait(written.topic, written.value, written.key, headers=list(written.headers))

@@ -29,7 +29,7 @@ from roadloop_local.ports import choose_ports
 from roadloop_runtime.cli.root import app as root
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.records import Partition, Record, event
+from roadloop_runtime.records import Partition, Record, to_cloud_event
 from roadloop_runtime.storage.migrations import upgrade
 from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_runtime.storage.postgres import Pool, open_pool
@@ -141,7 +141,7 @@ class Bench:
             serving_since=NOW,
         )
         topic, by = "models.serving.v1", tenant or self.tenant
-        said = event(topic, body, id="s", source="/test", tenant=by, key=self.model, time=NOW)
+        said = to_cloud_event(topic, body, id="s", source="/test", tenant=by, key=self.model, time=NOW)
         record = SimpleNamespace(offset=0, partition=0, timestamp=0, value=said.value, headers=said.headers)
         await serving_table.take(self.pool, cast(Record, record))
 
@@ -447,7 +447,7 @@ def start(bench: Bench, trainer: Trainer, folder: Path, *, http_port: int, healt
 async def put_labels(bench: Bench, labels: list[LabelCompleted]) -> None:
     async with AIOKafkaProducer(bootstrap_servers=bench.stack.kafka_bootstrap) as producer:
         for label in labels:
-            written = event(
+            written = to_cloud_event(
                 "labels.completed.v1",
                 label,
                 id=f"{bench.tenant}-{label.frame_id}",

@@ -49,7 +49,7 @@ def _one(name: str, file: Path, old: str, new: str) -> Mutation:
     return Mutation(name, (Patch(file, old, new),))
 
 
-READY = "        for record, seen in self._waiting.ready(self._limits.batch - len(self._kinds)):\n"
+READY = "        for record, observation in self._waiting.pop_ready(self._limits.batch - len(self._kinds)):\n"
 UNDONE = "self._waiting and (task := self._waiting._fifo[0].task) and not task.done()"
 TRANSACT = """        await writer.transact(batch.events, {batch.partition: batch.next_offset}, self._kafka.group)
 """
@@ -75,7 +75,7 @@ ALL = (
         "C: the gap behind a marker swallows what is in flight",
         (
             Patch(LOOP, "if partition_task.open and partition_task.in_flight == 0:", "if partition_task.open:"),
-            Patch(LOOP, "        if not found and self.turned_at - self._looked_at >= POLL_S:", "        if True:"),
+            Patch(LOOP, "        if not polled and self.turned_at - self._looked_at >= POLL_S:", "        if True:"),
             Patch(
                 PARTITION_TASK,
                 "if self.open and not self._waiting and not self._kinds and position",
@@ -86,16 +86,16 @@ ALL = (
     _one(
         "D: an exception in decide is acknowledged",
         PARTITION_TASK,
-        "            self._give_up(record, handler_failed(error))\n            return\n        if isinstance(outcome",
+        "            self._give_up(record, blame_handler(error))\n            return\n        if isinstance(outcome",
         "            self._take(record, Emit, ())\n            return\n        if isinstance(outcome",
     ),
     _one(
         "E: an exception in observe acknowledges all that waits",
         PARTITION_TASK,
-        "            self._decide(record, seen)\n",
-        "            if isinstance(seen, DeadLetter) and self._waiting:\n"
+        "            self._decide(record, observation)\n",
+        "            if isinstance(observation, DeadLetter) and self._waiting:\n"
         "                record = self._waiting._fifo[-1].record\n                self._waiting._fifo.clear()\n"
-        "            self._decide(record, seen)\n            if not self._waiting:\n                return\n",
+        "            self._decide(record, observation)\n            if not self._waiting:\n                return\n",
     ),
     _one(
         "F: one failed batch and the commit never moves again",
@@ -169,7 +169,7 @@ ALL = (
     _one(
         "no drain on revoke: partitions go on being worked on",
         LOOP,
-        "        self._kafka.pause(partitions)\n        await self._end_lanes(partitions)\n",
+        "        self._kafka.pause(partitions)\n        await self._end_partition_tasks(partitions)\n",
         "        self._kafka.pause(partitions)\n",
     ),
     _one(
@@ -208,7 +208,7 @@ ALL = (
     ),
     _one(
         "the outbox publishes by the highest id",
-        SIMULATION / "database.py",
+        SIMULATION / "servers" / "database.py",
         "            self.rows[id].number = last + nth\n",
         "            self.rows[id].number = id\n",
     ),
@@ -284,7 +284,7 @@ ALL = (
     _one(
         "the outbox publishes without its position",
         OUTBOX,
-        "[*(row.event for row in found), mark]",
+        "[*(row.event for row in numbered_rows), mark]",
         "[*(row.event for row in found)]",
     ),
     _one(

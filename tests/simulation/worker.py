@@ -83,9 +83,9 @@ class Worker:
 
     def _ended(self, life: Life, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
-        life.exit_code = lifecycle.exit_code(error)
+        life.exit_code = lifecycle.choose_exit_code(error)
         if error is not None:
-            self.errors += [f"{type(leaf).__name__}: {leaf}" for leaf in lifecycle.leaves(error)]
+            self.errors += [f"{type(leaf).__name__}: {leaf}" for leaf in lifecycle.flatten_error(error)]
         life.process.on_death = lambda: None
         life.process.kill()
         hang_up_soon(self.servers.database, life.connections, 0.0)
@@ -113,8 +113,10 @@ async def main(life: Life, servers: Servers) -> None:
         rows = SimulatedRows(servers.database, servers.network)
         life.connections.append(rows.connection)
         others.append(publish_for_ever(rows, kafka, work.GROUP))
-    loops = [lifecycle.tell_fenced_apart(claim, life.loop.run(life.stopping))]
-    await lifecycle.side_by_side(life.stopping, loops, others, ends_within_s=NEVER_S)  # it would end all processes here
+    loops = [lifecycle.run_and_tell_fenced_apart(claim, life.loop.run(life.stopping))]
+    await lifecycle.run_side_by_side(
+        life.stopping, loops, others, ends_within_s=NEVER_S
+    )  # it would end all processes here
 
 
 def settlement(member: Member, servers: Servers) -> Settlement:

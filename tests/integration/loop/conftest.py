@@ -158,7 +158,7 @@ async def copying(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) 
             f"{name}.members.v1": 1,
         }.items()
     ]
-    await admin.create(stack.kafka_bootstrap, topics)
+    await admin.create_topics(stack.kafka_bootstrap, topics)
     connection = await asyncpg.connect(stack.postgres_dsn("postgres"))
     await connection.execute(TABLES.format(schema=schema))
     yield copying

@@ -15,7 +15,7 @@ import immutables
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.identity import make_identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Skip, Undecodable
@@ -71,7 +71,7 @@ async def main(stopping: asyncio.Event) -> None:
     env = {
         name: os.environ.get(f"COPY_{name}", "") for name in ("KAFKA", "DSN", "GROUP", "IN", "OUT", "MEMORY", "MEMBER")
     }
-    me = identity(env["MEMBER"])
+    me = make_identity(env["MEMBER"])
     kafka = Kafka(env["KAFKA"], me.client_id)
     claim = Claim(kafka, env["GROUP"], me, env["GROUP"] + ".members.v1")
     if sys.argv[1] == "kafka":
@@ -95,7 +95,7 @@ async def _copy_to_kafka(env: dict[str, str], claim: Claim, kafka: Kafka, stoppi
     )
     member = kafka.member(claim.group, claim.me.member)
     loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=KafkaSettlement(member))
-    await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [])
+    await lifecycle.run_side_by_side(stopping, [lifecycle.run_and_tell_fenced_apart(claim, loop.run(stopping))], [])
 
 
 async def _copy_to_postgres(env: dict[str, str], claim: Claim, kafka: Kafka, stopping: asyncio.Event) -> None:
@@ -110,7 +110,9 @@ async def _copy_to_postgres(env: dict[str, str], claim: Claim, kafka: Kafka, sto
     settlement = PostgresSettlement(member, OffsetTable(pool, store))
     loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=settlement)
     publish = publish_outbox(env["DSN"], kafka, env["GROUP"])
-    await lifecycle.side_by_side(stopping, [lifecycle.tell_fenced_apart(claim, loop.run(stopping))], [publish])
+    await lifecycle.run_side_by_side(
+        stopping, [lifecycle.run_and_tell_fenced_apart(claim, loop.run(stopping))], [publish]
+    )
     await pool.close()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from roadloop_runtime.dead_letter import explain
+from roadloop_runtime.dead_letter import read_explanation
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition
 from tests.waiting import GUARD_S, eventually
@@ -51,7 +51,7 @@ async def test_a_bad_record_becomes_a_dead_letter_that_says_why_and_the_rest_goe
     letters = await read_partition(copying.stack.kafka_bootstrap, Partition(copying.dead_letters, 0))
     assert [dead_letter.value for dead_letter in letters] == [b"poison", b"not json"]
     assert [dead_letter.key for dead_letter in letters] == [b"k", b"k"]
-    said = explain(tuple(letters[0].headers))
+    said = read_explanation(tuple(letters[0].headers))
     assert said == {
         "topic": copying.source,
         "partition": "0",
@@ -64,7 +64,7 @@ async def test_a_bad_record_becomes_a_dead_letter_that_says_why_and_the_rest_goe
         "remedy": "send JSON",
     }
     assert next(iter(letters[0].headers)) == ("h", b"1")
-    assert explain(tuple(letters[1].headers))["reason"] == "handler_failed"
+    assert read_explanation(tuple(letters[1].headers))["reason"] == "handler_failed"
 
 
 @pytest.mark.crash

@@ -61,7 +61,9 @@ class RealCluster:
         return Kafka(self.stack.kafka_bootstrap, "contract")
 
     async def create(self, topics: Mapping[str, int]) -> None:
-        await admin.create(self.stack.kafka_bootstrap, [NewTopic(name, count, 1) for name, count in topics.items()])
+        await admin.create_topics(
+            self.stack.kafka_bootstrap, [NewTopic(name, count, 1) for name, count in topics.items()]
+        )
 
     async def leave_open(self, transactional_id: str, item: Event) -> None:
         producer = AIOKafkaProducer(

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from roadloop_local.addresses import Stack
 from roadloop_runtime.commands import register
 from roadloop_runtime.commands.dead_letters import CHOOSE
-from roadloop_runtime.dead_letter import original_headers, to_dead_letter
-from roadloop_runtime.dead_letters.dead_letters import REPLAYS, Choice, Fate, Place, mark, read_letter
+from roadloop_runtime.dead_letter import remove_our_headers, to_dead_letter
+from roadloop_runtime.dead_letters.dead_letters import REPLAYS, Choice, Fate, Place, read_dead_letter, to_mark
 from roadloop_runtime.dead_letters.read import read_replayed
 from roadloop_runtime.dead_letters.replay import replay
 from roadloop_runtime.kafka import Kafka, admin
@@ -47,7 +47,7 @@ async def run(stack: Stack, *arguments: str) -> str:
 
 
 async def make_replays_topic(stack: Stack) -> None:
-    await admin.create(stack.kafka_bootstrap, [admin.wanted_topics()[REPLAYS]])
+    await admin.create_topics(stack.kafka_bootstrap, [admin.build_topics()[REPLAYS]])
 
 
 async def records(stack: Stack, topic: str, partition: int = 0) -> list[Record]:
@@ -129,13 +129,13 @@ async def test_letters_are_counted_shown_replayed_once_and_die_again_as_new_lett
     copying.start("a", log="a-again")
     await copying.put_values(b"3")
     await copies_of(copying, 3)
-    died_again = [read_letter(record) for record in (await records(stack, letters))[2:]]
+    died_again = [read_dead_letter(record) for record in (await records(stack, letters))[2:]]
     assert [dead_letter.value for dead_letter in died_again] == [b"poison", b"not json", b"not json"]
-    assert [original_headers(dead_letter.headers) for dead_letter in died_again] == [
+    assert [remove_our_headers(dead_letter.headers) for dead_letter in died_again] == [
         (("h", b"1"), ("nul\0name", b"2"))
     ] * 3
     assert [name for name, _ in died_again[0].headers].count("__dlq.replayed.from") == 1
-    assert died_again[0].said["offset"] == str(replayed.offset)
+    assert died_again[0].explanation["offset"] == str(replayed.offset)
     assert await counted(stack, letters) == [("handler_failed", 3, 1), ("undecodable", 2, 1)]
 
 
@@ -151,7 +151,7 @@ class Mailbox:
 
     async def make(self) -> None:
         topics = [NewTopic(self.source, 2, 1), NewTopic(self.letters, 2, 1), NewTopic(self.marks, 1, 1)]
-        await admin.create(self.stack.kafka_bootstrap, topics)
+        await admin.create_topics(self.stack.kafka_bootstrap, topics)
 
     async def put_letters(self, count: int) -> None:
         dead_letter = DeadLetter(LoopReason.UNDECODABLE, "no JSON")
@@ -210,13 +210,13 @@ async def test_two_replays_at_once_and_one_after_them_write_each_letter_once(mai
 
 async def test_a_replay_that_was_cut_off_leaves_neither_a_record_nor_a_mark(mailbox: Mailbox) -> None:
     await mailbox.put_letters(3)
-    (dead_letter, *_) = [read_letter(record) for record in await records(mailbox.stack, mailbox.letters)]
+    (dead_letter, *_) = [read_dead_letter(record) for record in await records(mailbox.stack, mailbox.letters)]
     cut_off = AIOKafkaProducer(
         bootstrap_servers=mailbox.stack.kafka_bootstrap, transactional_id=f"roadloop.deadletters.{mailbox.letters}"
     )
     await cut_off.start()
     await cut_off.begin_transaction()
-    marked = mark(dead_letter, mailbox.marks)
+    marked = to_mark(dead_letter, mailbox.marks)
     await cut_off.send_and_wait(mailbox.source, dead_letter.value, None, 0)
     await cut_off.send_and_wait(mailbox.marks, marked.value, marked.key, 0)
     try:

@@ -95,7 +95,7 @@ async def test_offsets_and_lag_are_those_of_kafkas_own_tool(copying: Copying) ->
 @pytest.fixture
 async def topic(stack: Stack) -> str:
     name = f"lag-{uuid.uuid4().hex[:8]}.in.v1"
-    await admin.create(stack.kafka_bootstrap, [NewTopic(name, 4, 1)])
+    await admin.create_topics(stack.kafka_bootstrap, [NewTopic(name, 4, 1)])
     return name
 
 

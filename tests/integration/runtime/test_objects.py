@@ -15,7 +15,7 @@ from roadloop_runtime.storage.objects import (
     ObjectMissing,
     ObjectRefused,
     ObjectStore,
-    connected,
+    keep_connections_open,
     open_store,
 )
 from roadloop_schemas.fields import ObjectRef
@@ -33,7 +33,7 @@ def writer(stack: Stack) -> ObjectStore:
 @pytest.fixture
 async def reader(stack: Stack) -> AsyncIterator[ObjectStore]:
     """What a worker reads with."""
-    async with connected(open_store(stack.s3_endpoint, *stack.s3_keys("screen"))) as reading:
+    async with keep_connections_open(open_store(stack.s3_endpoint, *stack.s3_keys("screen"))) as reading:
         yield reading
 
 
@@ -92,6 +92,6 @@ async def test_where_nobody_listens_it_is_worth_another_try(stack: Stack, writer
     away = open_store(f"http://127.0.0.1:{port}", *stack.s3_keys("screen"))
     with pytest.raises(Transient, match="ClientConnectorError"):
         await away.fetch(kept)
-    async with connected(away) as reading:
+    async with keep_connections_open(away) as reading:
         with pytest.raises(Transient):
             await reading.fetch(kept)

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import admin
-from roadloop_runtime.kafka.reader import ends_of
+from roadloop_runtime.kafka.reader import read_end_offsets
 from roadloop_runtime.kafka.tail import RecordsLost, open_tail
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Record
@@ -395,7 +395,7 @@ async def test_the_sink_takes_snapshots_of_memory_too(stack: Stack, place: Place
     topic, partition = entries.TOPIC, 3
     store = open_store(stack.s3_endpoint, *stack.s3_keys("screen"))
     await write(stack, [Event(topic, b"stride:nobody/rain/front", None, (), partition)])
-    end = (await ends_of(stack.kafka_bootstrap, topic, partition + 1))[partition]
+    end = (await read_end_offsets(stack.kafka_bootstrap, topic, partition + 1))[partition]
 
     async def is_taken() -> bool:
         found = await Remembered(stack.kafka_bootstrap, store).newest(partition)

@@ -17,7 +17,7 @@ from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.records import Event, Partition, event
+from roadloop_runtime.records import Event, Partition, to_cloud_event
 from roadloop_schemas.fields import LabelBox, ObjectRef
 from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_schemas.labels import LabelCompleted, LabelSource
@@ -67,7 +67,7 @@ def labelled(tenant: str, number: int, *, hard: bool) -> Event:
 
 
 def _event(topic: str, body: FrameScreened | LabelCompleted, tenant: str, frame_id: str) -> Event:
-    return event(topic, body, id=f"{topic}-{frame_id}", source="/t", tenant=tenant, key="car-1", time=NOW)
+    return to_cloud_event(topic, body, id=f"{topic}-{frame_id}", source="/t", tenant=tenant, key="car-1", time=NOW)
 
 
 def audit(tenant: str, frames: range) -> list[Event]:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import Kafka, admin
-from roadloop_runtime.kafka.reader import LogTooShort, ends_of, read_partition
+from roadloop_runtime.kafka.reader import LogTooShort, read_end_offsets, read_partition
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Partition
 from roadloop_runtime.storage.objects import ObjectRefused, ObjectStore, open_store
@@ -40,7 +40,9 @@ async def topic(stack: Stack) -> AsyncIterator[str]:
 
 
 async def make(stack: Stack, name: str) -> None:
-    await admin.create(stack.kafka_bootstrap, [NewTopic(name, 2, 1, topic_configs={"cleanup.policy": "compact"})])
+    await admin.create_topics(
+        stack.kafka_bootstrap, [NewTopic(name, 2, 1, topic_configs={"cleanup.policy": "compact"})]
+    )
 
 
 async def remove(stack: Stack, name: str) -> None:
@@ -90,7 +92,7 @@ async def a_unit(stack: Stack, topic: str) -> Memory:
 
 
 async def end_of(stack: Stack, topic: str) -> int:
-    return (await ends_of(stack.kafka_bootstrap, topic, 2))[1]
+    return (await read_end_offsets(stack.kafka_bootstrap, topic, 2))[1]
 
 
 async def take(stack: Stack, sink: Snapshots) -> Snapshot:
@@ -171,7 +173,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_start(
 
 
 async def _is_gone(stack: Stack, topic: str) -> bool:
-    return topic not in await admin.topics_of(stack.kafka_bootstrap)
+    return topic not in await admin.read_partition_counts(stack.kafka_bootstrap)
 
 
 async def bad(content: bytes, remembered: Remembered, written_by: ObjectStore) -> list[Any]:

@@ -22,7 +22,7 @@ from ingest.signature import key_id, sign
 from roadloop_agent import Picture, put_pictures
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
-from roadloop_runtime.dead_letter import explain
+from roadloop_runtime.dead_letter import read_explanation
 from roadloop_runtime.dead_letters.dead_letters import Choice, Fate
 from roadloop_runtime.dead_letters.replay import replay
 from roadloop_runtime.kafka.reader import read_partition
@@ -146,7 +146,7 @@ class Road:
     async def letters(self, group: str, topic: str, partition: int) -> list[dict[str, str]]:
         """Return what the dead letters of a partition say."""
         records = await read_partition(self.bootstrap, Partition(dead_letter_topic(group, topic), partition))
-        return [explain(tuple(record.headers)) for record in records]
+        return [read_explanation(tuple(record.headers)) for record in records]
 
     async def dead_letter(self, sent: RecordMetadata) -> dict[str, str]:
         """Wait for the one dead letter of a completion and return what it says."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from roadloop_runtime.dead_letter import explain, is_dead_letter_topic, original_headers, to_dead_letter
-from roadloop_runtime.dead_letters.dead_letters import as_sent, read_letter
+from roadloop_runtime.dead_letter import is_dead_letter_topic, read_explanation, remove_our_headers, to_dead_letter
+from roadloop_runtime.dead_letters.dead_letters import read_dead_letter, to_original_event
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.records import Event, Partition
 from roadloop_schemas.cloudevents import Header
@@ -48,39 +48,39 @@ def test_a_dead_letter_is_the_record_untouched_with_headers_that_say_why() -> No
     event = to_dead_letter("screen", Read(), LETTER)
     assert (event.topic, event.partition) == ("dlq.screen.frames.ingested.v1", 4)
     assert (event.key, event.value) == (Read.key, Read.value)
-    assert explain(event.headers) == SAID
-    assert original_headers(event.headers) == Read.headers
+    assert read_explanation(event.headers) == SAID
+    assert remove_our_headers(event.headers) == Read.headers
 
 
 def test_what_a_group_does_not_say_is_not_in_the_headers() -> None:
     event = to_dead_letter("screen", Read(), DeadLetter(LoopReason.HANDLER_FAILED))
-    assert explain(event.headers) == {
+    assert read_explanation(event.headers) == {
         key: value for key, value in SAID.items() if key in ("topic", "partition", "offset", "group")
     } | {"reason": "handler_failed"}
 
 
 def test_texts_are_cut_at_4096_bytes_and_half_a_letter_is_readable() -> None:
     event = to_dead_letter("screen", Read(), replace(LETTER, detail="ä" * 3_000))
-    assert explain(event.headers)["message"] == "ä" * 2_048
+    assert read_explanation(event.headers)["message"] == "ä" * 2_048
     event = to_dead_letter("screen", Read(), replace(LETTER, detail="a" + "ä" * 3_000))
-    assert explain(event.headers)["message"] == "a" + "ä" * 2_047 + "\ufffd"
+    assert read_explanation(event.headers)["message"] == "a" + "ä" * 2_047 + "\ufffd"
 
 
 def test_a_sender_cannot_explain_a_letter_in_our_name() -> None:
     forged = (("__dlq.errors.topic", b"models.released.v1"), ("__dlq.errors.field", b"none"))
     event = to_dead_letter("screen", Read(headers=(*forged, *Read.headers)), replace(LETTER, field=""))
-    assert explain(event.headers) == {name: text for name, text in SAID.items() if name != "field"}
+    assert read_explanation(event.headers) == {name: text for name, text in SAID.items() if name != "field"}
 
 
 def test_a_replayed_record_that_dies_again_names_its_first_letter_and_is_replayed_without_old_headers() -> None:
-    first = read_letter(as_read(to_dead_letter("screen", Read(), LETTER), 3))
-    sent = as_sent(first, Partition("frames.ingested.v1", 4))
+    first = read_dead_letter(as_read(to_dead_letter("screen", Read(), LETTER), 3))
+    sent = to_original_event(first, Partition("frames.ingested.v1", 4))
     assert sent.headers == (*Read.headers, ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/4/3"))
 
-    second = read_letter(as_read(to_dead_letter("screen", as_read(sent, 90), LETTER), 8))
-    assert second.said == SAID | {"offset": "90"}
+    second = read_dead_letter(as_read(to_dead_letter("screen", as_read(sent, 90), LETTER), 8))
+    assert second.explanation == SAID | {"offset": "90"}
     assert ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/4/3") in second.headers
-    again = as_sent(second, Partition("frames.ingested.v1", 4))
+    again = to_original_event(second, Partition("frames.ingested.v1", 4))
     assert again.headers == (*Read.headers, ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/4/8"))
 
 

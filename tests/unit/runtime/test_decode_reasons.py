@@ -6,7 +6,7 @@ import pytest
 from aiokafka import ConsumerRecord
 from pydantic import Field
 
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Undecodable
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers
 from roadloop_schemas.fields import EventBody
@@ -22,7 +22,7 @@ class Weighed(EventBody):
 
 ENVELOPE = Attributes("e-1", "/scale", "roadloop.weighed.v1", "acme", "2026-03-01T08:00:00Z", "v-1")
 HEADERS = to_headers(ENVELOPE)
-decode = decoder(Weighed)
+decode = make_decoder(Weighed)
 
 
 def record(value: bytes | None, headers: tuple[Header, ...] = HEADERS) -> ConsumerRecord:

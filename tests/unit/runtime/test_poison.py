@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from roadloop_runtime.dead_letter import explain, to_dead_letter
-from roadloop_runtime.decode import decoder
+from roadloop_runtime.dead_letter import read_explanation, to_dead_letter
+from roadloop_runtime.decode import make_decoder
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Undecodable
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers
 from roadloop_schemas.policies import ScreenPolicy
@@ -29,10 +29,10 @@ class Read:
 @pytest.mark.parametrize("timestamp", [-124271193600000, 2**62, -(2**62)], ids=["year-minus-1968", "far", "long-ago"])
 def test_a_timestamp_that_is_no_date_is_a_dead_letter(timestamp: int) -> None:
     with pytest.raises(Undecodable) as caught:
-        decoder(ScreenPolicy)(Read(timestamp=timestamp))
+        make_decoder(ScreenPolicy)(Read(timestamp=timestamp))
     assert (caught.value.dead_letter.reason, caught.value.dead_letter.field) == (LoopReason.UNDECODABLE, "timestamp")
 
 
 def test_a_detail_with_a_lone_surrogate_can_be_written() -> None:
     dead_letter = DeadLetter(LoopReason.UNDECODABLE, detail="kid \ud800")
-    assert explain(to_dead_letter("g", Read(), dead_letter).headers)["message"] == "kid \\ud800"
+    assert read_explanation(to_dead_letter("g", Read(), dead_letter).headers)["message"] == "kid \\ud800"

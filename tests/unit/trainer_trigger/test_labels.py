@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.outcome import DeadLetter, Emit
-from roadloop_runtime.records import Record, event
+from roadloop_runtime.records import Record, to_cloud_event
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from trainer_trigger.handle import decide
@@ -34,9 +34,9 @@ def received(tenant: str = "acme", uri: str = "s3://uploads/acme/f1.jpg") -> Rec
         completed_at=NOW,
         lead_time_s=4,
     )
-    written = event("labels.completed.v1", label, id="1", source="/test", tenant=tenant, key="f1", time=NOW)
+    written = to_cloud_event("labels.completed.v1", label, id="1", source="/test", tenant=tenant, key="f1", time=NOW)
     record = SimpleNamespace(partition=0, offset=0, timestamp=0, value=written.value, headers=written.headers)
-    return decoder(LabelCompleted)(cast(Record, record))
+    return make_decoder(LabelCompleted)(cast(Record, record))
 
 
 def test_a_label_is_stored_with_its_tenant() -> None:

@@ -14,20 +14,20 @@ from ingest.abandon import abandon_for_ever
 from ingest.handle import Memory, Observation, decide, observe
 from ingest.measure import measure
 from ingest.settings import Settings
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.identity import Identity, identity
+from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.records import Record
 from roadloop_runtime.service import lifecycle, logs
-from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.settlement.offset_table import OffsetTable
 from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
 from roadloop_runtime.storage import postgres
-from roadloop_runtime.storage.objects import ObjectStore, connected, open_store
+from roadloop_runtime.storage.objects import ObjectStore, keep_connections_open, open_store
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted
@@ -85,16 +85,18 @@ def handle_uploads(
         measure=lambda content: asyncio.to_thread(measure, content),
     )
     canaries = {"s3": partial(store.answers, settings.bucket), "postgres": partial(postgres.answers, pool)}
-    return Handler(decode=decoder(UploadCompleted), observe=look, decide=decide, rebuild=new_memory, canaries=canaries)
+    return Handler(
+        decode=make_decoder(UploadCompleted), observe=look, decide=decide, rebuild=new_memory, canaries=canaries
+    )
 
 
 def handle_fates(settings: Settings) -> dict[str, Handler[Any, Any, None, None]]:
     """Handle everything that tells what became of a frame, or of an upload as a whole."""
     own_key = settings.signing_key.get_secret_value()
     return {
-        FRAMES_SCREENED: Handler(decode=decoder(FrameScreened), decide=fates.of_verdict),
-        LABELS_COMPLETED: Handler(decode=decoder(LabelCompleted), decide=fates.of_label),
-        TRAININGS_CHANGED: Handler(decode=decoder(TrainingChanged), decide=fates.of_training),
+        FRAMES_SCREENED: Handler(decode=make_decoder(FrameScreened), decide=fates.of_verdict),
+        LABELS_COMPLETED: Handler(decode=make_decoder(LabelCompleted), decide=fates.of_label),
+        TRAININGS_CHANGED: Handler(decode=make_decoder(TrainingChanged), decide=fates.of_training),
         GIVEN_UP: Handler(decode=as_it_is, decide=fates.of_dead_letter),
         REFUSED: Handler(decode=as_it_is, decide=partial(fates.of_upload_letter, own_key=own_key)),
     }
@@ -102,22 +104,22 @@ def handle_fates(settings: Settings) -> dict[str, Handler[Any, Any, None, None]]
 
 async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop."""
-    await admin.check_topics_of(settings.kafka_bootstrap, TOPICS)
+    await admin.check_topics_of_service(settings.kafka_bootstrap, TOPICS)
     dsn = settings.postgres_dsn.get_secret_value()
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
-    async with await postgres.open_pool(dsn, name=me.member, size=12) as pool, connected(store) as files:
+    async with await postgres.open_pool(dsn, name=me.member, size=12) as pool, keep_connections_open(store) as files:
         kafka = Kafka(settings.kafka_bootstrap, me.client_id)
         uploads, verdicts = Claim(kafka, GROUP, me), Claim(kafka, FATES_GROUP, me)
         admitting = admitting_loop(settings, uploads, kafka, pool, files)
         member = kafka.member(FATES_GROUP, me.member)
         settlement = PostgresSettlement(member, OffsetTable(pool, fate_table.store))
         keeping = Loop(verdicts, handle_fates(settings), kafka=member, settlement=settlement)
-        health = health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
-        await lifecycle.side_by_side(
+        health = make_health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
+        await lifecycle.run_side_by_side(
             stopping,
             [
-                lifecycle.tell_fenced_apart(uploads, admitting.run(stopping)),
-                lifecycle.tell_fenced_apart(verdicts, keeping.run(stopping)),
+                lifecycle.run_and_tell_fenced_apart(uploads, admitting.run(stopping)),
+                lifecycle.run_and_tell_fenced_apart(verdicts, keeping.run(stopping)),
             ],
             [
                 serve_http(vehicles_app(settings, pool), settings.http_host, settings.http_port, stopping),
@@ -153,4 +155,4 @@ def vehicles_app(settings: Settings, pool: Pool) -> FastAPI:
 if __name__ == "__main__":
     read = Settings.read()
     logs.configure("ingest", read.log_level)
-    sys.exit(lifecycle.run(partial(main, read, identity(read.member))))
+    sys.exit(lifecycle.run(partial(main, read, make_identity(read.member))))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ingest.fates import FrameFate, FramesTrained, UploadRefused
 from roadloop_runtime.outbox import outbox_table
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_runtime.storage.postgres import Connection, Reader
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.topics import UPLOADS_FATE
@@ -141,7 +141,7 @@ async def publish(connection: Connection, uploads: Iterable[tuple[str, str]]) ->
 
 async def _event(connection: Connection, tenant: str, upload_id: str) -> Event:
     fate = await _count(connection, tenant, upload_id)
-    return event(
+    return to_cloud_event(
         UPLOADS_FATE,
         fate,
         id=derive_id("fate", tenant, upload_id, fate.revision),

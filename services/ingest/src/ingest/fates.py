@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from ingest.reasons import SkipReason
 from ingest.signature import OWN_KEY_ID, BadSignature, verify
-from roadloop_runtime.dead_letter import explain, was_replayed
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.dead_letter import read_explanation, was_replayed
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.outcome import Emit, Outcome, Skip, Undecodable
 from roadloop_runtime.records import Record
 from roadloop_schemas.frames import FrameScreened, FramesIngested
@@ -85,7 +85,7 @@ def of_upload_letter(memory: None, dead_letter: Record, _policy: None, *, own_ke
     of what others sign, admission said who they are not, and their word must change nothing.
     """
     try:
-        upload = decoder(UploadCompleted)(dead_letter)
+        upload = make_decoder(UploadCompleted)(dead_letter)
         verify(
             dict(dead_letter.headers).get("jws", b""),
             upload.envelope.id,
@@ -101,4 +101,4 @@ def of_upload_letter(memory: None, dead_letter: Record, _policy: None, *, own_ke
 
 
 def _reason(dead_letter: Record) -> str:
-    return explain(tuple(dead_letter.headers)).get("reason", "unknown")
+    return read_explanation(tuple(dead_letter.headers)).get("reason", "unknown")

@@ -14,7 +14,7 @@ from ingest.signature import OWN_KEY_ID, claimed_key
 from roadloop_runtime.decode import Received
 from roadloop_runtime.gather import gather_bounded
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import ObjectRef, is_tenant
@@ -213,7 +213,7 @@ def _unit(seen: Observation, unit_id: str, frames: Sequence[IngestedFrame]) -> E
         received_at=received_at,
         frames=tuple(frames),
     )
-    return event(
+    return to_cloud_event(
         FRAMES_INGESTED,
         unit,
         id=derive_id(envelope.source, envelope.id, unit_id),

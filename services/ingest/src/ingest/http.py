@@ -15,7 +15,7 @@ from ingest.upload_table import Upload
 from ingest.upload_urls import sign_upload_urls
 from ingest.vehicle_table import Vehicle
 from roadloop_runtime.outbox import outbox_table
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_runtime.service.http import dependencies_of, make_http_app, read_token, unauthenticated
 from roadloop_runtime.service.problems import Problem
 from roadloop_runtime.storage.objects import ObjectStore
@@ -145,7 +145,7 @@ async def _complete(needs: Dependencies, upload_id: str, caller: Vehicle) -> Non
         raise Problem(409, "upload-completed", f"upload {upload_id} was completed over Kafka")
     manifest = Manifest.model_validate_json(upload.manifest)
     body = completed(manifest, tenant=caller.tenant, vehicle=caller.vehicle, bucket=needs.bucket, now=completed_at)
-    completion = event(
+    completion = to_cloud_event(
         UPLOADS_COMPLETED,
         body,
         id=derive_id("completed", caller.tenant, upload_id),

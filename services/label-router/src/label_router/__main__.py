@@ -11,18 +11,18 @@ from label_router.handle import REQUESTED, Observation, Policy, decide, observe
 from label_router.http import Dependencies, make_app
 from label_router.picture_urls import sign_picture_url
 from label_router.settings import Settings
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.kafka.admin import check_topics_of
+from roadloop_runtime.kafka.admin import check_topics_of_service
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.identity import Identity, identity
+from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outbox.publisher import position_topic
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.service import lifecycle, logs
-from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.settlement.offset_table import OffsetTable
 from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
 from roadloop_runtime.storage.objects import open_store
@@ -39,7 +39,7 @@ LOOP_CONNECTIONS = 4
 async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop. HTTP drains beside the loop; the outbox goes on until both have."""
     dsn = settings.postgres_dsn.get_secret_value()
-    await check_topics_of(settings.kafka_bootstrap, TOPICS)
+    await check_topics_of_service(settings.kafka_bootstrap, TOPICS)
     # two pools: a crowd of annotators must not keep the loop from settling
     async with (
         await open_pool(dsn, name=me.member, size=LOOP_CONNECTIONS) as own,
@@ -51,15 +51,17 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         loop = Loop(claim, {SCREENED: screened(own)}, kafka=member, settlement=settlement)
         checks = {"postgres": partial(answers, own)}
         http = make_app(annotators_need(settings, asked))
-        await lifecycle.side_by_side(
+        await lifecycle.run_side_by_side(
             stopping,
             [
-                lifecycle.tell_fenced_apart(claim, loop.run(stopping)),
+                lifecycle.run_and_tell_fenced_apart(claim, loop.run(stopping)),
                 serve_http(http, settings.http_host, settings.http_port, stopping),
             ],
             [
                 publish_outbox(dsn, kafka, NAME),
-                serve_http(health_app([loop], checks, stopping), settings.health_host, settings.health_port, stopping),
+                serve_http(
+                    make_health_app([loop], checks, stopping), settings.health_host, settings.health_port, stopping
+                ),
             ],
         )
 
@@ -74,7 +76,7 @@ def screened(pool: Pool) -> Handler[Received[FrameScreened], Observation, None, 
             raise Transient("postgres", f"{type(error).__name__}: {error}") from error
 
     return Handler(
-        decode=decoder(FrameScreened),
+        decode=make_decoder(FrameScreened),
         observe=partial(observe, classes_of=classes_of),
         decide=decide,
         policy=Policy,
@@ -91,4 +93,4 @@ def annotators_need(settings: Settings, pool: Pool) -> Dependencies:
 if __name__ == "__main__":
     settings = Settings.read()
     logs.configure(NAME, settings.log_level)
-    sys.exit(lifecycle.run(partial(main, settings, identity(settings.member))))
+    sys.exit(lifecycle.run(partial(main, settings, make_identity(settings.member))))

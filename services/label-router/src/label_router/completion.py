@@ -8,7 +8,7 @@ from label_router.handle import SOURCE
 from label_router.refusals import already_labelled
 from label_router.submission import Submission, check_classes
 from label_router.task_table import Task, require_lease
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import LabelBox
 from roadloop_schemas.labels import LabelCompleted, LabelSource
@@ -80,7 +80,7 @@ def completed_event(task: Task, label: Label) -> Event:
         completed_at=label.completed_at,
         lead_time_s=label.lead_time_s,
     )
-    return event(
+    return to_cloud_event(
         COMPLETED,
         body,
         id=derive_id(COMPLETED, task.task_id, label.label_version),

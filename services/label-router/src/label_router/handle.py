@@ -7,7 +7,7 @@ from datetime import datetime
 from label_router.reasons import SkipReason, TaskReason
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import Detection, is_tenant
 from roadloop_schemas.frames import FrameScreened, Verdict
@@ -108,7 +108,7 @@ def _request(task: NewTask, seen: Observation, policy: Policy) -> Event:
         audit=verdict.audit,
         requested_at=task.requested_at,
     )
-    return event(
+    return to_cloud_event(
         REQUESTED,
         body,
         id=derive_id(REQUESTED, seen.received.envelope.id),

@@ -49,7 +49,7 @@ class Broker(Protocol):
     async def read(self, partition: Partition) -> Sequence[Record]:
         """Return all committed records of a partition, from its start to its end as of now."""
 
-    async def write(self, item: Event) -> None:
+    async def write(self, event: Event) -> None:
         """Write one record outside of any transaction; returns once it is durable."""
 
     async def follow(self, topic: str, take: Take) -> None:

@@ -19,7 +19,7 @@ def to_dead_letter(group: str, record: Record, dead_letter: DeadLetter) -> Event
     A record that was replayed once keeps the header that names the letter it came from.
     Header names: Kafka's `__dlq.errors.*` (KIP-1191), and reason, field, rule and remedy beside them.
     """
-    said = {
+    explanation = {
         "topic": record.topic,
         "partition": str(record.partition),
         "offset": str(record.offset),
@@ -30,19 +30,21 @@ def to_dead_letter(group: str, record: Record, dead_letter: DeadLetter) -> Event
         "rule": dead_letter.rule,
         "remedy": dead_letter.remedy,
     }
-    kept = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
-    added = tuple((PREFIX + name, text.encode(errors="backslashreplace")[:4096]) for name, text in said.items() if text)
+    kept_headers = tuple(header for header in record.headers if not header[0].startswith(PREFIX))
+    added_headers = tuple(
+        (PREFIX + name, text.encode(errors="backslashreplace")[:4096]) for name, text in explanation.items() if text
+    )
     return Event(
         dead_letter_topic(group, record.topic),
         record.key,
         record.value,
-        (*kept, *added),
+        (*kept_headers, *added_headers),
         record.partition,
     )
 
 
-def explain(headers: tuple[Header, ...]) -> dict[str, str]:
-    """Read back what `to_dead_letter` said; a header without a value says nothing."""
+def read_explanation(headers: tuple[Header, ...]) -> dict[str, str]:
+    """Read back how `to_dead_letter` explained a record; a header without a value says nothing."""
     return {
         name.removeprefix(PREFIX): text.decode(errors="replace")
         for name, text in headers
@@ -50,7 +52,7 @@ def explain(headers: tuple[Header, ...]) -> dict[str, str]:
     }
 
 
-def original_headers(headers: tuple[Header, ...]) -> tuple[Header, ...]:
+def remove_our_headers(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     """Return the headers as the sender wrote them, for a replay: what an earlier replay added goes too."""
     return tuple(header for header in headers if not header[0].startswith(OURS))
 
@@ -60,9 +62,9 @@ def was_replayed(headers: Sequence[Header], topic: str) -> bool:
 
     What agents write themselves may say so falsely: it is counted, and decides nothing.
     """
-    said = next((value for name, value in headers if name == REPLAYED_FROM), None) or b""
-    letters = said.decode(errors="replace").rsplit("/", 2)[0]
-    return is_dead_letter_topic(letters) and f".{letters}".endswith(f".{topic}")
+    place = next((value for name, value in headers if name == REPLAYED_FROM), None) or b""
+    dead_letter_topic_name = place.decode(errors="replace").rsplit("/", 2)[0]
+    return is_dead_letter_topic(dead_letter_topic_name) and f".{dead_letter_topic_name}".endswith(f".{topic}")
 
 
 def is_dead_letter_topic(name: str) -> bool:

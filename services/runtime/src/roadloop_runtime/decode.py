@@ -31,7 +31,7 @@ class Received(NamedTuple, Generic[B]):
         return was_replayed(self.record.headers, self.record.topic)
 
 
-def decoder(model: type[B]) -> Callable[[Record], Received[B]]:
+def make_decoder(model: type[B]) -> Callable[[Record], Received[B]]:
     """Make the decoder of one topic."""
 
     def decode(record: Record) -> Received[B]:
@@ -40,17 +40,17 @@ def decoder(model: type[B]) -> Callable[[Record], Received[B]]:
             written_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             body = model.model_validate_json(record.value or b"")
         except NotACloudEvent as error:
-            raise Undecodable(_not_a_cloud_event(error)) from error
+            raise Undecodable(_explain_not_a_cloud_event(error)) from error
         except ValidationError as error:
-            raise Undecodable(_invalid(model, error)) from error
+            raise Undecodable(_explain_invalid(model, error)) from error
         except (ValueError, OverflowError, OSError) as error:
-            raise Undecodable(_timeless(record.timestamp)) from error
+            raise Undecodable(_explain_timeless(record.timestamp)) from error
         return Received(envelope, body, record.partition, record.offset, written_at, record)
 
     return decode
 
 
-def _not_a_cloud_event(error: NotACloudEvent) -> DeadLetter:
+def _explain_not_a_cloud_event(error: NotACloudEvent) -> DeadLetter:
     return DeadLetter(
         LoopReason.NOT_A_CLOUD_EVENT,
         detail=str(error),
@@ -60,7 +60,7 @@ def _not_a_cloud_event(error: NotACloudEvent) -> DeadLetter:
     )
 
 
-def _invalid(model: type[EventBody], error: ValidationError) -> DeadLetter:
+def _explain_invalid(model: type[EventBody], error: ValidationError) -> DeadLetter:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(map(str, first["loc"])) or "(whole value)"
     return DeadLetter(
@@ -72,7 +72,7 @@ def _invalid(model: type[EventBody], error: ValidationError) -> DeadLetter:
     )
 
 
-def _timeless(timestamp_ms: int) -> DeadLetter:
+def _explain_timeless(timestamp_ms: int) -> DeadLetter:
     return DeadLetter(
         LoopReason.UNDECODABLE,
         detail=f"the record's timestamp {timestamp_ms} ms is no date of the years 1 to 9999",

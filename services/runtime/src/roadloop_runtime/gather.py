@@ -9,19 +9,20 @@ R = TypeVar("R")
 
 
 async def gather_bounded(
-    look: Callable[[T], Awaitable[R]], things: Iterable[T], seats: asyncio.Semaphore
+    look: Callable[[T], Awaitable[R]], things: Iterable[T], semaphore: asyncio.Semaphore
 ) -> tuple[R, ...]:
-    """Return what `look` says of each thing, in their order; as many are looked at together as there are seats.
+    """Return what `look` says of each thing, in their order; as many are looked at together as `semaphore` lets in.
 
-    The first failure cancels the rest and comes out as it is, so that the loop can tell its kind. Seats may be shared.
+    The first failure cancels the rest and comes out as it is, so that the loop can tell its kind. The semaphore may be
+    shared.
     """
 
-    async def one(thing: T) -> R:
-        async with seats:
+    async def look_bounded(thing: T) -> R:
+        async with semaphore:
             return await look(thing)
 
     # Neither a TaskGroup nor asyncio.gather: both may swallow a cancellation that comes while a look has failed.
-    tasks = [asyncio.create_task(one(thing)) for thing in things]
+    tasks = [asyncio.create_task(look_bounded(thing)) for thing in things]
     try:
         if tasks:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

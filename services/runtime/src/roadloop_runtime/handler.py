@@ -14,15 +14,15 @@ Policy = TypeVar("Policy")
 Canary = Callable[[], Awaitable[bool]]
 
 
-def _nothing_changed(_partition: int, _old: object, _new: object) -> Iterable[Event]:
+def _remember_nothing(_partition: int, _old: object, _new: object) -> Iterable[Event]:
     return ()
 
 
-async def _no_memory(_partition: int) -> Any:
+async def _rebuild_nothing(_partition: int) -> Any:
     return None
 
 
-def _no_policy() -> Any:
+def _choose_nothing() -> Any:
     return None
 
 
@@ -44,8 +44,8 @@ class Handler(Generic[Body, Observation, Memory, Policy]):
     decode: Callable[[Record], Body]
     decide: Callable[[Memory, Observation, Policy], tuple[Memory, Outcome]]
     observe: Callable[[Body], Awaitable[Observation]] | None = None
-    rebuild: Callable[[int], Awaitable[Memory]] = _no_memory
-    policy: Callable[[], Policy] = _no_policy
-    remember: Callable[[int, Memory, Memory], Iterable[Event]] = _nothing_changed
+    rebuild: Callable[[int], Awaitable[Memory]] = _rebuild_nothing
+    policy: Callable[[], Policy] = _choose_nothing
+    remember: Callable[[int, Memory, Memory], Iterable[Event]] = _remember_nothing
     canaries: Mapping[str, Canary] = field(default_factory=dict)
     failed_at: dict[str, float] = field(default_factory=dict, compare=False)

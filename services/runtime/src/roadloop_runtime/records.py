@@ -56,7 +56,7 @@ class Event(NamedTuple):
     partition: int | None = None
 
 
-def event(
+def to_cloud_event(
     topic: str,
     body: EventBody,
     *,

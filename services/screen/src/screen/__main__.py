@@ -4,18 +4,18 @@ import asyncio
 import sys
 from functools import partial
 
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.identity import Identity, identity
+from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.limits import Limits
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.service import lifecycle, logs
-from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
-from roadloop_runtime.storage.objects import ObjectStore, connected, open_store
+from roadloop_runtime.storage.objects import ObjectStore, keep_connections_open, open_store
 from roadloop_schemas.frames import FramesIngested
 from roadloop_schemas.topics import FRAMES_INGESTED, FRAMES_SCREENED, MODELS_SERVING, SCREEN_POLICY
 from screen.handle import Observation, Policies, decide, observe
@@ -50,7 +50,7 @@ def handle_units(
     """Handle frames.ingested.v1, and let it be seen how far units are."""
     progress = Progress()
     handler = Handler(
-        decode=decoder(FramesIngested),
+        decode=make_decoder(FramesIngested),
         observe=partial(observe, serving=followed.serving_for, model_client=model_client, progress=progress),
         decide=partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
         policy=followed.policies_now,
@@ -63,9 +63,9 @@ def handle_units(
 
 async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop."""
-    await admin.check_topics_of(settings.kafka_bootstrap, TOPICS)
+    await admin.check_topics_of_service(settings.kafka_bootstrap, TOPICS)
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
-    async with connected(store) as reading:
+    async with keep_connections_open(store) as reading:
         await screen(settings, me, stopping, reading)
 
 
@@ -87,16 +87,16 @@ async def screen(settings: Settings, me: Identity, stopping: asyncio.Event, stor
         limits=Limits(in_flight=settings.units_in_flight, observing=settings.observing),
     )
 
-    served = units_app(progress, health_app([loop], {}, stopping))
+    served = units_app(progress, make_health_app([loop], {}, stopping))
 
     async def screen_once_caught_up() -> None:
         await followed.policy_follower.caught_up.wait()
         await followed.serving_follower.caught_up.wait()
         await loop.run(stopping)
 
-    await lifecycle.side_by_side(
+    await lifecycle.run_side_by_side(
         stopping,
-        [lifecycle.tell_fenced_apart(claim, screen_once_caught_up())],
+        [lifecycle.run_and_tell_fenced_apart(claim, screen_once_caught_up())],
         [
             followed.policy_follower.run(),
             followed.serving_follower.run(),
@@ -110,4 +110,4 @@ async def screen(settings: Settings, me: Identity, stopping: asyncio.Event, stor
 if __name__ == "__main__":
     read = Settings.read()
     logs.configure("screen", read.log_level)
-    sys.exit(lifecycle.run(partial(main, read, identity(read.member))))
+    sys.exit(lifecycle.run(partial(main, read, make_identity(read.member))))

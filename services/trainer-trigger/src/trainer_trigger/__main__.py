@@ -8,7 +8,7 @@ from functools import partial
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import Follower
 from roadloop_runtime.loop.claims import Claim
-from roadloop_runtime.loop.identity import Identity, identity
+from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outbox.publisher import position_topic
@@ -39,7 +39,7 @@ TOPICS = (handle.LABELS, DEAD_LETTERS, SERVING, CHANGED, RELEASED, position_topi
 async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:
     """Run the loop, and beside it the runner, the follower, the outbox and both ports."""
     bootstrap, dsn = settings.kafka_bootstrap, settings.postgres_dsn.get_secret_value()
-    await admin.check_topics_of(bootstrap, TOPICS)
+    await admin.check_topics_of_service(bootstrap, TOPICS)
     pool = await postgres.open_pool(dsn, name=me.member)
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
     kafka = Kafka(bootstrap, me.client_id)
@@ -52,11 +52,11 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
 
     checks = {"postgres": lambda: postgres.answers(pool), "s3": lambda: store.answers(settings.models_bucket)}
     app = http.make_app(http.Dependencies(pool, store, settings.datasets_bucket, settings.models_bucket, now))
-    health_app = health.health_app([loop], checks, stopping)
+    health_app = health.make_health_app([loop], checks, stopping)
     try:
-        await lifecycle.side_by_side(
+        await lifecycle.run_side_by_side(
             stopping,
-            [lifecycle.tell_fenced_apart(claim, loop.run(stopping))],
+            [lifecycle.run_and_tell_fenced_apart(claim, loop.run(stopping))],
             [
                 publish_outbox(dsn, kafka, SERVICE),
                 Follower(bootstrap, SERVING, take_serving).run(),
@@ -78,4 +78,4 @@ def runs_need(settings: Settings, pool: Pool, store: ObjectStore) -> handle.Depe
 if __name__ == "__main__":
     settings = Settings.read()
     logs.configure(SERVICE, settings.log_level)
-    sys.exit(lifecycle.run(partial(main, settings, identity(settings.member))))
+    sys.exit(lifecycle.run(partial(main, settings, make_identity(settings.member))))

@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import Counter
 
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectStore
@@ -71,7 +71,7 @@ def decide(memory: None, seen: Observation, uploads_bucket: str) -> tuple[None, 
 
 
 def handler(uploads_bucket: str) -> Handler[Observation, Observation, None, str]:
-    return Handler(decode=decoder(LabelCompleted), decide=decide, policy=lambda: uploads_bucket)
+    return Handler(decode=make_decoder(LabelCompleted), decide=decide, policy=lambda: uploads_bucket)
 
 
 @dataclass(frozen=True, slots=True)

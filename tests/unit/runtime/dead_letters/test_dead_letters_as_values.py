@@ -7,7 +7,7 @@ from functools import reduce
 import pytest
 
 from roadloop_runtime.cli.terminal import Refused
-from roadloop_runtime.commands.dead_letters import read_offsets, say
+from roadloop_runtime.commands.dead_letters import describe_fates, read_offsets
 from roadloop_runtime.dead_letter import was_replayed
 from roadloop_runtime.dead_letters.dead_letters import (
     Choice,
@@ -15,13 +15,13 @@ from roadloop_runtime.dead_letters.dead_letters import (
     DeadLetterRecord,
     Fate,
     Place,
-    batch_of,
-    count,
+    add_to_count,
     counts_as_json,
-    fate,
-    mark,
-    read_letter,
+    decide_fate,
+    read_dead_letter,
     read_mark,
+    to_batch,
+    to_mark,
 )
 from roadloop_runtime.records import Event, Partition
 from roadloop_schemas.cloudevents import Header
@@ -34,7 +34,7 @@ PARTITIONS = {"frames.ingested.v1": 6}
 
 
 def dead_letter(offset: int, reason: str, at_ms: int) -> DeadLetterRecord:
-    return replace(LETTER, place=Place(TOPIC, 1, offset, at_ms), said=SAID | {"reason": reason})
+    return replace(LETTER, place=Place(TOPIC, 1, offset, at_ms), explanation=SAID | {"reason": reason})
 
 
 def test_letters_are_counted_by_reason_with_first_and_last_time() -> None:
@@ -42,7 +42,7 @@ def test_letters_are_counted_by_reason_with_first_and_last_time() -> None:
     replayed = frozenset({letters[2].place})
 
     def add(counts: dict[str, Count], one: DeadLetterRecord) -> dict[str, Count]:
-        return counts | {one.reason: count(counts, one, replayed)}
+        return counts | {one.reason: add_to_count(counts, one, replayed)}
 
     counts: dict[str, Count] = reduce(add, letters, {})
     assert counts == {"a": Count(TOPIC, "a", 3, 1, 10, 30), "b": Count(TOPIC, "b", 1, 0, 20, 20)}
@@ -86,7 +86,7 @@ def test_letters_are_counted_by_reason_with_first_and_last_time() -> None:
 def test_the_fate_of_a_letter(
     said: dict[str, str], choice: Choice, replayed: tuple[Place, ...], expected: Fate
 ) -> None:
-    assert fate(replace(LETTER, said=said), choice, frozenset(replayed), PARTITIONS) is expected
+    assert decide_fate(replace(LETTER, explanation=said), choice, frozenset(replayed), PARTITIONS) is expected
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,16 @@ class Read:
 
 
 def test_a_mark_is_read_back_as_the_letters_place() -> None:
-    event = mark(LETTER, "runtime.replays.v1")
+    event = to_mark(LETTER, "runtime.replays.v1")
     assert event == Event("runtime.replays.v1", b"dlq.screen.frames.ingested.v1/1/7", b'{"written_at_ms": 1000}', (), 0)
     assert read_mark(Read(event.topic, 0, 0, event.key, event.value)) == PLACE
 
 
 def test_a_batch_has_each_record_with_its_mark() -> None:
     header = ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/1/7")
-    assert batch_of([LETTER], "marks.v1") == [
+    assert to_batch([LETTER], "marks.v1") == [
         Event("frames.ingested.v1", b"k", b"v", (("ce_id", b"e-1"), header), 1),
-        mark(LETTER, "marks.v1"),
+        to_mark(LETTER, "marks.v1"),
     ]
 
 
@@ -120,7 +120,9 @@ def test_a_batch_has_each_record_with_its_mark() -> None:
 def test_a_letter_whose_event_id_has_no_value_stops_no_replay(choice: Choice) -> None:
     """A client may write a header without a value, whatever the types say."""
     nameless = replace(LETTER, headers=(("ce_id", None),))  # type: ignore[arg-type]
-    assert fate(nameless, choice, frozenset(), PARTITIONS) is (Fate.NOT_CHOSEN if choice.event_id else Fate.REPLAYED)
+    assert decide_fate(nameless, choice, frozenset(), PARTITIONS) is (
+        Fate.NOT_CHOSEN if choice.event_id else Fate.REPLAYED
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_replay_names_the_letter_it_was(said: bytes | None, replayed: bool) ->
 
 
 def test_a_record_without_our_headers_is_a_letter_without_reason_and_origin() -> None:
-    read = read_letter(Read(TOPIC, 1, 7, None, None, (("h", b"1"),), 1_000))
+    read = read_dead_letter(Read(TOPIC, 1, 7, None, None, (("h", b"1"),), 1_000))
     assert read == DeadLetterRecord(PLACE, None, None, (("h", b"1"),), {})
     assert (read.reason, read.origin) == ("(none given)", None)
     assert LETTER.origin == Partition("frames.ingested.v1", 1)
@@ -168,7 +170,7 @@ def test_a_record_without_our_headers_is_a_letter_without_reason_and_origin() ->
     ],
 )
 def test_one_line_says_what_became_of_the_letters(fates: dict[Fate, int], dry_run: bool, expected: str) -> None:
-    assert say(fates, dry_run) == expected
+    assert describe_fates(fates, dry_run) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from roadloop_runtime.cli.terminal import printable
+from roadloop_runtime.cli.terminal import escape_controls
 from roadloop_runtime.dead_letters.dead_letters import DeadLetterRecord, Place
-from roadloop_runtime.dead_letters.describe import describe, pretty
+from roadloop_runtime.dead_letters.describe import describe, format_value
 
 DEEP = b"[" * 100_000
 
@@ -25,7 +25,7 @@ DEEP = b"[" * 100_000
     ],
 )
 def test_values_are_shown_as_what_they_are(value: bytes | None, limit: int, expected: str) -> None:
-    assert pretty(value, limit) == expected
+    assert format_value(value, limit) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_values_are_shown_as_what_they_are(value: bytes | None, limit: int, expe
     ],
 )
 def test_senders_cannot_write_on_the_terminal(text: str, expected: str) -> None:
-    assert printable(text) == expected
+    assert escape_controls(text) == expected
 
 
 def test_a_letter_says_why_what_to_do_and_what_it_was() -> None:

@@ -7,11 +7,11 @@ from roadloop_runtime.kafka.lag import (
     Lag,
     Log,
     as_json,
-    lag_of,
-    next_offsets,
-    rows,
+    find_next_offsets,
+    measure_lag,
     seconds_since,
     sum_groups,
+    to_rows,
 )
 from roadloop_runtime.records import Partition
 
@@ -29,7 +29,7 @@ P = Partition("frames.ingested.v1", 2)
     ],
 )
 def test_records_behind(committed: int | None, log: Log, records: int) -> None:
-    found = lag_of("screen", P, committed=committed, log=log, seconds_behind=1.5)
+    found = measure_lag("screen", P, committed=committed, log=log, seconds_behind=1.5)
     assert found == Lag("screen", *P, committed, log.end, records, 1.5)
 
 
@@ -43,7 +43,7 @@ def test_records_behind(committed: int | None, log: Log, records: int) -> None:
     ],
 )
 def test_where_the_next_read_begins(committed: dict[Partition, int], log: Log, expected: dict[Partition, int]) -> None:
-    assert next_offsets(committed, {P: log}) == expected
+    assert find_next_offsets(committed, {P: log}) == expected
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_groups_are_sorted_and_summed_and_one_unknown_age_makes_the_sum_unknown(
     b = [Lag("b", "t", 0, 1, 2, 1, None), Lag("b", "t", 1, 1, 2, 1, 4.0)]
     sums = sum_groups([*reversed(b), *a])
     assert sums == [GroupLag("a", 8, 9.0, (a[2], a[1], a[0])), GroupLag("b", 2, None, tuple(b))]
-    assert rows(sums) == [
+    assert to_rows(sums) == [
         ("a", "s", "0", "5", "5", "0", "0.0"),
         ("a", "t", "2", "-", "5", "5", "2.0"),
         ("a", "t", "10", "1", "4", "3", "9.0"),

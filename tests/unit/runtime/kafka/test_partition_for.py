@@ -2,7 +2,7 @@
 
 import pytest
 
-from roadloop_runtime.kafka.writer import partition_for
+from roadloop_runtime.kafka.writer import hash_to_partition
 
 # Source: org.apache.kafka.common.utils.UtilsTest, testMurmur2.
 VECTORS = {
@@ -20,9 +20,9 @@ VECTORS = {
 def test_the_partition_is_javas_murmur2_made_positive_modulo_the_count(
     key: bytes, murmur2: int, partitions: int
 ) -> None:
-    assert partition_for(key, partitions) == (murmur2 & 0x7FFFFFFF) % partitions
+    assert hash_to_partition(key, partitions) == (murmur2 & 0x7FFFFFFF) % partitions
 
 
 @pytest.mark.parametrize("partitions", [1, 6])
 def test_a_record_without_a_key_goes_to_partition_0(partitions: int) -> None:
-    assert partition_for(None, partitions) == 0
+    assert hash_to_partition(None, partitions) == 0

@@ -9,7 +9,7 @@ import pytest
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Limits
-from roadloop_runtime.loop.loop import most_records
+from roadloop_runtime.loop.loop import limit_poll
 from roadloop_runtime.loop.partition_task import PartitionTask
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Partition
@@ -33,8 +33,8 @@ def partition_task(limits: Limits, group: asyncio.TaskGroup, handler: Handler[An
         kafka=None,
         settlement=None,
         limits=limits,
-        seats=asyncio.Semaphore(limits.observing),
-        streak=DeadLetterLimit(),
+        semaphore=asyncio.Semaphore(limits.observing),
+        dead_letter_limit=DeadLetterLimit(),
         group=group,
         kept=None,
     )  # nothing here speaks to a broker
@@ -58,7 +58,7 @@ async def test_polls_of_a_fast_broker_never_pass_the_limit(in_flight: int) -> No
         one = partition_task(Limits(in_flight=in_flight), group, handler)
         offset = 0
         for _ in range(20):
-            for _ in range(most_records([one]) if one.room else 0):
+            for _ in range(limit_poll([one]) if one.room else 0):
                 one.feed([Numbered(offset)])
                 offset += 1
             assert one.in_flight <= in_flight

@@ -65,8 +65,8 @@ def partition_task(log: Log, settled: int | None, group: asyncio.TaskGroup, kept
         kafka=log,  # type: ignore[arg-type]
         settlement=Settled(settled),  # type: ignore[arg-type]
         limits=LIMITS,
-        seats=asyncio.Semaphore(1),
-        streak=DeadLetterLimit(),
+        semaphore=asyncio.Semaphore(1),
+        dead_letter_limit=DeadLetterLimit(),
         group=group,
         kept=kept,
     )

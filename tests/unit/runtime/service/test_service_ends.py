@@ -25,7 +25,7 @@ async def stays():
             print("I stay", flush=True)
 
 async def main(stopping):
-    await lifecycle.side_by_side(stopping, [{loop}()], [fails()], ends_within_s=0.3)
+    await lifecycle.run_side_by_side(stopping, [{loop}()], [fails()], ends_within_s=0.3)
 
 logs.configure("test", "INFO")
 sys.exit(lifecycle.run(main))

@@ -8,7 +8,13 @@ import pytest
 
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.storage import objects
-from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectRefused, connected, open_store
+from roadloop_runtime.storage.objects import (
+    ObjectChanged,
+    ObjectMissing,
+    ObjectRefused,
+    keep_connections_open,
+    open_store,
+)
 from roadloop_schemas.fields import ObjectRef
 
 CONTENT = b"ten bytes."
@@ -31,7 +37,7 @@ async def fetched(answer: bytes, *, hangs: bool = False) -> bytes:
     async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         try:
-            async with connected(open_store(f"http://127.0.0.1:{port}", "access", "secret")) as store:
+            async with keep_connections_open(open_store(f"http://127.0.0.1:{port}", "access", "secret")) as store:
                 return await store.fetch(REFERENCE)
         finally:
             await ended.wait()

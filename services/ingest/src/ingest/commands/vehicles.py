@@ -11,7 +11,7 @@ from rich import print as show
 
 from ingest import vehicle_table
 from ingest.signature import make_key, make_token
-from roadloop_runtime.cli.database import asked
+from roadloop_runtime.cli.database import ask_database
 from roadloop_runtime.cli.options import AsJson, Postgres, Tenant
 from roadloop_schemas.fields import is_tenant
 
@@ -24,7 +24,7 @@ def enrol(vehicle: str, postgres: Postgres, tenant: Tenant, key: Annotated[Path 
     private, public = make_key()
     _write_new(path, private)
     try:
-        is_new = asked(postgres, lambda c: vehicle_table.enrol(c, tenant, vehicle, public))
+        is_new = ask_database(postgres, lambda c: vehicle_table.enrol(c, tenant, vehicle, public))
     except typer.Exit:
         path.unlink()  # a key that is not enrolled would only stand in the way of the next try
         raise
@@ -46,14 +46,14 @@ def _write_new(path: Path, private: str) -> None:
 
 def revoke(vehicle: str, postgres: Postgres, tenant: Tenant) -> None:
     """Refuse a vehicle's key from now on."""
-    if not asked(postgres, lambda c: vehicle_table.revoke(c, tenant, vehicle)):
+    if not ask_database(postgres, lambda c: vehicle_table.revoke(c, tenant, vehicle)):
         raise typer.BadParameter(f"{tenant}/{vehicle} is not enrolled")
     show(f"{tenant}/{vehicle} is revoked")
 
 
 def list_vehicles(postgres: Postgres, as_json: AsJson = False) -> None:
     """List the vehicles."""
-    rows = asked(postgres, vehicle_table.list_all)
+    rows = ask_database(postgres, vehicle_table.list_all)
     if as_json:
         found = [{"tenant": v.tenant, "vehicle": v.vehicle, "revoked": v.revoked_at is not None} for v in rows]
         typer.echo(json.dumps(found))

@@ -10,7 +10,7 @@ import typer
 from label_router import annotator_table, queue_table
 from label_router.annotator_table import Annotator
 from label_router.submission import CLASS_NAME
-from roadloop_runtime.cli.database import asked
+from roadloop_runtime.cli.database import ask_database
 from roadloop_runtime.cli.options import AsJson, Postgres
 from roadloop_schemas.fields import is_tenant
 
@@ -55,14 +55,14 @@ def enrol(tenant: TenantName, name: PersonName, postgres: Postgres) -> None:
     """Let somebody label for a tenant; print the token, which is shown this once."""
     token = annotator_table.new_token()
     annotator = Annotator(annotator_table.new_annotator_id(), tenant)
-    asked(postgres, lambda c: annotator_table.enrol(c, annotator, name, token=token, now=datetime.now(UTC)))
+    ask_database(postgres, lambda c: annotator_table.enrol(c, annotator, name, token=token, now=datetime.now(UTC)))
     typer.echo(f"annotator {annotator.annotator_id} enrolled for {tenant}; the token is shown this once:", err=True)
     typer.echo(token)
 
 
 def revoke(annotator_id: str, postgres: Postgres) -> None:
     """Refuse an annotator's token from now on. What they labelled stays."""
-    if not asked(postgres, lambda c: annotator_table.revoke(c, annotator_id, now=datetime.now(UTC))):
+    if not ask_database(postgres, lambda c: annotator_table.revoke(c, annotator_id, now=datetime.now(UTC))):
         typer.echo(f"there is no annotator {annotator_id}: see `roadloop annotators list`", err=True)
         raise typer.Exit(1)
     typer.echo(f"annotator {annotator_id} revoked")
@@ -70,7 +70,7 @@ def revoke(annotator_id: str, postgres: Postgres) -> None:
 
 def list_annotators(postgres: Postgres, as_json: AsJson = False) -> None:
     """List who may label, and who might once."""
-    found = asked(postgres, annotator_table.enrolments)
+    found = ask_database(postgres, annotator_table.enrolments)
     if as_json:
         typer.echo(json.dumps([asdict(entry) for entry in found], default=datetime.isoformat, ensure_ascii=False))
         return
@@ -81,5 +81,5 @@ def list_annotators(postgres: Postgres, as_json: AsJson = False) -> None:
 
 def set_queue(tenant: TenantName, classes: Classes, postgres: Postgres) -> None:
     """Say which classes a tenant's annotators may use; this replaces what was set before."""
-    asked(postgres, lambda c: queue_table.set_classes(c, tenant, split_classes(classes)))
+    ask_database(postgres, lambda c: queue_table.set_classes(c, tenant, split_classes(classes)))
     typer.echo(f"{tenant}: {', '.join(split_classes(classes)) or 'every class'}")

@@ -14,18 +14,20 @@ T = TypeVar("T")
 
 
 @contextmanager
-def one_line_database_errors() -> Iterator[None]:
+def report_database_errors() -> Iterator[None]:
     """Print a database that refuses or does not answer as one line, and leave with 1."""
     try:
         yield
     except Refused as error:
         leave(str(error))
     except (*CONNECTION_FAILED, ValueError) as error:
-        said = f"{type(error).__name__}: {error}"
-        leave(f"Postgres refused ({said}): check --postgres, and that the service's schema is migrated (`roadloop up`)")
+        reason = f"{type(error).__name__}: {error}"
+        leave(
+            f"Postgres refused ({reason}): check --postgres, and that the service's schema is migrated (`roadloop up`)"
+        )
 
 
-def asked(dsn: str, ask: Callable[[Connection], Awaitable[T]]) -> T:
+def ask_database(dsn: str, ask: Callable[[Connection], Awaitable[T]]) -> T:
     """Ask Postgres once, on a connection of its own."""
 
     async def ask_once() -> T:
@@ -35,5 +37,5 @@ def asked(dsn: str, ask: Callable[[Connection], Awaitable[T]]) -> T:
         finally:
             await connection.close(timeout=2)
 
-    with one_line_database_errors():
+    with report_database_errors():
         return asyncio.run(ask_once())

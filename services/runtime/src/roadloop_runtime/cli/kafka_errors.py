@@ -10,7 +10,7 @@ from roadloop_runtime.kafka import ClientError, NoBrokerAnswers
 
 
 @contextmanager
-def one_line_errors(kafka: str) -> Iterator[None]:
+def report_kafka_errors(kafka: str) -> Iterator[None]:
     """Print an expected failure as one line, without a traceback, and leave with 1."""
     for client in ("aiokafka", "asyncio"):  # asyncio prints what a client that was fenced has left unread
         logging.getLogger(client).addHandler(logging.NullHandler())

@@ -23,9 +23,9 @@ app = typer.Typer(
 
 def add_group(app: typer.Typer, name: str, help_line: str) -> typer.Typer:
     """Return the group of commands of that name, to which several packages may add theirs."""
-    for known in app.registered_groups:
-        if known.name == name and known.typer_instance is not None:
-            return known.typer_instance
+    for registered in app.registered_groups:
+        if registered.name == name and registered.typer_instance is not None:
+            return registered.typer_instance
     group = typer.Typer(help=help_line, no_args_is_help=True)
     app.add_typer(group, name=name)
     return group

@@ -17,7 +17,7 @@ class Refused(Exception):
 
 
 @contextmanager
-def one_line_refusals() -> Iterator[None]:
+def report_refusals() -> Iterator[None]:
     """Print what was refused as one line, and leave with 1."""
     try:
         yield
@@ -37,7 +37,7 @@ def as_table(titles: Sequence[str], rows: Rows, numbers: frozenset[str]) -> Tabl
     for title in titles:
         table.add_column(title, justify="right" if title in numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(escape_controls(cell)) for cell in row))
     return table
 
 
@@ -52,10 +52,10 @@ def show_rows(titles: Sequence[str], rows: Rows, numbers: frozenset[str]) -> Non
 
 def as_lines(titles: Sequence[str], rows: Rows) -> str:
     """Write rows for a program: a title line, then cells with tabs between them."""
-    return "\n".join("\t".join(map(printable, row)) for row in (titles, *rows))
+    return "\n".join("\t".join(map(escape_controls, row)) for row in (titles, *rows))
 
 
-def printable(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Escape what would move a terminal's cursor or change its state; line ends stay.
 
     Bytes of senders reach operators' terminals here.

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
     add_command(
         app,
         "lag",
-        "roadloop_runtime.commands.lag:lag",
+        "roadloop_runtime.commands.lag:show_lag",
         "Show how many records, and how many seconds, each consumer group is behind.",
     )
     add_command(

@@ -9,10 +9,17 @@ from typing import Annotated
 
 import typer
 
-from roadloop_runtime.cli.kafka_errors import one_line_errors
+from roadloop_runtime.cli.kafka_errors import report_kafka_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
-from roadloop_runtime.cli.terminal import Refused, printable, show_rows
-from roadloop_runtime.dead_letters.dead_letters import Choice, Count, DeadLetterRecord, Fate, as_sent, counts_as_json
+from roadloop_runtime.cli.terminal import Refused, escape_controls, show_rows
+from roadloop_runtime.dead_letters.dead_letters import (
+    Choice,
+    Count,
+    DeadLetterRecord,
+    Fate,
+    counts_as_json,
+    to_original_event,
+)
 from roadloop_runtime.dead_letters.describe import SHOWN_BYTES, describe
 from roadloop_runtime.dead_letters.read import NoSuchDeadLetter, count_dead_letters, find_dead_letter
 from roadloop_runtime.dead_letters.replay import rehearse, replay
@@ -26,29 +33,29 @@ CHOOSE = "say which letters: --reason, --rule, --id, --partition with or without
 
 def list_dead_letters(kafka: Bootstrap, json_: AsJson = False) -> None:
     """Count the dead letters of every topic by reason."""
-    with one_line_errors(kafka):
+    with report_kafka_errors(kafka):
         counts = asyncio.run(count_dead_letters(kafka))
     if json_:
         typer.echo(json.dumps(counts_as_json(counts)))
     else:
-        show_rows(TITLES, _rows(counts), NUMBERS)
+        show_rows(TITLES, _to_rows(counts), NUMBERS)
 
 
-def _rows(counts: Sequence[Count]) -> list[tuple[str, ...]]:
+def _to_rows(counts: Sequence[Count]) -> list[tuple[str, ...]]:
     return [
         (
-            found.topic,
-            found.reason,
-            str(found.letters),
-            str(found.replayed),
-            _time(found.first_at_ms),
-            _time(found.last_at_ms),
+            count.topic,
+            count.reason,
+            str(count.letters),
+            str(count.replayed),
+            _format_time(count.first_at_ms),
+            _format_time(count.last_at_ms),
         )
-        for found in counts
+        for count in counts
     ]
 
 
-def _time(at_ms: int) -> str:
+def _format_time(at_ms: int) -> str:
     return rfc3339(datetime.fromtimestamp(at_ms / 1000, UTC).replace(microsecond=0))
 
 
@@ -60,7 +67,7 @@ def show_dead_letter(
     limit_bytes: Annotated[int, typer.Option("--bytes", min=1, help="Show at most so much of a value.")] = SHOWN_BYTES,
 ) -> None:
     """Show one dead letter: why the record died, what can be done, and what it was."""
-    with one_line_errors(kafka):
+    with report_kafka_errors(kafka):
         typer.echo(describe(_find(kafka, topic, partition, offset), limit_bytes))
 
 
@@ -87,7 +94,7 @@ def replay_dead_letters(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed; write nothing.")] = False,
 ) -> None:
     """Write dead letters back to the partition they came from, each once, in order; all that is said must hold."""
-    with one_line_errors(kafka):
+    with report_kafka_errors(kafka):
         first, last = read_offsets(offsets)
         choice = Choice(reason, rule, event_id, partition, first, last, again)
         refuse_unclear(choice, offsets, every)
@@ -97,7 +104,7 @@ def replay_dead_letters(
             raise Refused(str(error)) from error
         if not every and not sum(fates[fate] for fate in fates if fate is not Fate.NOT_CHOSEN):
             raise Refused(f"no letter of {topic} is like that: `roadloop deadletters list` shows those there are")
-    typer.echo(say(fates, dry_run))
+    typer.echo(describe_fates(fates, dry_run))
     if fates.get(Fate.NO_ORIGIN) or fates.get(Fate.ORIGIN_MISSING):
         raise typer.Exit(1)
 
@@ -114,8 +121,8 @@ def read_offsets(text: str | None) -> tuple[int, float]:
 
 def refuse_unclear(choice: Choice, offsets: str | None, every: bool) -> None:
     """Raise Refused unless it was said which letters: some of them, or all."""
-    some = any(wish is not None for wish in (choice.reason, choice.rule, choice.event_id, choice.partition))
-    if some == every or (offsets is not None and choice.partition is None):
+    is_selective = any(wish is not None for wish in (choice.reason, choice.rule, choice.event_id, choice.partition))
+    if is_selective == every or (offsets is not None and choice.partition is None):
         raise Refused(CHOOSE)
 
 
@@ -125,21 +132,23 @@ async def _replay(kafka: str, topic: str, choice: Choice, dry_run: bool) -> Mapp
     return await replay(kafka, topic, choice)
 
 
-async def _print_each(letters: Sequence[DeadLetterRecord]) -> None:
-    for dead_letter in letters:
+async def _print_each(dead_letters: Sequence[DeadLetterRecord]) -> None:
+    for dead_letter in dead_letters:
         if dead_letter.origin is not None:
-            event = as_sent(dead_letter, dead_letter.origin)
-            typer.echo(printable(f"{dead_letter.place} -> {event.topic}/{event.partition} ({dead_letter.reason})"))
+            event = to_original_event(dead_letter, dead_letter.origin)
+            typer.echo(
+                escape_controls(f"{dead_letter.place} -> {event.topic}/{event.partition} ({dead_letter.reason})")
+            )
 
 
-def say(fates: Mapping[Fate, int], dry_run: bool) -> str:
+def describe_fates(fates: Mapping[Fate, int], dry_run: bool) -> str:
     """Say in one line what became of the letters."""
-    done = "would be replayed" if dry_run else "replayed"
-    said = [f"{fates.get(Fate.REPLAYED, 0)} {done}"]
-    if before := fates.get(Fate.REPLAYED_BEFORE):
-        said.append(f"{before} were replayed before (--again takes them too)")
-    if unknown := fates.get(Fate.NO_ORIGIN):
-        said.append(f"{unknown} do not say where they came from")
-    if missing := fates.get(Fate.ORIGIN_MISSING):
-        said.append(f"{missing} came from a partition that is not there")
-    return ", ".join(said)
+    verb = "would be replayed" if dry_run else "replayed"
+    parts = [f"{fates.get(Fate.REPLAYED, 0)} {verb}"]
+    if replayed_before := fates.get(Fate.REPLAYED_BEFORE):
+        parts.append(f"{replayed_before} were replayed before (--again takes them too)")
+    if without_origin := fates.get(Fate.NO_ORIGIN):
+        parts.append(f"{without_origin} do not say where they came from")
+    if origin_missing := fates.get(Fate.ORIGIN_MISSING):
+        parts.append(f"{origin_missing} came from a partition that is not there")
+    return ", ".join(parts)

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from roadloop_runtime.cli.kafka_errors import one_line_errors
+from roadloop_runtime.cli.kafka_errors import report_kafka_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
 from roadloop_runtime.cli.terminal import as_table, show_rows
-from roadloop_runtime.kafka.lag import TITLES, GroupLag, as_json, rows, sum_groups
-from roadloop_runtime.kafka.lag_read import Clients, connect, groups_of_broker, read_lags
+from roadloop_runtime.kafka.lag import TITLES, GroupLag, as_json, sum_groups, to_rows
+from roadloop_runtime.kafka.lag_read import Clients, connect, list_groups, read_lags
 from roadloop_schemas.topics import topics
 
 NUMBERS = frozenset(TITLES[2:])
@@ -24,7 +24,7 @@ AGAIN_S = 0.5
 Show = Callable[[Sequence[GroupLag]], None]
 
 
-def lag(
+def show_lag(
     kafka: Bootstrap,
     *,
     group: Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be given again.")] = None,
@@ -34,65 +34,67 @@ def lag(
     json_: AsJson = False,
 ) -> None:
     """Show how many records, and how many seconds, each consumer group is behind."""
-    with one_line_errors(kafka), suppress(KeyboardInterrupt):
+    with report_kafka_errors(kafka), suppress(KeyboardInterrupt):
         if watch and not json_ and Console().is_terminal:
             with Live(auto_refresh=False) as live:
-                looks = _look_on(kafka, group, every, interval_s, lambda sums: live.update(_table(sums), refresh=True))
-                asyncio.run(_until_ctrl_c(looks))
+                work = _show_repeatedly(
+                    kafka, group, every, interval_s, lambda sums: live.update(_draw_table(sums), refresh=True)
+                )
+                asyncio.run(_until_ctrl_c(work))
         elif watch:
-            asyncio.run(_until_ctrl_c(_look_on(kafka, group, every, interval_s, _show(json_))))
+            asyncio.run(_until_ctrl_c(_show_repeatedly(kafka, group, every, interval_s, _choose_show(json_))))
         else:
-            asyncio.run(_look(kafka, group, every, _show(json_)))
+            asyncio.run(_show_once(kafka, group, every, _choose_show(json_)))
 
 
-def our_groups() -> Mapping[str, Collection[str]]:
+def list_our_groups() -> Mapping[str, Collection[str]]:
     """Return the groups of the topic files, each with the topics it reads."""
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for topic in topics().values():
         for group in topic.groups:
-            found.setdefault(group, []).append(topic.name)
-    return found
+            groups.setdefault(group, []).append(topic.name)
+    return groups
 
 
-async def _look(kafka: str, named: list[str] | None, every: bool, show: Show) -> None:
+async def _show_once(kafka: str, named: list[str] | None, every: bool, show: Show) -> None:
     async with connect(kafka) as clients:
-        show(sum_groups(await read_lags(clients, await _chosen(clients, named, every))))
+        show(sum_groups(await read_lags(clients, await _choose_groups(clients, named, every))))
 
 
-async def _look_on(kafka: str, named: list[str] | None, every: bool, interval_s: float, show: Show) -> None:
+async def _show_repeatedly(kafka: str, named: list[str] | None, every: bool, interval_s: float, show: Show) -> None:
     async with connect(kafka) as clients:
         while True:
-            show(sum_groups(await read_lags(clients, await _chosen(clients, named, every))))
+            show(sum_groups(await read_lags(clients, await _choose_groups(clients, named, every))))
             await asyncio.sleep(interval_s)
 
 
 async def _until_ctrl_c(work: Coroutine[Any, Any, None]) -> None:
     """Work until it ends or Ctrl-C comes; then ask it to end until it does: a Kafka client may lose a cancellation."""
-    asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, asked.set)
-    working, waiting = asyncio.create_task(work), asyncio.create_task(asked.wait())
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    working, waiting = asyncio.create_task(work), asyncio.create_task(interrupted.wait())
     await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     while not working.done():
         working.cancel()
         await asyncio.wait({working}, timeout=AGAIN_S)
     error = None if working.cancelled() else working.exception()
-    if error is not None and not asked.is_set():
+    if error is not None and not interrupted.is_set():
         raise error
 
 
-async def _chosen(clients: Clients, named: list[str] | None, every: bool) -> Mapping[str, Collection[str]]:
-    ours = our_groups()
+async def _choose_groups(clients: Clients, named: list[str] | None, every: bool) -> Mapping[str, Collection[str]]:
+    ours = list_our_groups()
     if named:
         return {group: ours.get(group, ()) for group in named}
-    return {group: ours.get(group, ()) for group in (*ours, *await groups_of_broker(clients))} if every else ours
+    return {group: ours.get(group, ()) for group in (*ours, *await list_groups(clients))} if every else ours
 
 
-def _show(json_: bool) -> Show:
+def _choose_show(json_: bool) -> Show:
     if json_:
         return lambda sums: typer.echo(json.dumps(as_json(sums)))
-    return lambda sums: show_rows(TITLES, rows(sums), NUMBERS)
+    return lambda sums: show_rows(TITLES, to_rows(sums), NUMBERS)
 
 
-def _table(sums: Sequence[GroupLag]) -> Table:
-    return as_table(TITLES, rows(sums), NUMBERS)
+def _draw_table(sums: Sequence[GroupLag]) -> Table:
+    return as_table(TITLES, to_rows(sums), NUMBERS)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from roadloop_runtime.dead_letter import REPLAYED_FROM, explain, original_headers
+from roadloop_runtime.dead_letter import REPLAYED_FROM, read_explanation, remove_our_headers
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_schemas.cloudevents import Header
 from roadloop_schemas.topics import RUNTIME_REPLAYS
@@ -30,17 +30,17 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterRecord:
-    """One dead letter; `said` is what its group gave as reason, field, rule, remedy and so on."""
+    """One dead letter; `explanation` is what its group gave as reason, field, rule, remedy and so on."""
 
     place: Place
     key: bytes | None
     value: bytes | None
     headers: tuple[Header, ...]
-    said: Mapping[str, str]
+    explanation: Mapping[str, str]
 
     @property
     def reason(self) -> str:
-        return self.said.get("reason", NO_REASON)
+        return self.explanation.get("reason", NO_REASON)
 
     @property
     def event_id(self) -> str:
@@ -50,15 +50,15 @@ class DeadLetterRecord:
     @property
     def origin(self) -> Partition | None:
         """Return the partition the record came from; None where the letter does not say."""
-        topic, partition = self.said.get("topic", ""), self.said.get("partition", "")
+        topic, partition = self.explanation.get("topic", ""), self.explanation.get("partition", "")
         return Partition(topic, int(partition)) if topic and partition.isdecimal() else None
 
 
-def read_letter(record: Record) -> DeadLetterRecord:
+def read_dead_letter(record: Record) -> DeadLetterRecord:
     """Read a record of a dead-letter topic."""
     place = Place(record.topic, record.partition, record.offset, record.timestamp)
     headers = tuple(record.headers)
-    return DeadLetterRecord(place, record.key, record.value, headers, explain(headers))
+    return DeadLetterRecord(place, record.key, record.value, headers, read_explanation(headers))
 
 
 # --- counting -------------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class Count:
     last_at_ms: int
 
 
-def count(counts: Mapping[str, Count], dead_letter: DeadLetterRecord, replayed: frozenset[Place]) -> Count:
+def add_to_count(counts: Mapping[str, Count], dead_letter: DeadLetterRecord, replayed: frozenset[Place]) -> Count:
     """Add one letter to the count of its reason; `counts` are those of the letter's topic, by reason."""
     at_ms, again = dead_letter.place.written_at_ms, int(dead_letter.place in replayed)
     old = counts.get(dead_letter.reason)
@@ -115,7 +115,7 @@ class Choice:
         """Say whether a letter is among the chosen ones."""
         return (
             self.reason in (None, dead_letter.reason)
-            and self.rule in (None, dead_letter.said.get("rule", ""))
+            and self.rule in (None, dead_letter.explanation.get("rule", ""))
             and self.event_id in (None, dead_letter.event_id)
             and self.partition in (None, dead_letter.place.partition)
             and self.first <= dead_letter.place.offset <= self.last
@@ -132,7 +132,7 @@ class Fate(StrEnum):
     ORIGIN_MISSING = "origin_missing"
 
 
-def fate(
+def decide_fate(
     dead_letter: DeadLetterRecord, choice: Choice, replayed: frozenset[Place], partitions: Mapping[str, int]
 ) -> Fate:
     """Say what a replay does with a letter; `partitions` are the counts of the topics there are."""
@@ -147,34 +147,34 @@ def fate(
     return Fate.REPLAYED
 
 
-def as_sent(dead_letter: DeadLetterRecord, origin: Partition) -> Event:
+def to_original_event(dead_letter: DeadLetterRecord, origin: Partition) -> Event:
     """Write the record as its sender did, to where it came from, with one header more: the letter it was."""
-    headers = (*original_headers(dead_letter.headers), (REPLAYED_FROM, str(dead_letter.place).encode()))
+    headers = (*remove_our_headers(dead_letter.headers), (REPLAYED_FROM, str(dead_letter.place).encode()))
     return Event(origin.topic, dead_letter.key, dead_letter.value, headers, origin.partition)
 
 
-def mark(dead_letter: DeadLetterRecord, replays_topic: str) -> Event:
+def to_mark(dead_letter: DeadLetterRecord, replays_topic: str) -> Event:
     """Write that a letter was replayed, for the same transaction."""
     value = json.dumps({"written_at_ms": dead_letter.place.written_at_ms}).encode()
     return Event(replays_topic, str(dead_letter.place).encode(), value, (), 0)
 
 
 def read_mark(record: Record) -> Place:
-    """Read back what `mark` wrote."""
+    """Read back what `to_mark` wrote."""
     topic, partition, offset = (record.key or b"").decode().rsplit("/", 2)
     return Place(topic, int(partition), int(offset), int(json.loads(record.value or b"")["written_at_ms"]))
 
 
-def batch_of(letters: Iterable[DeadLetterRecord], replays_topic: str) -> list[Event]:
+def to_batch(dead_letters: Iterable[DeadLetterRecord], replays_topic: str) -> list[Event]:
     """Write letters and their marks; letters without an origin have no place in a batch."""
     written: list[Event] = []
-    for dead_letter in letters:
+    for dead_letter in dead_letters:
         if dead_letter.origin is not None:
-            written += [as_sent(dead_letter, dead_letter.origin), mark(dead_letter, replays_topic)]
+            written += [to_original_event(dead_letter, dead_letter.origin), to_mark(dead_letter, replays_topic)]
     return written
 
 
-def size_bytes(dead_letter: DeadLetterRecord) -> int:
+def count_bytes(dead_letter: DeadLetterRecord) -> int:
     """Return about how many bytes a letter takes in a batch."""
     headers = sum(len(name) + len(value or b"") for name, value in dead_letter.headers)
     return len(dead_letter.key or b"") + len(dead_letter.value or b"") + headers
@@ -183,7 +183,7 @@ def size_bytes(dead_letter: DeadLetterRecord) -> int:
 def counts_as_json(counts: Iterable[Count]) -> dict[str, object]:
     """Return what a program reads, by topic."""
     topics: dict[str, list[object]] = {}
-    for found in counts:
-        row = asdict(found)
+    for count in counts:
+        row = asdict(count)
         topics.setdefault(row.pop("topic"), []).append(row)
     return {"topics": [{"topic": topic, "reasons": reasons} for topic, reasons in topics.items()]}

@@ -2,7 +2,7 @@
 
 import json
 
-from roadloop_runtime.cli.terminal import printable
+from roadloop_runtime.cli.terminal import escape_controls
 from roadloop_runtime.dead_letters.dead_letters import DeadLetterRecord
 from roadloop_schemas.cloudevents import Header
 
@@ -12,46 +12,46 @@ NOT_SAID = "(its group does not say)"
 
 def describe(dead_letter: DeadLetterRecord, limit_bytes: int = SHOWN_BYTES) -> str:
     """Say why a record died, what can be done, and what it was; key, headers and value are cut at a limit."""
-    said = dead_letter.said
-    where = f"{said.get('topic', '?')}/{said.get('partition', '?')}/{said.get('offset', '?')}"
+    explanation = dead_letter.explanation
+    origin = f"{explanation.get('topic', '?')}/{explanation.get('partition', '?')}/{explanation.get('offset', '?')}"
     lines = [
         f"letter   {dead_letter.place}",
-        f"record   {where}, given up by group {said.get('group', '?')}",
+        f"record   {origin}, given up by group {explanation.get('group', '?')}",
         f"reason   {dead_letter.reason}",
-        f"detail   {said.get('message', NOT_SAID)}",
-        f"field    {said.get('field', NOT_SAID)}",
-        f"rule     {said.get('rule', NOT_SAID)}",
-        f"remedy   {said.get('remedy', NOT_SAID)}",
-        f"key      {_bytes(dead_letter.key, limit_bytes)}",
+        f"detail   {explanation.get('message', NOT_SAID)}",
+        f"field    {explanation.get('field', NOT_SAID)}",
+        f"rule     {explanation.get('rule', NOT_SAID)}",
+        f"remedy   {explanation.get('remedy', NOT_SAID)}",
+        f"key      {_format_bytes(dead_letter.key, limit_bytes)}",
         "headers",
-        *(f"  {_header(header, limit_bytes)}" for header in dead_letter.headers),
+        *(f"  {_format_header(header, limit_bytes)}" for header in dead_letter.headers),
         "value",
-        pretty(dead_letter.value, limit_bytes),
+        format_value(dead_letter.value, limit_bytes),
     ]
-    return printable("\n".join(lines))
+    return escape_controls("\n".join(lines))
 
 
-def _header(header: Header, limit_bytes: int) -> str:
+def _format_header(header: Header, limit_bytes: int) -> str:
     name, value = header
-    return f"{name}: {_bytes(value, limit_bytes)}"
+    return f"{name}: {_format_bytes(value, limit_bytes)}"
 
 
-def _bytes(value: bytes | None, limit_bytes: int) -> str:
-    return "(null)" if value is None else as_text(value, limit_bytes).replace("\n", "\\n")
+def _format_bytes(value: bytes | None, limit_bytes: int) -> str:
+    return "(null)" if value is None else format_text(value, limit_bytes).replace("\n", "\\n")
 
 
-def pretty(value: bytes | None, limit_bytes: int) -> str:
+def format_value(value: bytes | None, limit_bytes: int) -> str:
     """Show JSON indented, other text as it is, and the rest in hex; say how much was cut."""
     if value is None:
         return "(null)"
     try:
         indented = json.dumps(json.loads(value), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
-        return as_text(value, limit_bytes)
-    return as_text(indented.encode(errors="backslashreplace"), limit_bytes)
+        return format_text(value, limit_bytes)
+    return format_text(indented.encode(errors="backslashreplace"), limit_bytes)
 
 
-def as_text(value: bytes, limit_bytes: int) -> str:
+def format_text(value: bytes, limit_bytes: int) -> str:
     """Decode UTF-8 that is cut at a limit, or show hex where it is no UTF-8."""
     shown, cut = value[:limit_bytes], len(value) - limit_bytes
     rest = f"… ({cut} bytes more)" if cut > 0 else ""

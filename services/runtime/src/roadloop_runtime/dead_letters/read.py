@@ -9,12 +9,12 @@ from roadloop_runtime.dead_letters.dead_letters import (
     Count,
     DeadLetterRecord,
     Place,
-    count,
-    read_letter,
+    add_to_count,
+    read_dead_letter,
     read_mark,
 )
-from roadloop_runtime.kafka.admin import topics_of
-from roadloop_runtime.kafka.reader import each_record, read_one
+from roadloop_runtime.kafka.admin import read_partition_counts
+from roadloop_runtime.kafka.reader import for_each_record, read_record
 from roadloop_runtime.records import Partition, Record
 
 
@@ -24,18 +24,18 @@ class NoSuchDeadLetter(Exception):
 
 async def count_dead_letters(bootstrap: str) -> Sequence[Count]:
     """Count the letters of every dead-letter topic by reason, sorted."""
-    topics = await topics_of(bootstrap)
+    topics = await read_partition_counts(bootstrap)
     replayed = await read_replayed(bootstrap) if REPLAYS in topics else frozenset()
     counts: dict[str, dict[str, Count]] = {name: {} for name in topics if is_dead_letter_topic(name)}
 
     async def take(record: Record) -> None:
-        dead_letter = read_letter(record)
-        of_topic = counts[record.topic]
-        of_topic[dead_letter.reason] = count(of_topic, dead_letter, replayed)
+        dead_letter = read_dead_letter(record)
+        by_reason = counts[record.topic]
+        by_reason[dead_letter.reason] = add_to_count(by_reason, dead_letter, replayed)
 
     for name in counts:
-        await each_record(bootstrap, name, topics[name], take)
-    return [found for name in sorted(counts) for _, found in sorted(counts[name].items())]
+        await for_each_record(bootstrap, name, topics[name], take)
+    return [count for name in sorted(counts) for _, count in sorted(counts[name].items())]
 
 
 def refuse_other_topics(topic: str, partitions: Mapping[str, int]) -> None:
@@ -47,14 +47,14 @@ def refuse_other_topics(topic: str, partitions: Mapping[str, int]) -> None:
 
 async def find_dead_letter(bootstrap: str, topic: str, partition: int, offset: int) -> DeadLetterRecord:
     """Read one letter; raises NoSuchDeadLetter."""
-    partitions = await topics_of(bootstrap)
+    partitions = await read_partition_counts(bootstrap)
     refuse_other_topics(topic, partitions)
     if not 0 <= partition < partitions[topic]:
         raise NoSuchDeadLetter(f"{topic} has partitions 0 to {partitions[topic] - 1}, not {partition}")
-    record = await read_one(bootstrap, Partition(topic, partition), offset)
+    record = await read_record(bootstrap, Partition(topic, partition), offset)
     if record is None:
         raise NoSuchDeadLetter(f"there is no letter at {topic}/{partition}/{offset}: it expired, or never was there")
-    return read_letter(record)
+    return read_dead_letter(record)
 
 
 async def read_replayed(bootstrap: str, replays_topic: str = REPLAYS) -> frozenset[Place]:
@@ -69,7 +69,7 @@ async def read_replayed(bootstrap: str, replays_topic: str = REPLAYS) -> frozens
         places.add(read_mark(record))
 
     try:
-        await each_record(bootstrap, replays_topic, 1, take, up_to="read_uncommitted")
+        await for_each_record(bootstrap, replays_topic, 1, take, up_to="read_uncommitted")
     except TimeoutError as error:
         raise Aborted(f"a transaction on {replays_topic} stays open") from error
     return frozenset(places)

@@ -9,18 +9,18 @@ from roadloop_runtime.dead_letters.dead_letters import (
     DeadLetterRecord,
     Fate,
     Place,
-    batch_of,
-    fate,
-    read_letter,
-    size_bytes,
+    count_bytes,
+    decide_fate,
+    read_dead_letter,
+    to_batch,
 )
 from roadloop_runtime.dead_letters.read import read_replayed, refuse_other_topics
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.kafka.admin import check_topics_of, topics_of
-from roadloop_runtime.kafka.reader import each_record
+from roadloop_runtime.kafka.admin import check_topics_of_service, read_partition_counts
+from roadloop_runtime.kafka.reader import for_each_record
 from roadloop_runtime.records import Record
 
-LETTERS_PER_TRANSACTION = 500
+DEAD_LETTERS_PER_TRANSACTION = 500
 BYTES_PER_TRANSACTION = 8 * 1024 * 1024
 
 Write = Callable[[Sequence[DeadLetterRecord]], Awaitable[None]]
@@ -32,15 +32,15 @@ async def replay(bootstrap: str, topic: str, choice: Choice, *, replays_topic: s
     First the producer fences every other replay of this topic, only then the marks are read: so nobody can replay
     a letter in between. Raises NoSuchLetter, Fenced or Aborted; what was durable by then is not written again.
     """
-    partitions = await _ready_topics(bootstrap, topic, replays_topic)
+    partitions = await _prepare_topics(bootstrap, topic, replays_topic)
     writer = await Kafka(bootstrap, "roadloop").fence(f"roadloop.deadletters.{topic}")
 
-    async def write(letters: Sequence[DeadLetterRecord]) -> None:
-        await writer.transact(batch_of(letters, replays_topic), {}, "")
+    async def write(dead_letters: Sequence[DeadLetterRecord]) -> None:
+        await writer.transact(to_batch(dead_letters, replays_topic), {}, "")
 
     try:
         walk = _Walk(choice, await read_replayed(bootstrap, replays_topic), partitions, write)
-        return await _go(walk, bootstrap, topic)
+        return await _walk_through(walk, bootstrap, topic)
     finally:
         await writer.close()
 
@@ -49,16 +49,16 @@ async def rehearse(
     bootstrap: str, topic: str, choice: Choice, write: Write, *, replays_topic: str = REPLAYS
 ) -> Mapping[Fate, int]:
     """Do as `replay` does, but hand the letters to `write`; nothing is fenced and nothing remembered."""
-    partitions = await _ready_topics(bootstrap, topic, replays_topic)
+    partitions = await _prepare_topics(bootstrap, topic, replays_topic)
     walk = _Walk(choice, await read_replayed(bootstrap, replays_topic), partitions, write)
-    return await _go(walk, bootstrap, topic)
+    return await _walk_through(walk, bootstrap, topic)
 
 
-async def _ready_topics(bootstrap: str, topic: str, replays_topic: str) -> Mapping[str, int]:
-    partitions = await topics_of(bootstrap)
+async def _prepare_topics(bootstrap: str, topic: str, replays_topic: str) -> Mapping[str, int]:
+    partitions = await read_partition_counts(bootstrap)
     refuse_other_topics(topic, partitions)
     if replays_topic not in partitions:
-        await check_topics_of(bootstrap, [replays_topic])
+        await check_topics_of_service(bootstrap, [replays_topic])
     return partitions
 
 
@@ -75,14 +75,14 @@ class _Walk:
         self._bytes = 0
 
     async def take(self, record: Record) -> None:
-        dead_letter = read_letter(record)
-        found = fate(dead_letter, self._choice, self._replayed, self.partitions)
-        if found is not Fate.REPLAYED:
-            self.fates[found] += 1
+        dead_letter = read_dead_letter(record)
+        fate = decide_fate(dead_letter, self._choice, self._replayed, self.partitions)
+        if fate is not Fate.REPLAYED:
+            self.fates[fate] += 1
             return
         self._batch.append(dead_letter)
-        self._bytes += size_bytes(dead_letter)
-        if len(self._batch) >= LETTERS_PER_TRANSACTION or self._bytes >= BYTES_PER_TRANSACTION:
+        self._bytes += count_bytes(dead_letter)
+        if len(self._batch) >= DEAD_LETTERS_PER_TRANSACTION or self._bytes >= BYTES_PER_TRANSACTION:
             await self.flush()
 
     async def flush(self) -> None:
@@ -93,7 +93,7 @@ class _Walk:
             self.fates[Fate.REPLAYED] += len(batch)
 
 
-async def _go(walk: _Walk, bootstrap: str, topic: str) -> Mapping[Fate, int]:
-    await each_record(bootstrap, topic, walk.partitions[topic], walk.take)
+async def _walk_through(walk: _Walk, bootstrap: str, topic: str) -> Mapping[Fate, int]:
+    await for_each_record(bootstrap, topic, walk.partitions[topic], walk.take)
     await walk.flush()
     return walk.fates

@@ -28,13 +28,13 @@ class Kafka:
     async def read(self, partition: Partition) -> Sequence[Record]:
         return await read_partition(self._bootstrap, partition)
 
-    async def write(self, item: Event) -> None:
+    async def write(self, event: Event) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True)
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await producer.start()
             try:
                 await producer.send_and_wait(
-                    item.topic, item.value, item.key, item.partition, headers=list(item.headers)
+                    event.topic, event.value, event.key, event.partition, headers=list(event.headers)
                 )
             finally:
                 await producer.stop()

@@ -42,13 +42,13 @@ class GroupLag:
     partitions: tuple[Lag, ...]
 
 
-def next_offsets(committed: Mapping[Partition, int], logs: Mapping[Partition, Log]) -> Mapping[Partition, int]:
+def find_next_offsets(committed: Mapping[Partition, int], logs: Mapping[Partition, Log]) -> Mapping[Partition, int]:
     """Return the offset each partition's next read begins at, for those with something behind it."""
     begins = {partition: max(committed.get(partition, log.start), log.start) for partition, log in logs.items()}
     return {partition: offset for partition, offset in begins.items() if offset < logs[partition].end}
 
 
-def lag_of(
+def measure_lag(
     group: str,
     partition: Partition,
     *,
@@ -69,7 +69,7 @@ def seconds_since(written_at_ms: int | None, now_ms: int) -> float:
 def sum_groups(lags: Iterable[Lag]) -> Sequence[GroupLag]:
     """Sum up per group; groups, topics and partitions come out sorted."""
     ordered = sorted(lags, key=lambda lag: (lag.group, lag.topic, lag.partition))
-    return [_sum(group, tuple(found)) for group, found in groupby(ordered, key=lambda lag: lag.group)]
+    return [_sum(group, tuple(group_lags)) for group, group_lags in groupby(ordered, key=lambda lag: lag.group)]
 
 
 def _sum(group: str, lags: tuple[Lag, ...]) -> GroupLag:
@@ -81,24 +81,24 @@ def _sum(group: str, lags: tuple[Lag, ...]) -> GroupLag:
 TITLES = ("group", "topic", "partition", "committed", "end", "records behind", "seconds behind")
 
 
-def rows(sums: Iterable[GroupLag]) -> list[tuple[str, ...]]:
+def to_rows(sums: Iterable[GroupLag]) -> list[tuple[str, ...]]:
     """Write each partition as a row, and under a group's rows its sum."""
     written: list[tuple[str, ...]] = []
     for total in sums:
-        written += [_row(lag) for lag in total.partitions]
+        written += [_to_row(lag) for lag in total.partitions]
         written.append(
-            (total.group, "(sum)", "", "", "", str(total.records_behind), _seconds(total.seconds_behind)),
+            (total.group, "(sum)", "", "", "", str(total.records_behind), _format_seconds(total.seconds_behind)),
         )
     return written
 
 
-def _row(lag: Lag) -> tuple[str, ...]:
+def _to_row(lag: Lag) -> tuple[str, ...]:
     committed = "-" if lag.committed_offset is None else str(lag.committed_offset)
     numbers = (str(lag.partition), committed, str(lag.end_offset), str(lag.records_behind))
-    return (lag.group, lag.topic, *numbers, _seconds(lag.seconds_behind))
+    return (lag.group, lag.topic, *numbers, _format_seconds(lag.seconds_behind))
 
 
-def _seconds(seconds: float | None) -> str:
+def _format_seconds(seconds: float | None) -> str:
     return "?" if seconds is None else f"{seconds:.1f}"
 
 

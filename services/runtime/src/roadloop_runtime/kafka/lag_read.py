@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError
 
-from roadloop_runtime.kafka.admin import open_admin, partition_counts
-from roadloop_runtime.kafka.lag import Lag, Log, lag_of, next_offsets, seconds_since
+from roadloop_runtime.kafka.admin import describe_topics, open_admin
+from roadloop_runtime.kafka.lag import Lag, Log, find_next_offsets, measure_lag, seconds_since
 from roadloop_runtime.kafka.reader import REQUEST_TIMEOUT_S, open_reader
 from roadloop_runtime.records import Partition
 
@@ -41,7 +41,7 @@ async def connect(bootstrap: str) -> AsyncIterator[Clients]:
         yield Clients(admin, ends, unread)
 
 
-async def groups_of_broker(clients: Clients) -> Sequence[str]:
+async def list_groups(clients: Clients) -> Sequence[str]:
     """Return the names of all groups the broker knows."""
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
         return sorted(group for group, *_ in await clients.admin.list_consumer_groups())
@@ -49,7 +49,7 @@ async def groups_of_broker(clients: Clients) -> Sequence[str]:
 
 async def read_lags(clients: Clients, groups: Mapping[str, Collection[str]]) -> Sequence[Lag]:
     """Return the lags of groups. A group's given topics are shown even where it has committed nothing yet."""
-    counts = await partition_counts(clients.admin)
+    counts = await describe_topics(clients.admin)
     lags: list[Lag] = []
     for group, topics in groups.items():
         lags += await _read_group(clients, group, topics, counts)
@@ -59,37 +59,39 @@ async def read_lags(clients: Clients, groups: Mapping[str, Collection[str]]) -> 
 async def _read_group(
     clients: Clients, group: str, topics: Collection[str], counts: Mapping[str, int]
 ) -> Sequence[Lag]:
-    committed = await _committed(clients.admin, group)
-    known = {Partition(topic, number) for topic in topics for number in range(counts.get(topic, 0))}
-    shown = known | {partition for partition in committed if partition.partition < counts.get(partition.topic, 0)}
-    logs = await _logs(clients.ends, shown)
-    ages = await _ages(clients.unread, next_offsets(committed, logs))
+    committed = await _read_committed(clients.admin, group)
+    given = {Partition(topic, number) for topic in topics for number in range(counts.get(topic, 0))}
+    partitions = given | {partition for partition in committed if partition.partition < counts.get(partition.topic, 0)}
+    logs = await _read_logs(clients.ends, partitions)
+    ages = await _read_ages(clients.unread, find_next_offsets(committed, logs))
     return [
-        lag_of(group, partition, committed=committed.get(partition), log=log, seconds_behind=ages.get(partition, 0.0))
+        measure_lag(
+            group, partition, committed=committed.get(partition), log=log, seconds_behind=ages.get(partition, 0.0)
+        )
         for partition, log in logs.items()
     ]
 
 
-async def _committed(admin: AIOKafkaAdminClient, group: str) -> Mapping[Partition, int]:
+async def _read_committed(admin: AIOKafkaAdminClient, group: str) -> Mapping[Partition, int]:
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
         while True:
             try:
-                found = await admin.list_consumer_group_offsets(group)
+                offsets = await admin.list_consumer_group_offsets(group)
             except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
                 await asyncio.sleep(0.2)  # a fresh broker makes its topic of offsets when first asked
             else:
-                return {Partition(*tp): meta.offset for tp, meta in found.items() if meta.offset >= 0}
+                return {Partition(*tp): meta.offset for tp, meta in offsets.items() if meta.offset >= 0}
 
 
-async def _logs(ends: AIOKafkaConsumer, partitions: Collection[Partition]) -> Mapping[Partition, Log]:
-    wanted = [TopicPartition(*partition) for partition in partitions]
+async def _read_logs(ends: AIOKafkaConsumer, partitions: Collection[Partition]) -> Mapping[Partition, Log]:
+    tps = [TopicPartition(*partition) for partition in partitions]
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
-        first = await ends.beginning_offsets(wanted)
-        behind = await ends.end_offsets(wanted)
-    return {Partition(*tp): Log(first[tp], behind[tp]) for tp in wanted}
+        first = await ends.beginning_offsets(tps)
+        behind = await ends.end_offsets(tps)
+    return {Partition(*tp): Log(first[tp], behind[tp]) for tp in tps}
 
 
-async def _ages(unread: AIOKafkaConsumer, begins: Mapping[Partition, int]) -> Mapping[Partition, float | None]:
+async def _read_ages(unread: AIOKafkaConsumer, begins: Mapping[Partition, int]) -> Mapping[Partition, float | None]:
     """Return how old the first committed record at or behind each offset is, in seconds; see `Lag`."""
     if not begins:
         return {}
@@ -99,25 +101,25 @@ async def _ages(unread: AIOKafkaConsumer, begins: Mapping[Partition, int]) -> Ma
     unread.assign(list(offsets))
     for tp, offset in offsets.items():
         unread.seek(tp, offset)
-    found = await _first_records(unread, stable)
+    timestamps = await _read_first_timestamps(unread, stable)
     now_ms = time.time_ns() // 1_000_000
-    return {Partition(*tp): seconds_since(found[tp], now_ms) if tp in found else None for tp in offsets}
+    return {Partition(*tp): seconds_since(timestamps[tp], now_ms) if tp in timestamps else None for tp in offsets}
 
 
-async def _first_records(
+async def _read_first_timestamps(
     unread: AIOKafkaConsumer, stable: Mapping[TopicPartition, int]
 ) -> Mapping[TopicPartition, int | None]:
     """Return the timestamps of the first records, None where there is none up to the stable end.
 
     What is not read in time is left out. Each partition is read once: the rest of a fetch is thrown away.
     """
-    found: dict[TopicPartition, int | None] = {}
+    timestamps: dict[TopicPartition, int | None] = {}
     end = time.monotonic() + FIRST_UNREAD_TIMEOUT_S
-    while (left := [tp for tp in stable if tp not in found]) and time.monotonic() < end:
-        for tp, records in (await unread.getmany(*left, timeout_ms=200)).items():
+    while (unread_tps := [tp for tp in stable if tp not in timestamps]) and time.monotonic() < end:
+        for tp, records in (await unread.getmany(*unread_tps, timeout_ms=200)).items():
             if records:
-                found[tp] = records[0].timestamp
-        for tp in left:
-            if tp not in found and await unread.position(tp) >= stable[tp]:
-                found[tp] = None
-    return found
+                timestamps[tp] = records[0].timestamp
+        for tp in unread_tps:
+            if tp not in timestamps and await unread.position(tp) >= stable[tp]:
+                timestamps[tp] = None
+    return timestamps

@@ -31,7 +31,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._assigned(frozenset(Partition(*tp) for tp in assigned))
 
 
-def _tp(partition: Partition) -> TopicPartition:
+def _to_tp(partition: Partition) -> TopicPartition:
     return TopicPartition(partition.topic, partition.partition)
 
 
@@ -77,43 +77,43 @@ class KafkaMember:
         What was fetched of other partitions stays with the client; of a paused one it would be thrown away.
         Raises OffsetsExpired where the next offset is below the log's start: nothing is skipped silently.
         """
-        wanted = [_tp(partition) for partition in partitions] or [NOWHERE]
+        tps = [_to_tp(partition) for partition in partitions] or [NOWHERE]
         try:
-            found = await self._consumer.getmany(*wanted, timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            polled = await self._consumer.getmany(*tps, timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except NoOffsetForPartitionError:
             return {}  # not yet taken over: the take-over seeks
         except OffsetOutOfRangeError as error:
             raise OffsetsExpired(f"{error}: raise the topic's retention, or reset the group deliberately") from error
-        return cast("Mapping[Partition, Sequence[Record]]", found)
+        return cast("Mapping[Partition, Sequence[Record]]", polled)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         assigned = self._consumer.assignment()
-        self._consumer.pause(*(tp for tp in map(_tp, partitions) if tp in assigned))
+        self._consumer.pause(*(tp for tp in map(_to_tp, partitions) if tp in assigned))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         assigned = self._consumer.assignment()
-        self._consumer.resume(*(tp for tp in map(_tp, partitions) if tp in assigned))
+        self._consumer.resume(*(tp for tp in map(_to_tp, partitions) if tp in assigned))
 
     async def position(self, partition: Partition) -> int:
         """Return the offset behind what was polled last, transaction markers included."""
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            return int(await self._consumer.position(_tp(partition)))
+            return int(await self._consumer.position(_to_tp(partition)))
 
     async def start_of(self, partition: Partition) -> int:
         """Return the log's first offset."""
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            return int((await self._consumer.beginning_offsets([_tp(partition)]))[_tp(partition)])
+            return int((await self._consumer.beginning_offsets([_to_tp(partition)]))[_to_tp(partition)])
 
     def seek(self, partition: Partition, offset: int) -> None:
-        self._consumer.seek(_tp(partition), offset)
+        self._consumer.seek(_to_tp(partition), offset)
 
     async def committed(self, partition: Partition) -> int | None:
         """Return the group's committed offset, asked from the coordinator now."""
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            offset = await self._consumer.committed(_tp(partition))
+            offset = await self._consumer.committed(_to_tp(partition))
         return None if offset is None else int(offset)
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit offsets outside of a transaction: a copy for lag tools, never read back."""
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            await self._consumer.commit({_tp(partition): offset for partition, offset in offsets.items()})
+            await self._consumer.commit({_to_tp(partition): offset for partition, offset in offsets.items()})

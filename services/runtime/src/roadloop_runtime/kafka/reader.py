@@ -15,7 +15,7 @@ STALLED_S = 90.0  # a transaction that is left open ends after 60 s, and its bro
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 
-def _consumer(bootstrap: str, isolation: Isolation = "read_committed") -> AIOKafkaConsumer:
+def _make_consumer(bootstrap: str, isolation: Isolation = "read_committed") -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
@@ -31,7 +31,7 @@ async def open_reader(bootstrap: str, isolation: Isolation = "read_committed") -
 
     What it calls the end of a log is the last stable offset, or for `read_uncommitted` the high watermark.
     """
-    consumer = _consumer(bootstrap, isolation)
+    consumer = _make_consumer(bootstrap, isolation)
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await consumer.start()
@@ -44,7 +44,7 @@ class LogTooShort(Exception):
     """The log ends before the offset that it was to be read from: that offset is of another log."""
 
 
-async def ends_of(bootstrap: str, topic: str, partitions: int) -> Mapping[int, int]:
+async def read_end_offsets(bootstrap: str, topic: str, partitions: int) -> Mapping[int, int]:
     """Return the last stable offset of each partition of a topic."""
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     async with open_reader(bootstrap) as consumer, asyncio.timeout(REQUEST_TIMEOUT_S):
@@ -73,12 +73,12 @@ async def _read_to_end(consumer: AIOKafkaConsumer, tp: TopicPartition, since: in
     records: list[Record] = []
     while await consumer.position(tp) < end:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            found = await consumer.getmany(tp, timeout_ms=200)
-        records += cast("list[Record]", found.get(tp, []))
+            polled = await consumer.getmany(tp, timeout_ms=200)
+        records += cast("list[Record]", polled.get(tp, []))
     return records
 
 
-async def read_one(bootstrap: str, partition: Partition, offset: int) -> Record | None:
+async def read_record(bootstrap: str, partition: Partition, offset: int) -> Record | None:
     """Return the committed record at an offset, None where there is none.
 
     Offsets out of range are not asked for: the answer would be another record.
@@ -98,7 +98,7 @@ async def read_one(bootstrap: str, partition: Partition, offset: int) -> Record 
     return None
 
 
-async def each_record(
+async def for_each_record(
     bootstrap: str, topic: str, partitions: int, take: Take, *, up_to: Isolation = "read_committed"
 ) -> None:
     """Hand over every committed record of a topic up to its end as of now.
@@ -107,9 +107,9 @@ async def each_record(
     them. Raises TimeoutError where nothing moves for STALLED_S.
     """
     tps = [TopicPartition(topic, number) for number in range(partitions)]
-    async with open_reader(bootstrap, up_to) as asked:
+    async with open_reader(bootstrap, up_to) as end_reader:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            ends = await asked.end_offsets(tps)
+            ends = await end_reader.end_offsets(tps)
     async with open_reader(bootstrap) as reader:
         await _read_up_to(reader, ends, take)
 
@@ -118,19 +118,19 @@ async def _read_up_to(reader: AIOKafkaConsumer, ends: Mapping[TopicPartition, in
     reader.assign(list(ends))
     await reader.seek_to_beginning(*ends)
     async with asyncio.timeout(STALLED_S) as stalled:
-        while left := [tp for tp, end in ends.items() if await reader.position(tp) < end]:
-            found = await reader.getmany(*left, timeout_ms=200)
-            for tp, records in found.items():
+        while unread_tps := [tp for tp, end in ends.items() if await reader.position(tp) < end]:
+            polled = await reader.getmany(*unread_tps, timeout_ms=200)
+            for tp, records in polled.items():
                 for record in records:
                     if record.offset < ends[tp]:
                         await take(record)
-            if found:
+            if polled:
                 stalled.reschedule(asyncio.get_running_loop().time() + STALLED_S)
 
 
 async def follow_topic(bootstrap: str, topic: str, partitions: int, take: Take) -> None:
     """Hand over every committed record of a topic from its start on, until cancelled."""
-    consumer = _consumer(bootstrap)
+    consumer = _make_consumer(bootstrap)
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
         await consumer.start()
     try:
@@ -158,7 +158,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled; `caught_up` is set once everything written before the start was read."""
-        consumer = _consumer(self._bootstrap)
+        consumer = _make_consumer(self._bootstrap)
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await consumer.start()
         try:

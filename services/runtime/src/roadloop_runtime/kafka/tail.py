@@ -33,16 +33,16 @@ class Tail:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             starts = await self._consumer.beginning_offsets(self._tps)
         for tp in self._tps:
-            wanted = offsets.get(tp.partition, starts[tp])
-            lost = starts[tp] - wanted
+            next_offset = offsets.get(tp.partition, starts[tp])
+            lost = starts[tp] - next_offset
             if lost > 0 and not with_gaps:
                 raise RecordsLost(
-                    f"{tp.topic}/{tp.partition}: {lost} records from {wanted} on expired before they were read: "
+                    f"{tp.topic}/{tp.partition}: {lost} records from {next_offset} on expired before they were read: "
                     "take them from a backup, or go on without them (ROADLOOP_ACCEPT_GAPS=true)"
                 )
             if lost > 0:
-                log.error("records_lost", topic=tp.topic, partition=tp.partition, first=wanted, count=lost)
-            self._consumer.seek(tp, max(wanted, starts[tp]))
+                log.error("records_lost", topic=tp.topic, partition=tp.partition, first=next_offset, count=lost)
+            self._consumer.seek(tp, max(next_offset, starts[tp]))
 
     async def go_to_end(self) -> None:
         """Read what comes from now on."""
@@ -53,20 +53,20 @@ class Tail:
 
     async def batch(self, at_most: int, within_s: float) -> list[Record]:
         """Return what comes within a time, each partition's records in order, and at most so many."""
-        found: list[Record] = []
+        records: list[Record] = []
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
-        while len(found) < at_most and (left := until - loop.time()) > 0:
-            some = await self._consumer.getmany(timeout_ms=int(left * 1000), max_records=at_most - len(found))
-            found += [cast("Record", record) for records in some.values() for record in records]
-        return found
+        while len(records) < at_most and (left_s := until - loop.time()) > 0:
+            polled = await self._consumer.getmany(timeout_ms=int(left_s * 1000), max_records=at_most - len(records))
+            records += [cast("Record", record) for batch in polled.values() for record in batch]
+        return records
 
     async def tell(self, offsets: Mapping[int, int]) -> None:
         """Let Kafka know how far the reader is."""
-        told = {tp: offsets[tp.partition] for tp in self._tps if tp.partition in offsets}
-        if told:
+        commits = {tp: offsets[tp.partition] for tp in self._tps if tp.partition in offsets}
+        if commits:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                await self._consumer.commit(told)
+                await self._consumer.commit(commits)
 
 
 @asynccontextmanager

@@ -66,36 +66,36 @@ class KafkaWriter:
 async def _send(producer: AIOKafkaProducer, events: Sequence[Event]) -> None:
     """Send batches built by hand: a quarter of the cost of one send per record."""
     routed: dict[tuple[str, int], list[Event]] = defaultdict(list)
-    for item in events:
-        partition = item.partition if item.partition is not None else await _partition_of(producer, item)
-        routed[item.topic, partition].append(item)
+    for event in events:
+        partition = event.partition if event.partition is not None else await _choose_partition(producer, event)
+        routed[event.topic, partition].append(event)
     futures: list[asyncio.Future[Any]] = []
-    for (topic, partition), items in routed.items():
-        futures += await _send_to(producer, topic, partition, items)
+    for (topic, partition), partition_events in routed.items():
+        futures += await _send_to(producer, topic, partition, partition_events)
     await asyncio.gather(*futures)
 
 
 async def _send_to(
-    producer: AIOKafkaProducer, topic: str, partition: int, items: Sequence[Event]
+    producer: AIOKafkaProducer, topic: str, partition: int, events: Sequence[Event]
 ) -> list[asyncio.Future[Any]]:
     futures: list[asyncio.Future[Any]] = []
     batch = producer.create_batch()
-    for item in items:
-        if batch.append(timestamp=None, key=item.key, value=item.value, headers=list(item.headers)) is None:
+    for event in events:
+        if batch.append(timestamp=None, key=event.key, value=event.value, headers=list(event.headers)) is None:
             futures.append(await producer.send_batch(batch, topic, partition=partition))
             batch = producer.create_batch()
-            batch.append(timestamp=None, key=item.key, value=item.value, headers=list(item.headers))
+            batch.append(timestamp=None, key=event.key, value=event.value, headers=list(event.headers))
     batch.close()
     futures.append(await producer.send_batch(batch, topic, partition=partition))
     return futures
 
 
-async def _partition_of(producer: AIOKafkaProducer, item: Event) -> int:
-    return partition_for(item.key, len(await producer.partitions_for(item.topic)))
+async def _choose_partition(producer: AIOKafkaProducer, event: Event) -> int:
+    return hash_to_partition(event.key, len(await producer.partitions_for(event.topic)))
 
 
 @lru_cache(maxsize=65_536)
-def partition_for(key: bytes | None, partitions: int) -> int:
+def hash_to_partition(key: bytes | None, partitions: int) -> int:
     """Choose a key's partition by murmur2, as Java's client does; records without a key go to partition 0."""
     if key is None:
         return 0

@@ -19,7 +19,7 @@ class Identity:
         return f"{self.member}@{self.started_at_ms}"
 
 
-def identity(member: str) -> Identity:
+def make_identity(member: str) -> Identity:
     return Identity(member, time.time_ns() // 1_000_000)
 
 

@@ -26,7 +26,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Pending:
-    """A record that waits for its turn. Where it has no `task` and no `letter`, it is decoded when its turn comes."""
+    """A record that waits for its turn. Without `task` and `dead_letter` it is decoded when its turn comes."""
 
     record: Record
     since: float

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 POLL_RECORDS = 1_000
 POLL_S = 0.1
 FULL_POLL_S = 0.005  # while a partition task is full: how soon its room is seen
-FULL_POLL_OBSERVING_S = 0.025  # one that observes has half of what it holds left by then (`Lane.room`)
+FULL_POLL_OBSERVING_S = 0.025  # one that observes has half of what it holds left by then (`PartitionTask.room`)
 
 
 class Loop:
@@ -47,8 +47,8 @@ class Loop:
         self._kafka = kafka
         self._settlement = settlement
         self._limits = limits or Limits()
-        self._seats = asyncio.Semaphore(self._limits.observing)
-        self._streak = DeadLetterLimit()
+        self._semaphore = asyncio.Semaphore(self._limits.observing)
+        self._dead_letter_limit = DeadLetterLimit()
         self._partition_tasks: dict[Partition, tuple[PartitionTask, asyncio.Task[None]]] = {}
         self._kept: dict[Partition, Kept] = {}
         self._clock = asyncio.get_running_loop().time
@@ -58,7 +58,7 @@ class Loop:
         self._leaving = False
         observing = all(handler.observe for handler in handlers.values())
         self._full_poll_s = FULL_POLL_OBSERVING_S if observing else FULL_POLL_S
-        metrics.LANES.watch(self)
+        metrics.PARTITION_TASKS.watch(self)
 
     @property
     def group(self) -> str:
@@ -83,7 +83,7 @@ class Loop:
                 finally:
                     self._leaving = True
                 self._kafka.pause(self._partition_tasks)
-                await self._end_lanes(frozenset(self._partition_tasks))
+                await self._end_partition_tasks(frozenset(self._partition_tasks))
                 watch.cancel()
         finally:
             await self._kafka.leave()
@@ -96,12 +96,12 @@ class Loop:
             if partition_task.room
         }
         wait_s = POLL_S if len(hungry) == len(self._partition_tasks) else self._full_poll_s
-        found = await self._kafka.poll(hungry, most_records(hungry.values()), wait_s)
-        for partition, records in found.items():
+        polled = await self._kafka.poll(hungry, limit_poll(hungry.values()), wait_s)
+        for partition, records in polled.items():
             if entry := self._partition_tasks.get(Partition(*partition)):
                 entry[0].feed(records)
         self.turned_at = self._clock()
-        if not found and self.turned_at - self._looked_at >= POLL_S:
+        if not polled and self.turned_at - self._looked_at >= POLL_S:
             await self._look_behind_markers()
 
     async def _look_behind_markers(self) -> None:
@@ -122,8 +122,8 @@ class Loop:
                 kafka=self._kafka,
                 settlement=self._settlement,
                 limits=self._limits,
-                seats=self._seats,
-                streak=self._streak,
+                semaphore=self._semaphore,
+                dead_letter_limit=self._dead_letter_limit,
                 group=self._group,
                 kept=self._kept.pop(partition, None),
             )
@@ -133,9 +133,9 @@ class Loop:
     async def _revoked(self, partitions: frozenset[Partition]) -> None:
         """Pause, and wait a little for what is decided to settle."""
         self._kafka.pause(partitions)
-        await self._end_lanes(partitions)
+        await self._end_partition_tasks(partitions)
 
-    async def _end_lanes(self, partitions: frozenset[Partition]) -> None:
+    async def _end_partition_tasks(self, partitions: frozenset[Partition]) -> None:
         """Drain partition tasks and end them. A revoke and a stop may end the same one: both wait for it."""
         ending = {
             partition: self._partition_tasks[partition]
@@ -156,6 +156,6 @@ class Loop:
                     self._kept[partition] = kept
 
 
-def most_records(hungry: Iterable[PartitionTask]) -> int:
+def limit_poll(hungry: Iterable[PartitionTask]) -> int:
     """Return how many records one poll may bring: all of them could be of the partition task with the least room."""
     return min((partition_task.room for partition_task in hungry), default=POLL_RECORDS)

@@ -19,7 +19,7 @@ ABORTED = Counter("roadloop_settles_aborted", "Batches that had to be decided ag
 REBALANCES = Counter("roadloop_rebalances", "Assignments this worker got.", ["group"])
 
 
-class _Lane(Protocol):
+class _PartitionTask(Protocol):
     @property
     def partition(self) -> tuple[str, int]: ...
     @property
@@ -34,7 +34,7 @@ class _Loop(Protocol):
     @property
     def group(self) -> str: ...
     @property
-    def partition_tasks(self) -> Iterable[_Lane]: ...
+    def partition_tasks(self) -> Iterable[_PartitionTask]: ...
 
 
 def count(group: str, topic: str, kinds: Iterable[type[Outcome]], given_up: Iterable[DeadLetter]) -> None:
@@ -45,7 +45,7 @@ def count(group: str, topic: str, kinds: Iterable[type[Outcome]], given_up: Iter
         DEAD_LETTERS.labels(group, topic, dead_letter.reason.value).inc()
 
 
-class _Lanes(Collector):
+class _PartitionTaskCollector(Collector):
     """Asks the loops of this process for their partition tasks when Prometheus asks; nothing is kept in between."""
 
     def __init__(self) -> None:
@@ -66,12 +66,12 @@ class _Lanes(Collector):
         for loop in self._loops:
             for partition_task in loop.partition_tasks:
                 topic, partition = partition_task.partition
-                where = [loop.group, topic, str(partition)]
-                in_flight.add_metric(where, partition_task.in_flight)
-                settled.add_metric(where, partition_task.settled or 0)
-                oldest.add_metric(where, partition_task.oldest_s)
+                label_values = [loop.group, topic, str(partition)]
+                in_flight.add_metric(label_values, partition_task.in_flight)
+                settled.add_metric(label_values, partition_task.settled or 0)
+                oldest.add_metric(label_values, partition_task.oldest_s)
         return [in_flight, settled, oldest]
 
 
-LANES = _Lanes()
-REGISTRY.register(LANES)
+PARTITION_TASKS = _PartitionTaskCollector()
+REGISTRY.register(PARTITION_TASKS)

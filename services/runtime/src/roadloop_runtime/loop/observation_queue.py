@@ -7,7 +7,7 @@ from typing import Any
 
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop.limits import Pending
-from roadloop_runtime.loop.observe import decoded, observe
+from roadloop_runtime.loop.observe import decode, observe
 from roadloop_runtime.outcome import DeadLetter
 from roadloop_runtime.records import Record
 
@@ -19,12 +19,12 @@ class ObservationQueue:
         self,
         handler: Handler[Any, Any, Any, Any],
         *,
-        seats: asyncio.Semaphore,
+        semaphore: asyncio.Semaphore,
         group: asyncio.TaskGroup,
         changed: asyncio.Event,
     ) -> None:
         self._handler = handler
-        self._seats = seats
+        self._semaphore = semaphore
         self._group = group
         self._changed = changed
         self._fifo: deque[Pending] = deque()
@@ -41,7 +41,7 @@ class ObservationQueue:
         """Start the observations of freshly polled records."""
         self._fifo.extend([self._start(record, now) for record in records])
 
-    def ready(self, most: int) -> Iterator[tuple[Record, Any]]:
+    def pop_ready(self, most: int) -> Iterator[tuple[Record, Any]]:
         """Take records from the head on, each with what was observed of it, up to one that is still being observed.
 
         Of a record without observation it is the body, or a DeadLetter: decoded no earlier than this, for thousands
@@ -51,13 +51,13 @@ class ObservationQueue:
         for _ in range(min(most, len(fifo))):
             head = fifo[0]
             if head.task is None:
-                seen = decoded(self._handler, head.record) if head.dead_letter is None else head.dead_letter
+                observation = decode(self._handler, head.record) if head.dead_letter is None else head.dead_letter
             elif head.task.done():
-                seen = head.task.result()
+                observation = head.task.result()
             else:
                 return
             fifo.popleft()
-            yield head.record, seen
+            yield head.record, observation
 
     def give_up(self) -> None:
         """Cancel what is observed, and forget what waits."""
@@ -70,7 +70,7 @@ class ObservationQueue:
         look = self._handler.observe
         if look is None:
             return Pending(record, now)
-        body = decoded(self._handler, record)
+        body = decode(self._handler, record)
         if isinstance(body, DeadLetter):
             return Pending(record, now, dead_letter=body)
         task = self._group.create_task(self._observe(look, record, body))
@@ -78,5 +78,5 @@ class ObservationQueue:
         return Pending(record, now, task)
 
     async def _observe(self, look: Callable[[Any], Awaitable[Any]], record: Record, body: Any) -> Any:
-        async with self._seats:
+        async with self._semaphore:
             return await observe(self._handler, look, record, body)

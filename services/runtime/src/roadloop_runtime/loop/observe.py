@@ -31,13 +31,13 @@ async def observe(
 
     async def give_up_or_raise(error: Transient) -> DeadLetter:
         nonlocal failures
-        outage = error.busy or not await _works(handler, error.dependency)
+        outage = error.busy or not await _is_working(handler, error.dependency)
         failures += not outage
         if failures < FAILURES_WITH_PASSING_CANARY:
-            raise _Again(outage) from error
-        return _still_failing(error)
+            raise _Retry(outage) from error
+        return _blame_record(error)
 
-    async def once() -> Any:
+    async def try_once() -> Any:
         try:
             return await look(body)
         except Transient as error:
@@ -45,26 +45,26 @@ async def observe(
 
     try:
         try:
-            return await once()
-        except _Again as failed:
-            return await _again(once, failed)
+            return await try_once()
+        except _Retry as first_failure:
+            return await _retry(try_once, first_failure)
     except (Exception, asyncio.CancelledError) as error:
         if _is_cancelled_from_outside(error):
             raise
         log.exception("observe_failed", topic=record.topic, partition=record.partition, offset=record.offset)
-        return handler_failed(error)
+        return blame_handler(error)
 
 
-async def _again(once: Callable[[], Awaitable[Any]], failed: Exception) -> Any:
+async def _retry(try_once: Callable[[], Awaitable[Any]], first_failure: Exception) -> Any:
     """Retry what has failed once. Not sooner: to set this up costs 35 us, twice what else a record costs."""
     attempts = stamina.retry_context(
-        on=_wait, attempts=None, timeout=None, wait_initial=timedelta(seconds=0.1), wait_max=timedelta(seconds=5)
+        on=_back_off, attempts=None, timeout=None, wait_initial=timedelta(seconds=0.1), wait_max=timedelta(seconds=5)
     )
     async for attempt in attempts:
         with attempt:
             if attempt.num == 1:
-                raise failed
-            return await once()
+                raise first_failure
+            return await try_once()
     raise AssertionError("retries without a limit have ended")
 
 
@@ -74,7 +74,7 @@ def _is_cancelled_from_outside(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-class _Again(Exception):
+class _Retry(Exception):
     """Retry this observation: later and later in an outage, soon where the record may be at fault."""
 
     def __init__(self, outage: bool) -> None:
@@ -82,12 +82,12 @@ class _Again(Exception):
         self.outage = outage
 
 
-def _wait(error: Exception) -> bool | float:
+def _back_off(error: Exception) -> bool | float:
     """Say whether to retry, and after how many seconds; True leaves that to the back-off."""
-    return isinstance(error, _Again) and (error.outage or SOON_S)
+    return isinstance(error, _Retry) and (error.outage or SOON_S)
 
 
-async def _works(handler: Handler[Any, Any, Any, Any], dependency: str) -> bool:
+async def _is_working(handler: Handler[Any, Any, Any, Any], dependency: str) -> bool:
     """Say whether a dependency's canary passes, and did so for a while."""
     canary = handler.canaries.get(dependency)
     if canary is None:
@@ -100,7 +100,7 @@ async def _works(handler: Handler[Any, Any, Any, Any], dependency: str) -> bool:
     return failed_at is None or now() - failed_at > SETTLES_S
 
 
-def _still_failing(error: Transient) -> DeadLetter:
+def _blame_record(error: Transient) -> DeadLetter:
     return DeadLetter(
         LoopReason.STILL_FAILING,
         detail=str(error),
@@ -109,7 +109,7 @@ def _still_failing(error: Transient) -> DeadLetter:
     )
 
 
-def handler_failed(error: BaseException) -> DeadLetter:
+def blame_handler(error: BaseException) -> DeadLetter:
     """Say that our own code broke on a record."""
     return DeadLetter(
         LoopReason.HANDLER_FAILED,
@@ -118,7 +118,7 @@ def handler_failed(error: BaseException) -> DeadLetter:
     )
 
 
-def decoded(handler: Handler[Any, Any, Any, Any], record: Record) -> Any:
+def decode(handler: Handler[Any, Any, Any, Any], record: Record) -> Any:
     """Return a record's body, or the DeadLetter that says why it has none."""
     try:
         return handler.decode(record)
@@ -126,16 +126,16 @@ def decoded(handler: Handler[Any, Any, Any, Any], record: Record) -> Any:
         return error.dead_letter
     except Exception as error:
         log.exception("decode_failed", topic=record.topic, partition=record.partition, offset=record.offset)
-        return handler_failed(error)
+        return blame_handler(error)
 
 
-def too_large(events: Sequence[Event]) -> DeadLetter | None:
+def refuse_too_large(events: Sequence[Event]) -> DeadLetter | None:
     """Say why events cannot be written, if one is larger than a broker takes."""
-    for item in events:
-        if item.value is not None and len(item.value) > MAX_EVENT_BYTES:
+    for event in events:
+        if event.value is not None and len(event.value) > MAX_EVENT_BYTES:
             return DeadLetter(
                 LoopReason.OUTPUT_TOO_LARGE,
-                detail=f"an event for {item.topic} would have {len(item.value)} bytes",
+                detail=f"an event for {event.topic} would have {len(event.value)} bytes",
                 rule=f"events have at most {MAX_EVENT_BYTES} bytes",
                 remedy="send smaller units",
             )

@@ -15,7 +15,7 @@ from roadloop_runtime.loop.cancellation import go_if_cancelled
 from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Kept, Limits
 from roadloop_runtime.loop.observation_queue import ObservationQueue
-from roadloop_runtime.loop.observe import handler_failed, too_large
+from roadloop_runtime.loop.observe import blame_handler, refuse_too_large
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_runtime.settlement.protocols import Batch, Settlement
@@ -37,8 +37,8 @@ class PartitionTask:
         kafka: Member,
         settlement: Settlement,
         limits: Limits,
-        seats: asyncio.Semaphore,
-        streak: DeadLetterLimit,
+        semaphore: asyncio.Semaphore,
+        dead_letter_limit: DeadLetterLimit,
         group: asyncio.TaskGroup,
         kept: Kept | None,
     ) -> None:
@@ -48,10 +48,10 @@ class PartitionTask:
         self._kafka = kafka
         self._settlement = settlement
         self._limits = limits
-        self._streak = streak
+        self._dead_letter_limit = dead_letter_limit
         self._kept = kept
         self._changed = asyncio.Event()
-        self._waiting = ObservationQueue(handler, seats=seats, group=group, changed=self._changed)
+        self._waiting = ObservationQueue(handler, semaphore=semaphore, group=group, changed=self._changed)
         self._clock = asyncio.get_running_loop().time
         self._draining = False
         self._remembers = False
@@ -215,36 +215,36 @@ class PartitionTask:
 
     def _decide_ready(self) -> None:
         """Decide from the head on, until a record that is still being observed or a full batch."""
-        for record, seen in self._waiting.ready(self._limits.batch - len(self._kinds)):
-            self._decide(record, seen)
+        for record, observation in self._waiting.pop_ready(self._limits.batch - len(self._kinds)):
+            self._decide(record, observation)
 
-    def _decide(self, record: Record, seen: Any) -> None:
-        if isinstance(seen, DeadLetter):
-            self._give_up(record, seen)
+    def _decide(self, record: Record, observation: Any) -> None:
+        if isinstance(observation, DeadLetter):
+            self._give_up(record, observation)
             return
         try:
-            memory, outcome = self._handler.decide(self._memory, seen, self._handler.policy())
+            memory, outcome = self._handler.decide(self._memory, observation, self._handler.policy())
         except Exception as error:
             log.exception("decide_failed", partition=self.partition, offset=record.offset)
-            self._give_up(record, handler_failed(error))
+            self._give_up(record, blame_handler(error))
             return
         if isinstance(outcome, DeadLetter):
             self._give_up(record, outcome)
             return
         events, changes = (outcome.events, outcome.changes) if isinstance(outcome, Emit) else ((), ())
-        if dead_letter := too_large(events):
+        if dead_letter := refuse_too_large(events):
             self._give_up(record, dead_letter)
             return
         self._memory = memory
         self._take(record, type(outcome), events)
         self._changes.extend(changes)
-        self._streak.reset()
+        self._dead_letter_limit.reset()
 
     def _give_up(self, record: Record, dead_letter: DeadLetter) -> None:
         """Send a record to its dead-letter topic; the memory stays as it was before it."""
         self._take(record, DeadLetter, (to_dead_letter(self._kafka.group, record, dead_letter),))
         self._given_up.append(dead_letter)
-        self._streak.add(record.key, dead_letter)
+        self._dead_letter_limit.add(record.key, dead_letter)
 
     def _take(self, record: Record, kind: type[Outcome], events: Sequence[Event]) -> None:
         if not self._kinds:
@@ -255,10 +255,10 @@ class PartitionTask:
 
     def _is_due(self) -> bool:
         if self._kinds:
-            waited = self._clock() - self._decided_since >= self._limits.settle_interval_s
-            return waited or self._draining or len(self._kinds) >= self._limits.batch
-        quiet = self._clock() - self._quiet_since >= self._limits.idle_s
-        return self._next != self._settled and (quiet or self._draining)
+            is_waited = self._clock() - self._decided_since >= self._limits.settle_interval_s
+            return is_waited or self._draining or len(self._kinds) >= self._limits.batch
+        is_quiet = self._clock() - self._quiet_since >= self._limits.idle_s
+        return self._next != self._settled and (is_quiet or self._draining)
 
     async def _settle(self) -> None:
         kinds, given_up = self._kinds, self._given_up

@@ -38,16 +38,16 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
     """Put events into the outbox, in the transaction that caused them."""
     if not events:
         return
-    await connection.executemany(APPEND, [_row(item) for item in events])
+    await connection.executemany(APPEND, [_to_row(event) for event in events])
     await connection.execute(WAKE)
 
 
-def _row(item: Event) -> tuple[Any, ...]:
-    names = [name.encode() for name, _ in item.headers]  # bytes: a sender's header name may hold a NUL
-    return (item.topic, item.partition, item.key, item.value, names, [value for _, value in item.headers])
+def _to_row(event: Event) -> tuple[Any, ...]:
+    names = [name.encode() for name, _ in event.headers]  # bytes: a sender's header name may hold a NUL
+    return (event.topic, event.partition, event.key, event.value, names, [value for _, value in event.headers])
 
 
-def _event(row: "asyncpg.Record") -> Event:
+def _to_event(row: "asyncpg.Record") -> Event:
     names = [name.decode() for name in row["header_names"]]
     headers = tuple(zip(names, row["header_values"], strict=True))
     return Event(row["topic"], row["key"], row["value"], headers, row["partition"])
@@ -56,7 +56,7 @@ def _event(row: "asyncpg.Record") -> Event:
 @asynccontextmanager
 async def open_rows(dsn: str) -> AsyncIterator["OutboxRows"]:
     """Open the publisher's own connection: the lock lives and dies with it."""
-    with _lost():
+    with _raise_lock_lost():
         connection = await asyncpg.connect(
             dsn, timeout=10, command_timeout=30, server_settings={"idle_session_timeout": str(FROZEN_MS)}
         )
@@ -81,20 +81,20 @@ class OutboxRows:
         self._woken = asyncio.Event()
 
     async def lock(self) -> None:
-        with _lost():
+        with _raise_lock_lost():
             schema = await self._connection.fetchval("select current_schema()")
             await acquire(self._connection, "outbox")
             await self._connection.add_listener(f"outbox_{schema}", lambda *_: self._woken.set())
 
     async def number(self, position: int, limit: int) -> Sequence[Row]:
         self._woken.clear()
-        with _lost():
+        with _raise_lock_lost():
             await self._connection.execute(NUMBER, position, limit)
             rows = await self._connection.fetch(PENDING, position, limit)
-        return [Row(row["number"], _event(row)) for row in rows]
+        return [Row(row["number"], _to_event(row)) for row in rows]
 
     async def forget(self, position: int) -> None:
-        with _lost():
+        with _raise_lock_lost():
             await self._connection.execute(FORGET, position)
 
     async def wait(self) -> None:
@@ -104,7 +104,7 @@ class OutboxRows:
 
 
 @contextmanager
-def _lost() -> Iterator[None]:
+def _raise_lock_lost() -> Iterator[None]:
     """Tell of every failure as the loss of the lock, for that is what it may be."""
     try:
         yield

@@ -63,10 +63,10 @@ async def publish_for_ever(rows: Rows, broker: Broker, service: str) -> None:
 
 async def _publish_all(rows: Rows, writer: Writer, service: str, position: int) -> int:
     """Publish until nothing is left; return the new position."""
-    while found := await rows.number(position, PUBLISH_AT_MOST):
-        position = found[-1].number
+    while numbered_rows := await rows.number(position, PUBLISH_AT_MOST):
+        position = numbered_rows[-1].number
         mark = Event(position_topic(service), service.encode(), str(position).encode(), (), 0)
-        await writer.transact([*(row.event for row in found), mark], {}, "")
+        await writer.transact([*(row.event for row in numbered_rows), mark], {}, "")
         await rows.forget(position)
     return position
 

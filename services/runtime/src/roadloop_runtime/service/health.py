@@ -20,7 +20,7 @@ Check = Callable[[], Awaitable[bool]]
 STUCK_S = 60.0
 
 
-def health_app(loops: Sequence[Loop], checks: Mapping[str, Check], stopping: asyncio.Event) -> Starlette:
+def make_health_app(loops: Sequence[Loop], checks: Mapping[str, Check], stopping: asyncio.Event) -> Starlette:
     """Make the app. A loop is stuck when it did not turn for a minute, whether or not Kafka answers."""
 
     async def livez(_: Request) -> JSONResponse:
@@ -29,10 +29,10 @@ def health_app(loops: Sequence[Loop], checks: Mapping[str, Check], stopping: asy
         return JSONResponse({"live": not stuck}, 503 if stuck else 200)
 
     async def readyz(_: Request) -> JSONResponse:
-        found = {name: await check() for name, check in checks.items()}
-        found["joined"] = all(loop.joined for loop in loops)
-        found["running"] = not stopping.is_set()
-        return JSONResponse(found, 200 if all(found.values()) else 503)
+        results = {name: await check() for name, check in checks.items()}
+        results["joined"] = all(loop.joined for loop in loops)
+        results["running"] = not stopping.is_set()
+        return JSONResponse(results, 200 if all(results.values()) else 503)
 
     return Starlette(
         routes=[Route("/livez", livez), Route("/readyz", readyz), Mount("/metrics", make_asgi_app())],

@@ -26,12 +26,12 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     _spare_what_stays()
     try:
         with asyncio.Runner() as runner:
-            runner.run(_with_signals(main))
+            runner.run(_run_with_signals(main))
     except (BaseExceptionGroup, Exception) as error:
-        for leaf in leaves(error):
-            quiet = isinstance(leaf, Superseded)
-            log.error("ended", error=f"{type(leaf).__name__}: {leaf}", exc_info=None if quiet else leaf)
-        return exit_code(error)
+        for leaf in flatten_error(error):
+            is_expected = isinstance(leaf, Superseded)
+            log.error("ended", error=f"{type(leaf).__name__}: {leaf}", exc_info=None if is_expected else leaf)
+        return choose_exit_code(error)
     return 0
 
 
@@ -41,21 +41,21 @@ def _spare_what_stays() -> None:
     gc.freeze()
 
 
-def exit_code(error: BaseException | None) -> int:
+def choose_exit_code(error: BaseException | None) -> int:
     """Return what a process ends with that ended by this."""
     if error is None:
         return 0
-    return EXIT_STAY_ENDED if any(isinstance(leaf, Superseded) for leaf in leaves(error)) else EXIT_RESTART
+    return EXIT_STAY_ENDED if any(isinstance(leaf, Superseded) for leaf in flatten_error(error)) else EXIT_RESTART
 
 
-def leaves(error: BaseException) -> list[BaseException]:
+def flatten_error(error: BaseException) -> list[BaseException]:
     """Return the errors in a group of groups, or the error itself."""
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [leaf for inner in error.exceptions for leaf in flatten_error(inner)]
 
 
-async def _with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+async def _run_with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +63,7 @@ async def _with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> Non
     await main(stopping)
 
 
-async def side_by_side(
+async def run_side_by_side(
     stopping: asyncio.Event, loops: list[Part], others: list[Part], *, ends_within_s: float = ENDS_WITHIN_S
 ) -> None:
     """Run loops and other parts; when the loops have drained after `stopping`, end the others.
@@ -73,35 +73,35 @@ async def side_by_side(
     as half of itself.
     """
 
-    async def insistently(part: Part) -> None:
+    async def run_part(part: Part) -> None:
         try:
             await part
         except Exception as error:
             asyncio.get_running_loop().call_later(ends_within_s, _end_at_once, error)
             raise
 
-    async with asyncio.TaskGroup() as everything:
-        beside = [everything.create_task(insistently(part)) for part in others]
-        async with asyncio.TaskGroup() as turning:
+    async with asyncio.TaskGroup() as part_group:
+        other_tasks = [part_group.create_task(run_part(part)) for part in others]
+        async with asyncio.TaskGroup() as loop_group:
             for loop in loops:
-                turning.create_task(insistently(loop))
-            turning.create_task(_until(stopping))
-        for task in beside:
+                loop_group.create_task(run_part(loop))
+            loop_group.create_task(_wait_for_stop(stopping))
+        for task in other_tasks:
             task.cancel()
 
 
 def _end_at_once(error: Exception) -> None:
     """End the process, and say what did not."""
-    left = [str(task.get_coro()) for task in asyncio.all_tasks()]
-    log.error("does_not_end", error=f"{type(error).__name__}: {error}", tasks=left)
-    os._exit(exit_code(error))
+    unfinished = [str(task.get_coro()) for task in asyncio.all_tasks()]
+    log.error("does_not_end", error=f"{type(error).__name__}: {error}", tasks=unfinished)
+    os._exit(choose_exit_code(error))
 
 
-async def _until(stopping: asyncio.Event) -> None:
+async def _wait_for_stop(stopping: asyncio.Event) -> None:
     await stopping.wait()
 
 
-async def tell_fenced_apart(claim: Claim, loop: Part) -> None:
+async def run_and_tell_fenced_apart(claim: Claim, loop: Part) -> None:
     """Run a loop; where it was fenced by a younger process with its member id, say so instead.
 
     A zombie that woke up after its partition moved on is restarted; the older of two twins is not.

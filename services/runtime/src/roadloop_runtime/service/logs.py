@@ -19,15 +19,15 @@ class FloodFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = (record.name, str(record.msg))
-        opened, seen = self._windows.get(kind, (0.0, 0))
+        opened_at, count = self._windows.get(kind, (0.0, 0))
         now = time.monotonic()
-        if now - opened > WINDOW_S:
+        if now - opened_at > WINDOW_S:
             self._windows[kind] = (now, 1)
-            if seen > PER_WINDOW:
-                record.msg = f"{record.msg} [{seen - PER_WINDOW} more like this were held back]"
+            if count > PER_WINDOW:
+                record.msg = f"{record.msg} [{count - PER_WINDOW} more like this were held back]"
             return True
-        self._windows[kind] = (opened, seen + 1)
-        return seen < PER_WINDOW
+        self._windows[kind] = (opened_at, count + 1)
+        return count < PER_WINDOW
 
 
 def configure(service: str, level: str) -> None:
@@ -57,6 +57,6 @@ def configure(service: str, level: str) -> None:
     )
     handler.addFilter(FloodFilter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for noisy in ("aiokafka", "uvicorn", "faust", "mode", "faster_coco_eval"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for chatty_logger in ("aiokafka", "uvicorn", "faust", "mode", "faster_coco_eval"):
+        logging.getLogger(chatty_logger).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)

@@ -17,14 +17,14 @@ log = structlog.get_logger()
 RETRY_AFTER = {"Retry-After": "3"}
 
 
-def document(problem: Problem) -> JSONResponse:
+def to_response(problem: Problem) -> JSONResponse:
     """Write a problem as its document."""
     body = {"type": f"/problems/{problem.kind}", "title": problem.title, "status": problem.status}
     content = body | {"detail": problem.detail} | problem.more
     return JSONResponse(content, problem.status, problem.headers, "application/problem+json")
 
 
-def unavailable(what: str) -> Problem:
+def make_unavailable(what: str) -> Problem:
     detail = f"{what} does not answer now: send the same request again in a few seconds, nothing is done twice"
     return Problem(503, "unavailable", detail, headers=RETRY_AFTER)
 
@@ -35,45 +35,45 @@ def answer_with_problems(app: FastAPI, *, max_body_bytes: int) -> None:
     async def bound_body(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         length = request.headers.get("content-length", "" if "transfer-encoding" in request.headers else "0")
         if not (length.isascii() and length.isdecimal()):
-            return document(Problem(411, "length-required", "send the body with a Content-Length"))
+            return to_response(Problem(411, "length-required", "send the body with a Content-Length"))
         if int(length[:20]) > max_body_bytes:
-            return document(Problem(413, "body-too-large", f"a body has at most {max_body_bytes} bytes"))
+            return to_response(Problem(413, "body-too-large", f"a body has at most {max_body_bytes} bytes"))
         return await go_on(request)
 
     app.middleware("http")(bound_body)
-    app.add_exception_handler(Problem, _refused)
-    app.add_exception_handler(HTTPException, _not_routed)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_request)
     for away in (Transient, *DATABASE_AWAY):
-        app.add_exception_handler(away, _away)
-    app.add_exception_handler(Exception, _failed)
+        app.add_exception_handler(away, _answer_away)
+    app.add_exception_handler(Exception, _answer_failure)
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    return document(error if isinstance(error, Problem) else Problem(500, "failed", "the service failed"))
+async def _answer_problem(_: Request, error: Exception) -> JSONResponse:
+    return to_response(error if isinstance(error, Problem) else Problem(500, "failed", "the service failed"))
 
 
-async def _not_routed(request: Request, error: Exception) -> JSONResponse:
+async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     phrase = HTTPStatus(status).phrase
     detail = f"{request.method} {ascii(request.scope['path'])[:140]}: {phrase}; see /openapi.json for what there is"
     headers = error.headers if isinstance(error, HTTPException) else None
-    return document(Problem(status, phrase.lower().replace(" ", "-"), detail, title=phrase, headers=headers))
+    return to_response(Problem(status, phrase.lower().replace(" ", "-"), detail, title=phrase, headers=headers))
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _answer_invalid_request(_: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": "invalid"}
     field = ".".join(str(part) for part in first["loc"] if part != "body")
     detail = f"{field or 'the body'}: {first['msg']}; send what the schema at /openapi.json describes"
-    return document(Problem(422, "invalid-request", detail, more={"field": field}))
+    return to_response(Problem(422, "invalid-request", detail, more={"field": field}))
 
 
-async def _away(_: Request, error: Exception) -> JSONResponse:
+async def _answer_away(_: Request, error: Exception) -> JSONResponse:
     log.warning("dependency_away", error=f"{type(error).__name__}: {error}")
-    return document(unavailable(error.dependency if isinstance(error, Transient) else "the database"))
+    return to_response(make_unavailable(error.dependency if isinstance(error, Transient) else "the database"))
 
 
-async def _failed(_: Request, error: Exception) -> JSONResponse:
+async def _answer_failure(_: Request, error: Exception) -> JSONResponse:
     log.error("request_failed", exc_info=error)
     detail = "the service failed on this request and wrote why to its log: tell its operators, then try again"
-    return document(Problem(500, "failed", detail))
+    return to_response(Problem(500, "failed", detail))

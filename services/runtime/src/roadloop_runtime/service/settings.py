@@ -27,9 +27,9 @@ class ServiceSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            wrong = [(str(e["loc"][0] if e["loc"] else "").upper(), e["msg"]) for e in error.errors()]
-            said = [f"ROADLOOP_{name}: {message} (set this environment variable)" for name, message in wrong]
-            raise BadSettings("\n".join(said)) from error
+            errors = [(str(e["loc"][0] if e["loc"] else "").upper(), e["msg"]) for e in error.errors()]
+            lines = [f"ROADLOOP_{name}: {message} (set this environment variable)" for name, message in errors]
+            raise BadSettings("\n".join(lines)) from error
 
 
 class ObjectSettings(ServiceSettings):

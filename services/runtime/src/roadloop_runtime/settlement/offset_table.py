@@ -62,6 +62,6 @@ class OffsetTable:
 
 async def _advance(connection: Connection, group: str, epoch: int, batch: Batch) -> None:
     """Compare and set, first of all: it locks the row, so a zombie waits here and then finds itself fenced."""
-    done = await connection.execute(ADVANCE, group, *batch.partition, epoch, batch.old_offset, batch.next_offset)
-    if done != "UPDATE 1":
+    command_tag = await connection.execute(ADVANCE, group, *batch.partition, epoch, batch.old_offset, batch.next_offset)
+    if command_tag != "UPDATE 1":
         raise Fenced(f"{batch.partition}: epoch {epoch} at offset {batch.old_offset} is no longer mine")

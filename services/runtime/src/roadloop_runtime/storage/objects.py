@@ -33,7 +33,7 @@ CONNECTIONS = 32
 SIGNED_FOR = timedelta(minutes=15)  # how far two clocks may differ, as for any signed request
 READ_WITHIN = aiohttp.ClientTimeout(TIMEOUT_S, sock_connect=CONNECT_S, sock_read=SILENT_S)
 CANARY = "canary/is-not-there"
-MOST_SAID = 4096  # bytes of an error that are read
+MAX_ERROR_BYTES = 4096  # bytes of an error that are read
 BUSY = {"ServiceUnavailable", "SlowDown"}
 MISSING = {"NoSuchKey", "NoSuchBucket", "NoSuchObject"}
 
@@ -54,7 +54,7 @@ class ObjectRefused(Exception):
 class ObjectStore:
     """A client of one S3 endpoint with one identity. `read_last` is the key that was read last, by bucket.
 
-    `session` has connections that stay open between reads (`connected`); without one each read opens its own.
+    `session` has connections that stay open between reads (`keep_connections_open`); without one each opens its own.
     """
 
     client: Minio
@@ -68,7 +68,7 @@ class ObjectStore:
         the announced size.
         """
         signed = self.client.presigned_get_object(reference.bucket, reference.key, expires=SIGNED_FOR)
-        async with _session_of(self) as session:
+        async with _open_session(self) as session:
             content = await _get(session, yarl.URL(signed, encoded=True), reference)
         self.read_last[reference.bucket] = reference.key
         if hashlib.sha256(content).hexdigest() != reference.sha256:
@@ -116,7 +116,7 @@ class ObjectStore:
             async with asyncio.timeout(TIMEOUT_S):
                 return await asyncio.to_thread(function, *arguments)
         except S3Error as error:
-            raise _failure(f"{error.bucket_name}/{error.object_name}", str(error.code), str(error.message)) from error
+            raise _to_error(f"{error.bucket_name}/{error.object_name}", str(error.code), str(error.message)) from error
         except (MinioException, urllib3.exceptions.HTTPError, OSError, TimeoutError) as error:
             raise Transient("s3", f"{type(error).__name__}: {error}") from error
 
@@ -139,14 +139,14 @@ def open_store(endpoint: str, access_key: str, secret_key: str) -> ObjectStore:
 
 
 @asynccontextmanager
-async def connected(store: ObjectStore) -> AsyncIterator[ObjectStore]:
+async def keep_connections_open(store: ObjectStore) -> AsyncIterator[ObjectStore]:
     """Give the store with connections that stay open, for who reads many objects."""
-    async with _session_of(store) as session:
+    async with _open_session(store) as session:
         yield replace(store, session=session)
 
 
 @asynccontextmanager
-async def _session_of(store: ObjectStore) -> AsyncIterator[aiohttp.ClientSession]:
+async def _open_session(store: ObjectStore) -> AsyncIterator[aiohttp.ClientSession]:
     if store.session is not None:
         yield store.session
         return
@@ -164,30 +164,32 @@ async def _get(session: aiohttp.ClientSession, signed: yarl.URL, reference: Obje
     try:
         async with session.get(signed, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
-                raise _refusal(reference, response.status, await response.content.read(MOST_SAID))
+                raise _to_read_error(reference, response.status, await response.content.read(MAX_ERROR_BYTES))
             if response.content_length != reference.size_bytes:
-                has = "an unknown size" if response.content_length is None else response.content_length
-                raise ObjectChanged(f"{reference.uri}: announced {reference.size_bytes} bytes, the object has {has}")
+                stored_bytes = "an unknown size" if response.content_length is None else response.content_length
+                raise ObjectChanged(
+                    f"{reference.uri}: announced {reference.size_bytes} bytes, the object has {stored_bytes}"
+                )
             return await response.read()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Transient("s3", f"{type(error).__name__}: {error}") from error
 
 
-def _refusal(reference: ObjectRef, status: int, body: bytes) -> Exception:
+def _to_read_error(reference: ObjectRef, status: int, body: bytes) -> Exception:
     """Return what S3's answer to a read means: XML with a code and a message, as a rule."""
     code, message = (re.search(rb"<%s>(.*?)</%s>" % (tag, tag), body, re.S) for tag in (b"Code", b"Message"))
-    said = message[1].decode(errors="replace") if message else f"status {status}"
+    text = message[1].decode(errors="replace") if message else f"status {status}"
     if not code and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Transient("s3", said, busy=status == HTTPStatus.SERVICE_UNAVAILABLE)
-    return _failure(f"{reference.bucket}/{reference.key}", code[1].decode(errors="replace") if code else "", said)
+        return Transient("s3", text, busy=status == HTTPStatus.SERVICE_UNAVAILABLE)
+    return _to_error(f"{reference.bucket}/{reference.key}", code[1].decode(errors="replace") if code else "", text)
 
 
-def _failure(asked: str, code: str, said: str) -> Exception:
+def _to_error(object_name: str, code: str, text: str) -> Exception:
     if code in MISSING:
-        return ObjectMissing(f"{asked} is not there")
+        return ObjectMissing(f"{object_name} is not there")
     if code in BUSY | {"InternalError"}:
-        return Transient("s3", f"{code}: {said}", busy=code in BUSY)
-    return ObjectRefused(f"{code}: {said}")
+        return Transient("s3", f"{code}: {text}", busy=code in BUSY)
+    return ObjectRefused(f"{code}: {text}")
 
 
 def _read(client: Minio, bucket: str, key: str, length: int = 0) -> bytes:

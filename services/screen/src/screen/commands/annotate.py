@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from roadloop_runtime.cli.terminal import Refused, one_line_refusals, printable
+from roadloop_runtime.cli.terminal import Refused, escape_controls, report_refusals
 from roadloop_runtime.outcome import Transient
 from screen.commands.annotated_pictures import LINES, Detect, Page, Told, annotate_all, plan
 from screen.detector_check.card_file import detector_folder, read_detector_card
@@ -45,7 +45,7 @@ def annotate(
     shown_from: Annotated[float, typer.Option(min=0, max=1, help="Draw from this score.")] = SHOWN_FROM,
 ) -> None:
     """Write pictures with boxes, classes and scores, and detections.jsonl with all of them; 1 if one cannot be read."""
-    with one_line_refusals():
+    with report_refusals():
         pages = plan(source, out)
         if detector is not None and triton is None:
             opened = _here(open_here(detector))
@@ -153,7 +153,7 @@ async def _annotate(
 
         def tell(told: Told) -> None:
             if told.error:
-                progress.console.print(printable(f"{told.name}: {told.error}"), markup=False, highlight=False)
+                progress.console.print(escape_controls(f"{told.name}: {told.error}"), markup=False, highlight=False)
             progress.advance(bar)
 
         async with opened as detect:

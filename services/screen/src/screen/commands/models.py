@@ -10,7 +10,7 @@ import onnxruntime
 import typer
 from typer.core import TyperGroup
 
-from roadloop_runtime.cli.terminal import Refused, one_line_refusals, printable
+from roadloop_runtime.cli.terminal import Refused, escape_controls, report_refusals
 from screen.commands.annotate import boxes_of
 from screen.commands.annotated_pictures import Page, drawn_name, plan, write
 from screen.detector_check.card_file import detector_folder
@@ -43,13 +43,13 @@ def add_model(
 ) -> None:
     """Try a detector on pictures, as it will be served, and say what is wrong; 1 if something grave is."""
     onnxruntime.set_default_logger_severity(4)  # what it would print is in the findings
-    with one_line_refusals():
+    with report_refusals():
         folder = detector_folder(card)
         if then and not (tenant and model):
             raise Refused("--then needs --tenant and --model, such as --tenant acme --model detector.acme")
         findings = tried(folder, pictures, out)
     for one in findings:
-        typer.echo(printable(f"{'wrong' if one.grave else 'look at'}: {one.what}\n    {one.remedy}"))
+        typer.echo(escape_controls(f"{'wrong' if one.grave else 'look at'}: {one.what}\n    {one.remedy}"))
     if any(one.grave for one in findings):
         raise typer.Exit(1)
     typer.echo("nothing is wrong with it" if not findings else "it can serve")
@@ -67,10 +67,10 @@ def tried(folder: Path, pictures: Path | None, out: Path | None) -> list[Finding
     def tell(picture: Picture, found: Found | BadPicture) -> None:
         name, encoded = picture
         if isinstance(found, BadPicture):
-            typer.echo(printable(f"{name}: {found}"))
+            typer.echo(escape_controls(f"{name}: {found}"))
             return
         boxes = boxes_of(found, detector.card.classes)
-        typer.echo(printable(f"{name}: {summary(boxes)}"))
+        typer.echo(escape_controls(f"{name}: {summary(boxes)}"))
         if out:
             _draw(out / drawn_name(Path(name)), encoded, boxes)
 

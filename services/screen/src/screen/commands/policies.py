@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from roadloop_runtime.cli.kafka_errors import one_line_errors
+from roadloop_runtime.cli.kafka_errors import report_kafka_errors
 from roadloop_runtime.cli.options import Bootstrap
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.policies import ScreenPolicy
@@ -21,7 +21,7 @@ def set_policy(
 ) -> None:
     """Give a tenant a new policy; workers follow within a second."""
     body = read_policy(tenant, policy)
-    with one_line_errors(kafka):
+    with report_kafka_errors(kafka):
         version = asyncio.run(publish(kafka, tenant, lambda _: body))
     typer.echo(f"{tenant} has policy version {version}")
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from roadloop_runtime.cli.options import AsJson
-from roadloop_runtime.cli.terminal import Refused, as_table, one_line_refusals, show_rows
+from roadloop_runtime.cli.terminal import Refused, as_table, report_refusals, show_rows
 
 TITLES = (
     *("worker", "unit", "tenant", "vehicle", "partition", "offset", "state"),
@@ -35,7 +35,7 @@ def units(
     as_json: AsJson = False,
 ) -> None:
     """Show which units workers look at now and how far they are, and what the last ones cost."""
-    with one_line_refusals(), suppress(KeyboardInterrupt):
+    with report_refusals(), suppress(KeyboardInterrupt):
         workers = worker or ([f"http://{health_host}:{health_port}"] if health_port else [])
         if not workers:
             raise Refused(

@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from roadloop_runtime.cli.kafka_errors import one_line_errors
+from roadloop_runtime.cli.kafka_errors import report_kafka_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
 from roadloop_runtime.cli.terminal import Refused, show_rows
-from roadloop_runtime.kafka.admin import topics_of
-from roadloop_runtime.kafka.reader import each_record
+from roadloop_runtime.kafka.admin import read_partition_counts
+from roadloop_runtime.kafka.reader import for_each_record
 from roadloop_runtime.records import Record, tenant_of
 from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.labels import LabelCompleted, LabelSource
@@ -58,7 +58,7 @@ def command(
         raise typer.BadParameter(f"tenant {tenant!r}: use lower-case letters, digits and hyphens")
     place = Place(postgres, warehouse, s3, access_key, secret_key)
     change = partial(changed_policy, keep=keep, quotas=read_quotas(quota or []))
-    with one_line_errors(kafka):
+    with report_kafka_errors(kafka):
         try:
             change(ScreenPolicy(version=0, threshold=0))  # says what is wrong with a quota before anything is read
             question = Question(
@@ -176,5 +176,5 @@ async def read_labels(kafka: str, tenant: str) -> Labels:
         if label.source is LabelSource.AUDIT:
             found[label.frame_id] = label
 
-    await each_record(kafka, LABELS, (await topics_of(kafka))[LABELS], take)
+    await for_each_record(kafka, LABELS, (await read_partition_counts(kafka))[LABELS], take)
     return {frame_id: label.boxes for frame_id, label in found.items()}

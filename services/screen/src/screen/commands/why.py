@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from roadloop_runtime.cli.kafka_errors import one_line_errors
+from roadloop_runtime.cli.kafka_errors import report_kafka_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
-from roadloop_runtime.cli.terminal import Refused, printable
-from roadloop_runtime.kafka.admin import check_topics_of, topics_of
-from roadloop_runtime.kafka.reader import each_record
+from roadloop_runtime.cli.terminal import Refused, escape_controls
+from roadloop_runtime.kafka.admin import check_topics_of_service, read_partition_counts
+from roadloop_runtime.kafka.reader import for_each_record
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Record
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing, ObjectRefused, ObjectStore, open_store
@@ -35,7 +35,7 @@ def why(
     as_json: AsJson = False,
 ) -> None:
     """Say why a frame was kept, dropped or quarantined, and what it was held against."""
-    with one_line_errors(kafka):
+    with report_kafka_errors(kafka):
         found = asyncio.run(find_verdict(kafka, frame_id))
         if found is None:
             raise Refused(f"{VERDICTS} has no verdict on {frame_id}: it waits, or its verdict expired (`roadloop lag`)")
@@ -44,7 +44,7 @@ def why(
             drawn = asyncio.run(drawn_picture(open_store(s3, access_key, secret_key), found))
     if picture is not None:
         picture.write_bytes(drawn)
-    typer.echo(found.model_dump_json(indent=2) if as_json else printable(explain(found)))
+    typer.echo(found.model_dump_json(indent=2) if as_json else escape_controls(explain(found)))
 
 
 def refuse_unwritable(picture: Path, knows_s3: bool) -> None:
@@ -62,9 +62,9 @@ async def find_verdict(bootstrap: str, frame_id: str) -> FrameScreened | None:
         if dict(record.headers).get("ce_subject") == frame_id.encode():
             raise _Found(FrameScreened.model_validate_json(record.value or b""))
 
-    await check_topics_of(bootstrap, [VERDICTS])
+    await check_topics_of_service(bootstrap, [VERDICTS])
     try:
-        await each_record(bootstrap, VERDICTS, (await topics_of(bootstrap))[VERDICTS], take)
+        await for_each_record(bootstrap, VERDICTS, (await read_partition_counts(bootstrap))[VERDICTS], take)
     except _Found as found:
         return found.verdict
     return None

@@ -1,7 +1,7 @@
 """A verdict as its event: all it takes to decide it again, and what a person needs to see why. Pure."""
 
 from roadloop_runtime.decode import Received
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import Detection
 from roadloop_schemas.frames import (
@@ -123,7 +123,7 @@ def _inside(box: Box) -> tuple[float, float, float, float]:
 
 def _event(unit: Received[FramesIngested], frame: IngestedFrame, body: FrameScreened) -> Event:
     envelope = unit.envelope
-    return event(
+    return to_cloud_event(
         FRAMES_SCREENED,
         body,
         id=derive_id(envelope.source, envelope.id, frame.frame_id),

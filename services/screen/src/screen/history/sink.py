@@ -19,7 +19,7 @@ from roadloop_runtime.kafka.tail import Tail, open_tail
 from roadloop_runtime.loop.identity import Identity
 from roadloop_runtime.records import Record
 from roadloop_runtime.service import lifecycle
-from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.service.settings import DatabaseSettings
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.policies import ScreenPolicy
@@ -125,21 +125,21 @@ def rows_of(records: Sequence[Record]) -> list[Mapping[str, Any]]:
 async def main(settings: HistorySettings, _me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop."""
     kafka = settings.kafka_bootstrap
-    await admin.check_topics_of(kafka, (SOURCE, policy_topic.TOPIC, entries.TOPIC))
+    await admin.check_topics_of_service(kafka, (SOURCE, policy_topic.TOPIC, entries.TOPIC))
     history = await asyncio.to_thread(History, settings.place)
-    heard, partitions = Heard(), await admin.topics_of(kafka)
+    heard, partitions = Heard(), await admin.read_partition_counts(kafka)
 
     async def keep_on() -> None:
         async with open_tail(kafka, SOURCE, partitions[SOURCE], GROUP) as tail:
             await keep(tail, history, heard, settings)
 
-    await lifecycle.side_by_side(
+    await lifecycle.run_side_by_side(
         stopping,
         [],
         [
             follow_topic(kafka, policy_topic.TOPIC, partitions[policy_topic.TOPIC], readable(heard.take)),
             keep_on(),
             settings.snapshots.keep(partitions[entries.TOPIC], settings.snapshot_every_s),
-            serve_http(health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
+            serve_http(make_health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
         ],
     )

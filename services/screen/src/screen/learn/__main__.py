@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 
-from roadloop_runtime.loop.identity import identity
+from roadloop_runtime.loop.identity import make_identity
 from roadloop_runtime.service import lifecycle, logs
 from roadloop_runtime.service.settings import ServiceSettings
 from screen.learn.learner import main
@@ -11,4 +11,4 @@ from screen.learn.learner import main
 if __name__ == "__main__":
     settings = ServiceSettings.read()
     logs.configure("screen-learn", settings.log_level)
-    sys.exit(lifecycle.run(partial(main, settings, identity(settings.member))))
+    sys.exit(lifecycle.run(partial(main, settings, make_identity(settings.member))))

@@ -17,7 +17,7 @@ from roadloop_runtime.kafka.reader import Follower, follow_topic
 from roadloop_runtime.loop.identity import Identity
 from roadloop_runtime.records import Record, tenant_of
 from roadloop_runtime.service import lifecycle
-from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.service.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted, LabelSource
@@ -116,10 +116,10 @@ def _if_unchanged(version: int, better: ScreenPolicy, now: ScreenPolicy | None) 
 async def main(settings: ServiceSettings, _me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop."""
     kafka = settings.kafka_bootstrap
-    await admin.check_topics_of(kafka, (VERDICTS, LABELS, policy_topic.TOPIC))
+    await admin.check_topics_of_service(kafka, (VERDICTS, LABELS, policy_topic.TOPIC))
     learner = Learner(partial(policy_topic.publish, kafka))
-    partitions = await admin.topics_of(kafka)
-    await lifecycle.side_by_side(
+    partitions = await admin.read_partition_counts(kafka)
+    await lifecycle.run_side_by_side(
         stopping,
         [],
         [
@@ -127,6 +127,6 @@ async def main(settings: ServiceSettings, _me: Identity, stopping: asyncio.Event
             follow_topic(kafka, VERDICTS, partitions[VERDICTS], readable(learner.take_verdict)),
             follow_topic(kafka, LABELS, partitions[LABELS], readable(learner.take_label)),
             learner.look_again(),
-            serve_http(health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
+            serve_http(make_health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
         ],
     )

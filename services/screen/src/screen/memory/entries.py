@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import immutables
 
-from roadloop_runtime.records import Event, Record, event
+from roadloop_runtime.records import Event, Record, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.frames import SliceCounters
 from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, SceneryState, ScreenMemory, UsualSharpness
@@ -121,7 +121,7 @@ def _tombstone(partition: int, name: str) -> Event:
 
 
 def _entry(partition: int, key: str, body: ScreenMemory, mark: str) -> Event:
-    return event(
+    return to_cloud_event(
         TOPIC,
         body,
         id=derive_id("memory", partition, key, mark),

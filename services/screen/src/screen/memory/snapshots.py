@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import Gauge
 
-from roadloop_runtime.kafka.admin import cluster_of
-from roadloop_runtime.kafka.reader import LogTooShort, ends_of, read_partition
+from roadloop_runtime.kafka.admin import read_cluster_id
+from roadloop_runtime.kafka.reader import LogTooShort, read_end_offsets, read_partition
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Partition, Record
 from roadloop_runtime.storage.objects import ObjectMissing, ObjectRefused, ObjectStore
@@ -74,7 +74,7 @@ class Remembered:
 
     async def key_of(self, partition: int) -> str:
         """Return where a partition's snapshot is; another cluster's offsets are others."""
-        return f"{self.topic}/{await cluster_of(self.bootstrap)}/{partition}.jsonl.gz"
+        return f"{self.topic}/{await read_cluster_id(self.bootstrap)}/{partition}.jsonl.gz"
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Snapshots:
     async def keep(self, partitions: int, every_s: float) -> None:
         """Look after the snapshots until cancelled. While S3 is away the old ones stay."""
         while True:
-            ends = await ends_of(self.remembered.bootstrap, self.remembered.topic, partitions)
+            ends = await read_end_offsets(self.remembered.bootstrap, self.remembered.topic, partitions)
             for partition, end in ends.items():
                 try:
                     await self.renew(partition, end)

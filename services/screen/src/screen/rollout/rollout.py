@@ -19,7 +19,7 @@ from roadloop_runtime.loop.identity import Identity
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Event, Partition, Record, tenant_of
 from roadloop_runtime.service import lifecycle
-from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, ServingState, detector_of
@@ -250,7 +250,7 @@ async def watch(kafka: str, rollout: Rollout) -> None:
 
 async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop. Opening the writer fences an older rollout process."""
-    await admin.check_topics_of(settings.kafka_bootstrap, (RELEASED, SERVING, VERDICTS))
+    await admin.check_topics_of_service(settings.kafka_bootstrap, (RELEASED, SERVING, VERDICTS))
     store = open_store(settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
     writer = await Kafka(settings.kafka_bootstrap, me.client_id).fence("screen.rollout")
     triton = Triton(settings.triton_grpc, lambda _model, _version: ())
@@ -264,14 +264,14 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
     rollout.recall(list(await read_partition(settings.kafka_bootstrap, Partition(SERVING, 0))))
     follower = Follower(settings.kafka_bootstrap, RELEASED, rollout.take)
     try:
-        await lifecycle.side_by_side(
+        await lifecycle.run_side_by_side(
             stopping,
             [],
             [
                 follower.run(),
                 rollout.look_after(),
                 watch(settings.kafka_bootstrap, rollout),
-                serve_http(health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
+                serve_http(make_health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
             ],
         )
     finally:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, RolloutStage
 from roadloop_schemas.topics import MODELS_SERVING
@@ -52,7 +52,7 @@ def told(said: ModelServing, tenant: str, key: str, *mark: str) -> Event:
     """Return what is said as an event; `mark` tells it from another that says the same later."""
     tried = said.candidate
     stage = (tried.release_id, tried.stage, tried.share) if tried else ()
-    return event(
+    return to_cloud_event(
         SERVING,
         said,
         id=derive_id("serving", said.release_id, said.state, *stage, *mark),

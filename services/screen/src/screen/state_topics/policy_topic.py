@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.records import Partition, event
+from roadloop_runtime.records import Partition, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import SCREEN_POLICY
@@ -30,7 +30,7 @@ async def publish(bootstrap: str, tenant: str, change: Change) -> int:
         if wanted is None:
             return version
         body = wanted.model_copy(update={"version": version + 1})
-        said = event(
+        said = to_cloud_event(
             TOPIC,
             body,
             id=derive_id("policy", tenant, body.version),

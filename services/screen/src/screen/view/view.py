@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.loop.identity import Identity
 from roadloop_runtime.service import lifecycle
-from roadloop_runtime.service.health import health_app, serve_http
+from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.service.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import ScreenPolicy
@@ -137,11 +137,11 @@ async def view(app: Any, stopping: asyncio.Event) -> None:
 async def main(settings: ViewSettings, _me: Identity, stopping: asyncio.Event) -> None:
     """Run until told to stop."""
     kafka = settings.kafka_bootstrap
-    await admin.check_topics_of(kafka, (SOURCE, CHANGELOG, SCORES_CHANGELOG, policy_topic.TOPIC))
+    await admin.check_topics_of_service(kafka, (SOURCE, CHANGELOG, SCORES_CHANGELOG, policy_topic.TOPIC))
     followed = Followed(kafka)
     app, table, scores = make_app(settings, followed.policies)
-    served = view_app(table, health_app([], {}, stopping))
-    await lifecycle.side_by_side(
+    served = view_app(table, make_health_app([], {}, stopping))
+    await lifecycle.run_side_by_side(
         stopping,
         [view(app, stopping)],
         [

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 
-from roadloop_runtime.cli.database import one_line_database_errors
+from roadloop_runtime.cli.database import report_database_errors
 from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.fields import is_tenant
 from trainer_trigger.intake.check_spec import Unfit
@@ -37,7 +37,7 @@ def with_pool(dsn: str, work: Callable[[Pool], Awaitable[T]]) -> T:
             await pool.close()
 
     try:
-        with one_line_database_errors():
+        with report_database_errors():
             return asyncio.run(run())
     except ValidationError as error:
         first = error.errors()[0]

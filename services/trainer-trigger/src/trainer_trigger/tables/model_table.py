@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from roadloop_runtime.outbox import outbox_table
-from roadloop_runtime.records import event
+from roadloop_runtime.records import to_cloud_event
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
@@ -76,7 +76,7 @@ async def roll_back(connection: Connection, release: ModelReleased) -> None:
 async def tell(connection: Connection, release: ModelReleased) -> None:
     """Write a release's event."""
     tenant = tenant_of(release.model)
-    released = event(
+    released = to_cloud_event(
         RELEASED,
         release,
         id=derive_id("release", release.release_id),

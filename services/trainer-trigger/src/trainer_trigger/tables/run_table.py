@@ -8,7 +8,7 @@ from datetime import datetime
 import asyncpg
 
 from roadloop_runtime.outbox import outbox_table
-from roadloop_runtime.records import Event, event
+from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import TrainingChanged, TrainingState
@@ -108,7 +108,7 @@ def _event(run: Run, frame_ids: Sequence[str]) -> Event:
         frame_ids=tuple(frame_ids),
         changed_at=run.changed_at,
     )
-    return event(
+    return to_cloud_event(
         CHANGED,
         body,
         id=derive_id("training", run.run_id, run.revision),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from roadloop_runtime.decode import Received, decoder
+from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.outcome import Undecodable
 from roadloop_runtime.records import Record
 from roadloop_runtime.storage.postgres import Connection, Pool
@@ -15,7 +15,7 @@ from trainer_trigger.tables.notify import wake
 
 log = structlog.get_logger()
 SERVING = MODELS_SERVING
-decode = decoder(ModelServing)
+decode = make_decoder(ModelServing)
 
 SERVES = """
 insert into serving (model, version, serving_since, answered_version, previous_version, candidate_version,
