@@ -30,7 +30,7 @@ from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import find_binaries
 from roadloop_local.ports import choose_ports
-from roadloop_local.services import environment
+from roadloop_local.services import build_environment
 from roadloop_runtime.kafka.admin import ensure_topics
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.fields import ObjectRef
@@ -206,7 +206,7 @@ def _command() -> Sequence[str]:
 def _variables(stack: Stack, s3_port: int) -> Mapping[str, str]:
     mine = {"ROADLOOP_MEMBER": "screen-0", "ROADLOOP_HEALTH_PORT": str(choose_ports(["calm"], {})["calm"])}
     through = {"ROADLOOP_S3_ENDPOINT": f"http://127.0.0.1:{s3_port}"}
-    return {**environment("screen", stack.layout, find_binaries()), **mine, **through}
+    return {**build_environment("screen", stack.layout, find_binaries()), **mine, **through}
 
 
 async def _screen(desk: Desk, tenant: str, faults: Faults) -> tuple[Verdicts, float, int]:

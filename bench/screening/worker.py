@@ -11,7 +11,7 @@ from roadloop_local.binaries import find_binaries
 from roadloop_local.errors import NotReadyError
 from roadloop_local.ports import choose_ports
 from roadloop_local.servers.triton import get
-from roadloop_local.services import environment
+from roadloop_local.services import build_environment
 
 READY_WITHIN_S = 60.0
 
@@ -22,7 +22,7 @@ async def running(stack: Stack, member: int = 0, settings: Mapping[str, str] | N
     name = f"screen-{member}"
     port = choose_ports([name], {})[name]
     mine = {"ROADLOOP_MEMBER": name, "ROADLOOP_HEALTH_PORT": str(port)}
-    known = os.environ | environment("screen", stack.layout, find_binaries()) | mine | dict(settings or {})
+    known = os.environ | build_environment("screen", stack.layout, find_binaries()) | mine | dict(settings or {})
     with (stack.data / f"{name}.log").open("ab") as log:
         command = [str(find_binaries().python), "-m", "screen"]
         process = await asyncio.to_thread(subprocess.Popen, command, env=known, stdout=log, stderr=log)

@@ -226,7 +226,7 @@ async def _kill_stub(stack: Stack) -> None:
 
 def start_second_worker(stack: Stack, folder: Path) -> "subprocess.Popen[bytes]":
     """Add a screening worker that nobody supervises."""
-    settings = services.environment("screen", stack.layout, find_binaries())
+    settings = services.build_environment("screen", stack.layout, find_binaries())
     port = choose_ports(["second"], {})["second"]
     mine = {"ROADLOOP_MEMBER": "screen-1", "ROADLOOP_HEALTH_PORT": str(port)}
     command = [str(find_binaries().python), "-m", "screen"]

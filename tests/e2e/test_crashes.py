@@ -186,7 +186,7 @@ async def is_another(stack: Stack, program: str, killed: int) -> bool:
 @contextmanager
 def second_worker(stack: Stack, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run another screening worker beside the stack's own."""
-    settings = services.environment("screen", stack.layout, find_binaries())
+    settings = services.build_environment("screen", stack.layout, find_binaries())
     mine = {"ROADLOOP_MEMBER": "screen-1", "ROADLOOP_HEALTH_PORT": str(choose_ports(["screen-1"], {})["screen-1"])}
     command = [str(find_binaries().python), "-m", "screen"]
     with (folder / "screen-1.log").open("wb") as log:

@@ -44,7 +44,7 @@ def wait_for(what: str, condition: Callable[[], bool]) -> None:
 
 def answers(own: Stack, ask: Callable[[Minio], object]) -> bool:
     """Ask the object store once; say whether it did as asked."""
-    with s3_setup.client(own.layout, "admin") as admin:
+    with s3_setup.open_client(own.layout, "admin") as admin:
         try:
             ask(admin)
         except (MinioException, urllib3.exceptions.HTTPError):
@@ -96,7 +96,7 @@ async def test_a_wrong_password_is_refused(stack: Stack) -> None:
 
 
 def test_an_object_comes_back_as_it_was_put(stack: Stack) -> None:
-    with s3_setup.client(stack.layout, "ingest") as ingest, s3_setup.client(stack.layout, "screen") as screen:
+    with s3_setup.open_client(stack.layout, "ingest") as ingest, s3_setup.open_client(stack.layout, "screen") as screen:
         ingest.put_object(bucket_name="uploads", object_name="smoke", data=io.BytesIO(b"picture"), length=7)
         answer = screen.get_object(bucket_name="uploads", object_name="smoke")
         assert answer.read() == b"picture"
@@ -114,7 +114,7 @@ def test_an_object_comes_back_as_it_was_put(stack: Stack) -> None:
     ],
 )
 def test_a_foreign_bucket_is_refused(stack: Stack, identity: str, bucket: str) -> None:
-    with s3_setup.client(stack.layout, identity) as client, pytest.raises(S3Error) as refused:
+    with s3_setup.open_client(stack.layout, identity) as client, pytest.raises(S3Error) as refused:
         client.put_object(bucket_name=bucket, object_name="foreign", data=io.BytesIO(b"x"), length=1)
     assert refused.value.code == "AccessDenied"
 
@@ -191,7 +191,7 @@ def test_up_is_idempotent(own: Stack) -> None:
 def test_servers_die_with_their_supervisor_and_data_survives_it(own: Stack) -> None:
     # the store was killed by the test before: its first write waits until the volumes are known again
     wait_for("it is put", lambda: answers(own, lambda s3: s3.put_object("datasets", "kept", io.BytesIO(b"kept"), 4)))
-    os.kill(int(supervisor_files.pidfile(own.layout).read_text()), signal.SIGKILL)
+    os.kill(int(supervisor_files.pid_path(own.layout).read_text()), signal.SIGKILL)
     wait_for("all are dead", lambda: leftover_processes.find_processes(own.data) == [])
     local.up(own.data, ["postgres", "s3", "triton"])
     wait_for("it is still there", lambda: answers(own, lambda s3: s3.stat_object("datasets", "kept")))

@@ -38,7 +38,7 @@ def describe_with_kafkas_tool(stack: Stack, group: str) -> Offsets:
     asked = ("--bootstrap-server", stack.kafka_bootstrap, "--describe", "--group", group)
     binaries = find_binaries()
     bring_jars(binaries.cache)
-    command = local_kafka.java(stack.layout, binaries, tool, *asked)
+    command = local_kafka.build_java_command(stack.layout, binaries, tool, *asked)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith(group)]
     return {(topic, int(partition)): (at, end, lag) for _, topic, partition, at, end, lag, *_ in rows}

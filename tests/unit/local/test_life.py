@@ -14,7 +14,7 @@ from roadloop_local import health
 from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
 from roadloop_local.supervision import supervise
-from roadloop_local.supervision.signs_of_life import Patience, Signs, family, read_signs
+from roadloop_local.supervision.signs_of_life import Patience, Signs, list_family, read_signs
 from roadloop_local.supervision.supervise import ProgramState
 
 PATIENCE_S = 100.0
@@ -34,8 +34,8 @@ def given_up(signs_at: Callable[[int], Signs], *, every_s: int = 1, for_s: int =
         pytest.param(lambda now: replace(FIRST, log_bytes=now // 99), id="its log grows by a byte every 99 s"),
         pytest.param(lambda now: replace(FIRST, read_bytes=4096 * (now // 99)), id="it reads from a slow disk"),
         pytest.param(lambda now: replace(FIRST, work_s=now * 0.04), id="it works, for 4 % of the time"),
-        pytest.param(lambda now: replace(FIRST, said=("STARTING", now // 99, "refused")), id="it is started again"),
-        pytest.param(lambda now: replace(FIRST, said=("RUNNING", 7, now // 99)), id="its reason changes"),
+        pytest.param(lambda now: replace(FIRST, reports=("STARTING", now // 99, "refused")), id="it is started again"),
+        pytest.param(lambda now: replace(FIRST, reports=("RUNNING", 7, now // 99)), id="its reason changes"),
     ],
 )
 def test_a_program_that_moves_is_waited_for(signs_at: Callable[[int], Signs]) -> None:
@@ -70,12 +70,12 @@ def worker(tmp_path: Path) -> Iterator[psutil.Process]:
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         parent = psutil.Process(process.pid)
         yield parent
-        for member in family(parent):
+        for member in list_family(parent):
             member.kill()
 
 
 def test_the_work_of_a_child_counts(worker: psutil.Process, tmp_path: Path) -> None:
-    while len(family(worker)) < 2:
+    while len(list_family(worker)) < 2:
         assert worker.is_running()
     first = read_signs([worker], tmp_path / "log", "RUNNING")
     while read_signs([worker], tmp_path / "log", "RUNNING").work_s < first.work_s + 0.1:
@@ -113,7 +113,7 @@ def wait(
     monkeypatch.setattr(health, "ASK_EVERY_S", 0.01)
     for name, value in changes.items():
         monkeypatch.setattr(health, name, value)
-    asyncio.run(health.wait_ready(layout, ["triton"], 0.2, said.append))
+    asyncio.run(health.wait_until_all_ready(layout, ["triton"], 0.2, said.append))
     return said
 
 

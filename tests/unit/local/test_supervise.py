@@ -31,7 +31,7 @@ class Supervisor:
 def stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supervisor: Supervisor, patience_s: float) -> None:
     monkeypatch.setattr(supervise, "read_states", supervisor.read)
     monkeypatch.setattr(supervise, "tolerate", supervisor.tell)
-    monkeypatch.setattr(supervise, "longest_stop_s", lambda *_: 0.0)
+    monkeypatch.setattr(supervise, "read_longest_stop_s", lambda *_: 0.0)
     supervise.stop_programs(settle_layout(tmp_path, ["triton"], []), ["triton"], patience_s)
 
 

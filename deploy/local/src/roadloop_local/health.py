@@ -31,7 +31,7 @@ def refuse_full_disk(layout: Layout) -> None:
 def refuse_taken_ports(layout: Layout, names: Iterable[str]) -> None:
     """Raise `StackError` where a port of a program that does not run yet is in use."""
     for name in names:
-        ports = SERVERS[name].ports if name in SERVERS else services.port_names(name)
+        ports = SERVERS[name].ports if name in SERVERS else services.list_port_names(name)
         for port in ports:
             if not is_free(layout.ports[port]):
                 raise StackError(
@@ -49,35 +49,37 @@ async def check(layout: Layout, name: str) -> None:
         raise NotReadyError(f"{name}: no answer within {CHECK_S:.0f} s") from None
 
 
-async def wait_ready(layout: Layout, names: Iterable[str], timeout_s: float, report: Callable[[str], None]) -> None:
+async def wait_until_all_ready(
+    layout: Layout, names: Iterable[str], timeout_s: float, report: Callable[[str], None]
+) -> None:
     """Wait for all of them together; raise `StackError` at the first that gave up or shows no sign of life."""
     try:
         async with asyncio.TaskGroup() as group:
             for name in names:
-                group.create_task(wait_one(layout, name, timeout_s, report))
+                group.create_task(wait_until_ready(layout, name, timeout_s, report))
     except BaseExceptionGroup as group:
         first = next((error for error in group.exceptions if isinstance(error, StackError)), group)
         raise first from None
 
 
-async def wait_one(layout: Layout, name: str, timeout_s: float, report: Callable[[str], None]) -> None:
+async def wait_until_ready(layout: Layout, name: str, timeout_s: float, report: Callable[[str], None]) -> None:
     """Ask one program again and again until it is ready, however long that takes.
 
     Raises `StackError` where it gave up by itself or has shown no sign of life for `timeout_s`.
     """
-    started = told = time.monotonic()
-    patience = Patience(timeout_s, started)
-    while reason := await why_not_ready(layout, name):
-        if verdict := await asyncio.to_thread(look_at, layout, name, reason, patience):
-            raise failure(layout, name, verdict)
-        if time.monotonic() - told >= TELL_EVERY_S:
-            told = time.monotonic()
-            report(f"still waiting for {name} after {told - started:.0f} s ({reason})")
+    started_at = reported_at = time.monotonic()
+    patience = Patience(timeout_s, started_at)
+    while reason := await ask_why_not_ready(layout, name):
+        if verdict := await asyncio.to_thread(look_at_program, layout, name, reason, patience):
+            raise make_error(layout, name, verdict)
+        if time.monotonic() - reported_at >= TELL_EVERY_S:
+            reported_at = time.monotonic()
+            report(f"still waiting for {name} after {reported_at - started_at:.0f} s ({reason})")
         await asyncio.sleep(ASK_EVERY_S)
-    report(f"{name} is ready ({time.monotonic() - started:.1f} s)")
+    report(f"{name} is ready ({time.monotonic() - started_at:.1f} s)")
 
 
-async def why_not_ready(layout: Layout, name: str) -> str:
+async def ask_why_not_ready(layout: Layout, name: str) -> str:
     """Ask a program once; return nothing where it is ready."""
     try:
         await check(layout, name)
@@ -86,20 +88,20 @@ async def why_not_ready(layout: Layout, name: str) -> str:
     return ""
 
 
-def look_at(layout: Layout, name: str, reason: str, patience: Patience) -> str:
+def look_at_program(layout: Layout, name: str, reason: str, patience: Patience) -> str:
     """Return why a program that is not ready never will be; nothing while there is hope."""
     state = supervise.read_states(layout)[name]
     if state.given_up:
         return f"{name} stopped by itself ({state.state.lower()})"
-    processes = supervise.processes_of(state)
+    processes = supervise.find_process(state)
     signs = read_signs(processes, layout.log(name), state.state, state.pid, reason)
     verdict = patience.look(signs, time.monotonic())
     return f"{name} is not ready and {verdict} ({reason})" if verdict else ""
 
 
-def failure(layout: Layout, name: str, what: str) -> StackError:
+def make_error(layout: Layout, name: str, verdict: str) -> StackError:
     """Return an error with the last lines of a program's log and what to do."""
     log = layout.log(name)
     lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
-    advice = f"{what}: read {log}, mend it, then run `roadloop up --data {layout.data}` again"
+    advice = f"{verdict}: read {log}, mend it, then run `roadloop up --data {layout.data}` again"
     return StackError("\n".join([*(f"  {name} | {line}" for line in lines), advice]))

@@ -21,7 +21,7 @@ class Layout:
     secrets: Mapping[str, str]
     reach: Mapping[str, int] = field(default_factory=dict)
 
-    def reached_at(self, reach: Mapping[str, int]) -> "Layout":
+    def with_reach(self, reach: Mapping[str, int]) -> "Layout":
         """Return the layout with other ports at which services reach servers."""
         return replace(self, reach=reach)
 
@@ -48,7 +48,7 @@ class Layout:
         """Return host:port of a named port."""
         return f"127.0.0.1:{self.ports[port]}"
 
-    def reached(self) -> "Layout":
+    def for_services(self) -> "Layout":
         """Return the layout as services see it: with the ports at which they reach servers."""
         return replace(self, ports={**self.ports, **self.reach})
 
@@ -57,24 +57,26 @@ def read_layout(data: Path) -> Layout:
     """Return what was settled for a data folder, or raise `StackError` where nothing was."""
     path = data / "stack.json"
     try:
-        settled = json.loads(path.read_text())
+        stack_json = json.loads(path.read_text())
     except FileNotFoundError:
         raise StackError(f"no stack in {data}: start one with `roadloop up --data {data}`") from None
     except (OSError, ValueError) as error:
         raise StackError(
             f"cannot read {path} ({error}): restore it, or delete the folder and run `roadloop up`"
         ) from error
-    return Layout(data, settled["tag"], settled["ports"], settled["secrets"])
+    return Layout(data, stack_json["tag"], stack_json["ports"], stack_json["secrets"])
 
 
 def settle_layout(data: Path, port_names: Iterable[str], secret_names: Iterable[str]) -> Layout:
     """Return the layout of a data folder; choose what is missing and keep it in `stack.json` (mode 0600)."""
     data.mkdir(parents=True, exist_ok=True)
     exists = (data / "stack.json").exists()
-    kept = read_layout(data) if exists else Layout(data, secrets.token_hex(8), {}, {})
-    chosen = {name: kept.secrets.get(name) or secrets.token_hex(20) for name in secret_names}
-    layout = Layout(data, kept.tag, choose_ports(port_names, kept.ports), {**kept.secrets, **chosen})
-    if layout != kept or not exists:
+    old_layout = read_layout(data) if exists else Layout(data, secrets.token_hex(8), {}, {})
+    chosen_secrets = {name: old_layout.secrets.get(name) or secrets.token_hex(20) for name in secret_names}
+    layout = Layout(
+        data, old_layout.tag, choose_ports(port_names, old_layout.ports), {**old_layout.secrets, **chosen_secrets}
+    )
+    if layout != old_layout or not exists:
         settled = {"tag": layout.tag, "ports": layout.ports, "secrets": layout.secrets}
         write_private(data / "stack.json", json.dumps(settled, indent=2) + "\n")
     return layout

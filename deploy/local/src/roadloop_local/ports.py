@@ -21,10 +21,10 @@ def is_free(port: int) -> bool:
 
 def choose_ports(names: Iterable[str], kept: Mapping[str, int]) -> dict[str, int]:
     """Return a port for every name: the kept one where there is one, else a free one."""
-    chosen = dict(kept)
+    ports = dict(kept)
     for name in names:
-        while name not in chosen:
+        while name not in ports:
             port = random.randint(FIRST_PORT, LAST_PORT)
-            if port not in chosen.values() and is_free(port):
-                chosen[name] = port
-    return chosen
+            if port not in ports.values() and is_free(port):
+                ports[name] = port
+    return ports

@@ -44,15 +44,15 @@ SERVICES = {
 SECRETS = ("ingest.signing_key", "screen.audit_salt")
 
 
-def port_names(name: str) -> tuple[str, ...]:
+def list_port_names(name: str) -> tuple[str, ...]:
     """Return the names of a service's ports in the layout."""
     return (f"{name}_health", f"{name}_http") if SERVICES[name].serves_http else (f"{name}_health",)
 
 
-def environment(name: str, layout: Layout, binaries: Binaries) -> dict[str, str]:
+def build_environment(name: str, layout: Layout, binaries: Binaries) -> dict[str, str]:
     """Return the settings of a service."""
     service = SERVICES[name]
-    access_key, secret_key = s3.keys(layout, service.identity)
+    access_key, secret_key = s3.keys_of(layout, service.identity)
     variables = {
         "ROADLOOP_KAFKA_BOOTSTRAP": layout.address("kafka"),
         "ROADLOOP_S3_ENDPOINT": f"http://{layout.address('s3')}",
@@ -70,8 +70,8 @@ def environment(name: str, layout: Layout, binaries: Binaries) -> dict[str, str]
     return variables | {key: value(layout, binaries) for key, value in service.only}
 
 
-def program(name: str, layout: Layout, binaries: Binaries, overrides: Mapping[str, str]) -> Program:
+def describe_program(name: str, layout: Layout, binaries: Binaries, overrides: Mapping[str, str]) -> Program:
     """Return a service as a program that is started again after every unexpected exit."""
     (layout.data / "state" / name).mkdir(parents=True, exist_ok=True)
-    variables = environment(name, layout.reached(), binaries) | dict(overrides)
+    variables = build_environment(name, layout.for_services(), binaries) | dict(overrides)
     return Program(name, (str(binaries.python), "-m", SERVICES[name].module), variables, settle_s=0, stop_s=20)

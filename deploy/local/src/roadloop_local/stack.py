@@ -14,7 +14,7 @@ from roadloop_local import services, services_setup
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import Binaries, find_binaries
 from roadloop_local.errors import StackError
-from roadloop_local.health import refuse_full_disk, refuse_taken_ports, wait_ready
+from roadloop_local.health import refuse_full_disk, refuse_taken_ports, wait_until_all_ready
 from roadloop_local.layout import Layout, read_layout, settle_layout, write_private
 from roadloop_local.program import Program
 from roadloop_local.servers.all_servers import SERVERS
@@ -53,15 +53,15 @@ def up(
     `timeout_s` is for how long a program that does not answer may show no sign of life: how slow it is never counts.
     Raises `StackError`, whose last line says what to do.
     """
-    folder, wanted = Path(data).resolve(), tuple(programs)
+    folder, names = Path(data).resolve(), tuple(programs)
     layout = settle(folder)
     with lock(layout):
         refuse_full_disk(layout)
-        changed = lay_out(layout.reached_at(reach or {}), wanted, environment or {}, report)
-        servers = [name for name in wanted if name in SERVERS]
+        changed = lay_out(layout.with_reach(reach or {}), names, environment or {}, report)
+        servers = [name for name in names if name in SERVERS]
         start_all(layout, servers, changed, timeout_s, report)
         asyncio.run(prepare(layout, servers))
-        wanted_services = [name for name in wanted if name in SERVICES]
+        wanted_services = [name for name in names if name in SERVICES]
         if wanted_services:
             report("making topics and schemas")
             asyncio.run(services_setup.prepare(layout))
@@ -72,7 +72,7 @@ def up(
 def settle(data: Path) -> Layout:
     """Return the folder's layout with a port and a secret for everything there is."""
     ports = [port for server in SERVERS.values() for port in server.ports]
-    ports += [port for name in SERVICES for port in services.port_names(name)]
+    ports += [port for name in SERVICES for port in services.list_port_names(name)]
     keys = [key for server in SERVERS.values() for key in server.secrets]
     return settle_layout(data, ports, [*keys, *services.SECRETS])
 
@@ -85,37 +85,37 @@ def lock(layout: Layout) -> Iterator[None]:
         yield
 
 
-def lay_out(layout: Layout, wanted: tuple[str, ...], environment: Mapping[str, str], report: Report) -> set[str]:
+def lay_out(layout: Layout, names: tuple[str, ...], environment: Mapping[str, str], report: Report) -> set[str]:
     """Write every file the programs need, see that the supervisor runs; return the programs whose settings changed."""
     binaries = find_binaries()
     running = supervise.answers(layout)
-    if not running and (found := sweep(layout)):
-        report(f"removed what an earlier run left: {', '.join(sorted(set(found)))}")
+    if not running and (leftovers := sweep(layout)):
+        report(f"removed what an earlier run left: {', '.join(sorted(set(leftovers)))}")
     states = supervise.read_states(layout) if running else {}
-    idle = [name for name in wanted if name not in states or states[name].pid is None]
+    idle = [name for name in names if name not in states or states[name].pid is None]
     refuse_taken_ports(layout, idle)
     for name in idle:
         if name in SERVERS:
             report(f"laying out {name}")
             SERVERS[name].lay_down(layout, binaries)
-    listed = describe_programs(layout, binaries, environment)
-    supervisor_files.write_config(layout, listed)
-    changed = {program.name for program in listed if write_environment(layout, program, wanted)}
+    programs = describe_programs(layout, binaries, environment)
+    supervisor_files.write_config(layout, programs)
+    changed = {program.name for program in programs if write_environment(layout, program, names)}
     supervise.reload_config(layout) if running else supervise.start_supervisor(layout)
     return changed
 
 
 def describe_programs(layout: Layout, binaries: Binaries, environment: Mapping[str, str]) -> list[Program]:
     """Return all programs, wanted or not, so that the supervisor knows each of them."""
-    servers = [server.program(layout, binaries) for server in SERVERS.values()]
-    return servers + [services.program(name, layout, binaries, environment) for name in SERVICES]
+    servers = [server.describe_program(layout, binaries) for server in SERVERS.values()]
+    return servers + [services.describe_program(name, layout, binaries, environment) for name in SERVICES]
 
 
-def write_environment(layout: Layout, program: Program, wanted: tuple[str, ...]) -> bool:
+def write_environment(layout: Layout, program: Program, names: tuple[str, ...]) -> bool:
     """Keep a program's variables in a private file; return whether they changed. Who is not wanted keeps the old."""
-    path = supervisor_files.environment_file(layout, program.name)
+    path = supervisor_files.environment_path(layout, program.name)
     text = json.dumps(dict(program.environment), indent=2)
-    if path.exists() and (program.name not in wanted or path.read_text() == text):
+    if path.exists() and (program.name not in names or path.read_text() == text):
         return False
     write_private(path, text)
     return True
@@ -126,7 +126,7 @@ def start_all(layout: Layout, names: list[str], changed: set[str], timeout_s: fl
     supervise.stop_programs(layout, [name for name in names if name in changed])
     for name in names:
         supervise.start_program(layout, name)
-    asyncio.run(wait_ready(layout, names, timeout_s, report))
+    asyncio.run(wait_until_all_ready(layout, names, timeout_s, report))
 
 
 async def prepare(layout: Layout, servers: list[str]) -> None:

@@ -36,12 +36,12 @@ async def read_status(layout: Layout) -> list[ProgramStatus]:
     """Ask the supervisor and every program that runs; a stack that is down has everything stopped."""
     states = supervise.read_states(layout) if supervise.answers(layout) else {}
     names = (*SERVERS, *SERVICES)
-    return list(await asyncio.gather(*(read_one(layout, name, states.get(name, ABSENT)) for name in names)))
+    return list(await asyncio.gather(*(read_program_status(layout, name, states.get(name, ABSENT)) for name in names)))
 
 
-async def read_one(layout: Layout, name: str, state: ProgramState) -> ProgramStatus:
+async def read_program_status(layout: Layout, name: str, state: ProgramState) -> ProgramStatus:
     """Return one program's line."""
-    ports = SERVERS[name].ports if name in SERVERS else services.port_names(name)
+    ports = SERVERS[name].ports if name in SERVERS else services.list_port_names(name)
     numbers = {port: layout.ports[port] for port in ports if port in layout.ports}
     healthy = state.pid is not None and await is_healthy(layout, name)
     uptime_s = state.uptime_s if state.pid else 0

@@ -12,7 +12,7 @@ def register(app: typer.Typer) -> None:
     stops = "Stop the local stack; nothing of it stays but its data."
     add_command(app, "down", "roadloop_local.commands.stack:down", stops)
     shows = "Show every server and service: state, process, ports, uptime, health."
-    add_command(app, "status", "roadloop_local.commands.status:status", shows)
-    add_command(app, "logs", "roadloop_local.commands.logs:logs", "Print what a program said.")
+    add_command(app, "status", "roadloop_local.commands.status:show_status", shows)
+    add_command(app, "logs", "roadloop_local.commands.logs:print_log", "Print what a program said.")
     prints = 'Print a service\'s settings for a shell: eval "$(roadloop env ingest)".'
-    add_command(app, "env", "roadloop_local.commands.env:env", prints)
+    add_command(app, "env", "roadloop_local.commands.env:print_environment", prints)

@@ -8,22 +8,22 @@ from typing import Annotated
 
 import typer
 
-from roadloop_local.commands.options import DATA, Data, explain
+from roadloop_local.commands.options import DATA, Data, report_stack_errors
 from roadloop_local.errors import StackError
 from roadloop_local.layout import read_layout
 
 
-def logs(
+def print_log(
     name: Annotated[str, typer.Argument(help="A server, a service, or `supervisor`.")],
     data: Data = DATA,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as the log grows.")] = False,
 ) -> None:
     """Print what a program said."""
-    with explain():
+    with report_stack_errors():
         path = read_layout(data.resolve()).log(name)
         if not path.exists():
-            known = ", ".join(sorted(log.stem for log in path.parent.glob("*.log")))
-            raise StackError(f"no log of {name}: there are {known or 'none yet, run `roadloop up`'}")
+            names = ", ".join(sorted(log.stem for log in path.parent.glob("*.log")))
+            raise StackError(f"no log of {name}: there are {names or 'none yet, run `roadloop up`'}")
     for text in read_log(path, follow):
         sys.stdout.write(text)
         sys.stdout.flush()

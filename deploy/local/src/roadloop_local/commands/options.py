@@ -14,17 +14,17 @@ Data = Annotated[Path, typer.Option("--data", envvar="ROADLOOP_DATA", help="The 
 DATA = Path(".roadloop")
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     """Print progress where it does not disturb output."""
     typer.echo(line, err=True)
 
 
 @contextmanager
-def explain() -> Iterator[None]:
+def report_stack_errors() -> Iterator[None]:
     """Print an expected failure as it is, without a traceback, and leave with 1."""
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         yield
     except StackError as error:
-        say(str(error))
+        print_progress(str(error))
         raise typer.Exit(1) from None

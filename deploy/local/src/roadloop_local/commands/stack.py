@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from roadloop_local import stack
-from roadloop_local.commands.options import DATA, Data, explain, say
+from roadloop_local.commands.options import DATA, Data, print_progress, report_stack_errors
 from roadloop_local.layout import read_layout
 from roadloop_local.status import read_status
 from roadloop_local.supervision.signs_of_life import LONGEST, PATIENCE_S
@@ -25,12 +25,12 @@ def up(
 ) -> None:
     """Start the local stack and wait until it answers; what runs already goes on."""
     programs = stack.SERVERS_ONLY if servers_only else stack.EVERYTHING
-    with explain():
+    with report_stack_errors():
         if is_up(data, programs):
-            say(f"already running in {data}")
+            print_progress(f"already running in {data}")
             return
-        stack.up(data, programs, timeout_s=timeout_s, report=say)
-        say(f"running in {data}: `roadloop status` shows it, `roadloop down` stops it")
+        stack.up(data, programs, timeout_s=timeout_s, report=print_progress)
+        print_progress(f"running in {data}: `roadloop status` shows it, `roadloop down` stops it")
 
 
 def down(
@@ -38,9 +38,9 @@ def down(
     purge: Annotated[bool, typer.Option("--purge", help="Delete the data too.")] = False,
 ) -> None:
     """Stop the local stack; nothing of it stays but its data."""
-    with explain():
-        stack.down(data, purge=purge, report=say)
-        say(f"stopped {data}" + (", data deleted" if purge else ""))
+    with report_stack_errors():
+        stack.down(data, purge=purge, report=print_progress)
+        print_progress(f"stopped {data}" + (", data deleted" if purge else ""))
 
 
 def is_up(data: Path, programs: tuple[str, ...]) -> bool:

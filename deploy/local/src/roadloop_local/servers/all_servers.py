@@ -16,16 +16,18 @@ class Server:
     ports: tuple[str, ...]
     secrets: tuple[str, ...]
     lay_down: Callable[[Layout, Binaries], None]
-    program: Callable[[Layout, Binaries], Program]
+    describe_program: Callable[[Layout, Binaries], Program]
     check: Callable[[Layout], Awaitable[None]]
     prepare: Callable[[Layout], Awaitable[None]]
 
 
 SERVERS = {
-    "kafka": Server(kafka.PORTS, kafka.SECRETS, kafka.lay_down, kafka.program, kafka.check, kafka.prepare),
+    "kafka": Server(kafka.PORTS, kafka.SECRETS, kafka.lay_down, kafka.describe_program, kafka.check, kafka.prepare),
     "postgres": Server(
-        postgres.PORTS, postgres.SECRETS, postgres.lay_down, postgres.program, postgres.check, postgres.prepare
+        postgres.PORTS, postgres.SECRETS, postgres.lay_down, postgres.describe_program, postgres.check, postgres.prepare
     ),
-    "s3": Server(s3.PORTS, s3.SECRETS, s3.lay_down, s3.program, s3.check, s3.prepare),
-    "triton": Server(triton.PORTS, triton.SECRETS, triton.lay_down, triton.program, triton.check, triton.prepare),
+    "s3": Server(s3.PORTS, s3.SECRETS, s3.lay_down, s3.describe_program, s3.check, s3.prepare),
+    "triton": Server(
+        triton.PORTS, triton.SECRETS, triton.lay_down, triton.describe_program, triton.check, triton.prepare
+    ),
 }

@@ -58,7 +58,7 @@ def lay_down(layout: Layout, binaries: Binaries) -> None:
     (folder / "log4j2.properties").write_text(LOGGING)
     properties = PROPERTIES.format(
         broker=layout.address("kafka"),
-        advertised=layout.reached().address("kafka"),
+        advertised=layout.for_services().address("kafka"),
         controller=layout.address("kafka_controller"),
         log_dirs=folder / "logs",
     )
@@ -72,26 +72,29 @@ def format_logs(layout: Layout, binaries: Binaries) -> None:
     cluster = base64.urlsafe_b64encode(b"roadloop" + bytes.fromhex(layout.tag)).decode().rstrip("=")
     properties = str(layout.data / "kafka" / "server.properties")
     arguments = ("format", "--standalone", "--ignore-formatted", "-t", cluster, "-c", properties)
-    done = subprocess.run(  # noqa: S603 the command is ours
-        java(layout, binaries, "kafka.tools.StorageTool", *arguments), capture_output=True, text=True, check=False
+    process = subprocess.run(  # noqa: S603 the command is ours
+        build_java_command(layout, binaries, "kafka.tools.StorageTool", *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    if done.returncode != 0:
-        last = (done.stdout + done.stderr).strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+    if process.returncode != 0:
+        last = (process.stdout + process.stderr).strip().splitlines()[-1:] or [f"exit {process.returncode}"]
         raise StackError(
             f"Kafka cannot format {layout.data / 'kafka'} ({last[0]}): check the disk, then run `roadloop up` again"
         )
 
 
-def java(layout: Layout, binaries: Binaries, main_class: str, *arguments: str) -> tuple[str, ...]:
+def build_java_command(layout: Layout, binaries: Binaries, main_class: str, *arguments: str) -> tuple[str, ...]:
     """Return the command line of one of Kafka's main classes."""
     logging = f"-Dlog4j2.configurationFile={layout.data / 'kafka' / 'log4j2.properties'}"
     classes = ("-cp", class_path(binaries.cache))
     return (str(binaries.java), "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", logging, *classes, main_class, *arguments)
 
 
-def program(layout: Layout, binaries: Binaries) -> Program:
+def describe_program(layout: Layout, binaries: Binaries) -> Program:
     """Return the broker as a program."""
-    command = java(layout, binaries, "kafka.Kafka", str(layout.data / "kafka" / "server.properties"))
+    command = build_java_command(layout, binaries, "kafka.Kafka", str(layout.data / "kafka" / "server.properties"))
     return Program("kafka", command)
 
 

@@ -30,12 +30,12 @@ SETTINGS = {
 }
 
 
-def cluster(layout: Layout) -> Path:
+def cluster_path(layout: Layout) -> Path:
     """Return the folder that PostgreSQL owns."""
     return layout.data / "postgres" / "cluster"
 
 
-def unprivileged() -> tuple[str, ...]:
+def drop_root() -> tuple[str, ...]:
     """Return what goes before a command so that it does not run as root; nothing where nobody is root."""
     if os.geteuid() != 0:
         return ()
@@ -53,7 +53,7 @@ def unprivileged() -> tuple[str, ...]:
 
 def lay_down(layout: Layout, binaries: Binaries) -> None:
     """Make the cluster once, all of it or nothing."""
-    if (cluster(layout) / "PG_VERSION").exists():
+    if (cluster_path(layout) / "PG_VERSION").exists():
         return
     folder = layout.data / "postgres"
     folder.mkdir(exist_ok=True)
@@ -65,33 +65,33 @@ def lay_down(layout: Layout, binaries: Binaries) -> None:
             shutil.chown(path, UNPRIVILEGED)
     make_cluster(binaries, partial, password)
     password.unlink()
-    partial.rename(cluster(layout))
+    partial.rename(cluster_path(layout))
 
 
 def make_cluster(binaries: Binaries, folder: Path, password: Path) -> None:
     """Run `initdb`; passwords are wanted on every connection."""
     options = (f"--pgdata={folder}", f"--username={ADMIN}", f"--pwfile={password}", "--auth=scram-sha-256")
     command = (
-        *unprivileged(),
+        *drop_root(),
         str(binaries.postgres / "initdb"),
         *options,
         "--encoding=UTF8",
         "--locale=C",
         "--no-instructions",
     )
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")  # noqa: S603 the command is ours
-    if done.returncode != 0:
-        last = (done.stdout + done.stderr).strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")  # noqa: S603 the command is ours
+    if process.returncode != 0:
+        last = (process.stdout + process.stderr).strip().splitlines()[-1:] or [f"exit {process.returncode}"]
         raise StackError(
             f"initdb failed in {folder} ({last[0]}): check its owner and the disk, then run `roadloop up` again"
         )
 
 
-def program(layout: Layout, binaries: Binaries) -> Program:
+def describe_program(layout: Layout, binaries: Binaries) -> Program:
     """Return the server as a program; INT is PostgreSQL's fast stop, TERM would wait for its clients."""
     settings = SETTINGS | {"port": str(layout.ports["postgres"])}
     options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-    command = (*unprivileged(), str(binaries.postgres / "postgres"), "-D", str(cluster(layout)), *options)
+    command = (*drop_root(), str(binaries.postgres / "postgres"), "-D", str(cluster_path(layout)), *options)
     return Program("postgres", command, stop_signal="INT", death_signal="INT")
 
 

@@ -35,7 +35,7 @@ def lay_down(layout: Layout, binaries: Binaries) -> None:
     identities = [
         {
             "name": identity,
-            "credentials": [dict(zip(("accessKey", "secretKey"), keys(layout, identity), strict=True))],
+            "credentials": [dict(zip(("accessKey", "secretKey"), keys_of(layout, identity), strict=True))],
             "actions": actions,
         }
         for identity, actions in ACTIONS.items()
@@ -43,12 +43,12 @@ def lay_down(layout: Layout, binaries: Binaries) -> None:
     write_private(folder / "identities.json", json.dumps({"identities": identities}, indent=2))
 
 
-def keys(layout: Layout, identity: str) -> tuple[str, str]:
+def keys_of(layout: Layout, identity: str) -> tuple[str, str]:
     """Return an identity's access key and secret key."""
     return layout.secrets[f"s3.{identity}.access"], layout.secrets[f"s3.{identity}.secret"]
 
 
-def program(layout: Layout, binaries: Binaries) -> Program:
+def describe_program(layout: Layout, binaries: Binaries) -> Program:
     """Return master, volume server, filer and S3 gateway as one program."""
     ports = [
         option

@@ -11,14 +11,14 @@ from minio.error import MinioException
 
 from roadloop_local.errors import NotReadyError
 from roadloop_local.layout import Layout
-from roadloop_local.servers.s3 import ADMIN, BUCKETS, keys
+from roadloop_local.servers.s3 import ADMIN, BUCKETS, keys_of
 from roadloop_local.servers.triton import get
 
 
 @contextmanager
-def client(layout: Layout, identity: str) -> Iterator[Minio]:
+def open_client(layout: Layout, identity: str) -> Iterator[Minio]:
     """Open a client that does not wait for ever, and does not ask again by itself."""
-    access_key, secret_key = keys(layout, identity)
+    access_key, secret_key = keys_of(layout, identity)
     pool = urllib3.PoolManager(timeout=30, retries=False)
     try:
         yield Minio(
@@ -35,11 +35,11 @@ async def check(layout: Layout) -> None:
     except (OSError, urllib3.exceptions.HTTPError, MinioException) as error:
         raise NotReadyError(f"s3 at {layout.address('s3')}: {error}") from error
     # A volume server that was there before its master tells it of itself 5 s later: a first write would wait for that.
-    if not await asyncio.to_thread(volumes, layout):
+    if not await asyncio.to_thread(read_volume_room, layout):
         raise NotReadyError(f"s3 at {layout.address('s3')}: the master knows no volume server")
 
 
-def volumes(layout: Layout) -> int:
+def read_volume_room(layout: Layout) -> int:
     """Return for how many volumes there is room in all, as the master knows."""
     status = json.loads(get(layout.ports["s3_master"], "/dir/status"))
     return int(status["Topology"]["Max"])
@@ -47,7 +47,7 @@ def volumes(layout: Layout) -> int:
 
 def list_buckets(layout: Layout) -> list[str]:
     """Return the names of the buckets."""
-    with client(layout, ADMIN) as admin:
+    with open_client(layout, ADMIN) as admin:
         return [bucket.name for bucket in admin.list_buckets()]
 
 
@@ -59,7 +59,7 @@ async def prepare(layout: Layout) -> None:
 def make_buckets(layout: Layout) -> None:
     """Make each bucket once."""
     existing = list_buckets(layout)
-    with client(layout, ADMIN) as admin:
+    with open_client(layout, ADMIN) as admin:
         for bucket in BUCKETS:
             if bucket not in existing:
                 admin.make_bucket(bucket_name=bucket)

@@ -19,37 +19,39 @@ FIND_LIBDIR = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
 LOAD_LIBPYTHON = "import ctypes, sys; ctypes.CDLL('libpython{}.{}.so.1.0'.format(*sys.version_info[:2]))"
 
 
-def site_packages(binaries: Binaries) -> Path:
+def find_site_packages(binaries: Binaries) -> Path:
     """Return where the packages of Triton's environment are."""
-    found = sorted(binaries.triton_venv.glob("lib/python3.*/site-packages/pytriton/tritonserver/bin/tritonserver"))
-    if not found:
+    tritonservers = sorted(
+        binaries.triton_venv.glob("lib/python3.*/site-packages/pytriton/tritonserver/bin/tritonserver")
+    )
+    if not tritonservers:
         raise StackError(f"Triton is not installed in {binaries.triton_venv}: run `make setup`")
-    return found[0].parents[3]
+    return tritonservers[0].parents[3]
 
 
-def library_path(binaries: Binaries) -> str:
+def find_library_path(binaries: Binaries) -> str:
     """Return LD_LIBRARY_PATH of the server: its own libraries, then the ones of the models' Python."""
     python = str(binaries.triton_venv / "bin" / "python")
     libdir = subprocess.run((python, "-c", FIND_LIBDIR), capture_output=True, text=True, check=True)  # noqa: S603 ours
-    return f"{site_packages(binaries) / 'nvidia_pytriton.libs'}:{libdir.stdout.strip()}"
+    return f"{find_site_packages(binaries) / 'nvidia_pytriton.libs'}:{libdir.stdout.strip()}"
 
 
 def lay_down(layout: Layout, binaries: Binaries) -> None:
     """Put the Python backend together and make sure that it finds its Python."""
     layout.models.mkdir(exist_ok=True)
-    server = site_packages(binaries) / "pytriton" / "tritonserver"
-    version = site_packages(binaries).parent.name.removeprefix("python")
+    server = find_site_packages(binaries) / "pytriton" / "tritonserver"
+    version = find_site_packages(binaries).parent.name.removeprefix("python")
     backend = layout.data / "triton" / "backends" / "python"
     shutil.rmtree(backend, ignore_errors=True)
     shutil.copytree(server / "backends" / "python", backend)
     shutil.copytree(server / "python_backend_stubs" / version, backend, dirs_exist_ok=True)
-    find_libpython(binaries, version)
+    check_libpython(binaries, version)
 
 
-def find_libpython(binaries: Binaries, version: str) -> None:
+def check_libpython(binaries: Binaries, version: str) -> None:
     """Raise `StackError` where the shared library of the models' Python is missing."""
     command = (str(binaries.triton_venv / "bin" / "python"), "-c", LOAD_LIBPYTHON)
-    environment = os.environ | {"LD_LIBRARY_PATH": library_path(binaries)}
+    environment = os.environ | {"LD_LIBRARY_PATH": find_library_path(binaries)}
     if subprocess.run(command, env=environment, capture_output=True, check=False).returncode != 0:  # noqa: S603 ours
         raise StackError(
             f"Triton needs libpython{version}.so.1.0, which this Python lacks: install your system's "
@@ -57,9 +59,9 @@ def find_libpython(binaries: Binaries, version: str) -> None:
         )
 
 
-def program(layout: Layout, binaries: Binaries) -> Program:
+def describe_program(layout: Layout, binaries: Binaries) -> Program:
     """Return the server as a program; it loads what it is told to and nothing by itself."""
-    server = site_packages(binaries) / "pytriton" / "tritonserver"
+    server = find_site_packages(binaries) / "pytriton" / "tritonserver"
     parts = [
         option
         for part in ("http", "grpc", "metrics")
@@ -73,7 +75,7 @@ def program(layout: Layout, binaries: Binaries) -> Program:
         f"--backend-config=python,shm-region-prefix-name={layout.shm_prefix}",
     )
     path = f"{binaries.triton_venv / 'bin'}:{os.environ.get('PATH', os.defpath)}"
-    environment = {"PATH": path, "LD_LIBRARY_PATH": library_path(binaries)}
+    environment = {"PATH": path, "LD_LIBRARY_PATH": find_library_path(binaries)}
     return Program("triton", command, environment, death_signal="KILL")
 
 

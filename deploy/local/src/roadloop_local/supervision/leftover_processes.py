@@ -18,8 +18,10 @@ from roadloop_local.supervision.signs_of_life import PATIENCE_S
 
 def find_processes(data: Path) -> list[psutil.Process]:
     """Return the processes that carry this stack's mark in their environment, this one and its ancestors left out."""
-    spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    return [process for process in psutil.process_iter() if process.pid not in spared and carries_mark(process, data)]
+    spared_pids = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    return [
+        process for process in psutil.process_iter() if process.pid not in spared_pids and carries_mark(process, data)
+    ]
 
 
 def carries_mark(process: psutil.Process, data: Path) -> bool:
@@ -42,9 +44,9 @@ def find_files(layout: Layout) -> Iterator[Path]:
 
 def sweep(layout: Layout, grace_s: float = 15) -> list[str]:
     """Stop the stack's processes, politely first, and remove its files; return the names of what was there."""
-    found = find_processes(layout.data)
-    names = [stop(process) for process in found]
-    psutil.wait_procs(found, timeout=grace_s)
+    processes = find_processes(layout.data)
+    names = [stop(process) for process in processes]
+    psutil.wait_procs(processes, timeout=grace_s)
     kill_all(layout.data)
     for path in find_files(layout):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -54,11 +56,11 @@ def sweep(layout: Layout, grace_s: float = 15) -> list[str]:
 def kill_all(data: Path) -> None:
     """Kill the stack's processes until none is there; raise `StackError` where one outlives that by minutes."""
     until = time.monotonic() + PATIENCE_S
-    while left := find_processes(data):
+    while processes := find_processes(data):
         if time.monotonic() > until:
-            pids = ", ".join(str(process.pid) for process in left)
+            pids = ", ".join(str(process.pid) for process in processes)
             raise StackError(f"processes {pids} were killed and do not end: see what they wait for, then try again")
-        for process in left:
+        for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         time.sleep(0.05)

@@ -23,12 +23,12 @@ def main() -> None:
     parser.add_argument("--environment", type=Path, required=True, help="JSON file of variables to add")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
-    tie(signal.Signals[f"SIG{options.signal}"], int(options.parent.read_text()))
+    die_with_parent(signal.Signals[f"SIG{options.signal}"], int(options.parent.read_text()))
     environment = os.environ | json.loads(options.environment.read_text())
     os.execvpe(options.command[0], options.command, environment)  # noqa: S606 no shell is meant
 
 
-def tie(death_signal: signal.Signals, parent: int) -> None:
+def die_with_parent(death_signal: signal.Signals, parent: int) -> None:
     """Ask the kernel for `death_signal` at the parent's death; leave at once where it is dead already."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:

@@ -21,7 +21,7 @@ class Signs:
     `work_s`: the seconds in which its processes were at work, or would have been, had the machine had time for them.
     """
 
-    said: Sequence[object] = ()
+    reports: Sequence[object] = ()
     log_bytes: int = 0
     read_bytes: int = 0
     work_s: float = 0.0
@@ -50,14 +50,14 @@ class Patience:
         return ""
 
 
-def read_signs(processes: Iterable[psutil.Process], log: Path, *said: object) -> Signs:
+def read_signs(processes: Iterable[psutil.Process], log: Path, *reports: object) -> Signs:
     """Look at processes and the log that they write; those that are gone count for nothing."""
-    families = [member for process in processes for member in family(process)]
-    read_bytes = sum(map(bytes_read, families))
-    return Signs(said, log.stat().st_size if log.exists() else 0, read_bytes, sum(map(seconds_at_work, families)))
+    families = [member for process in processes for member in list_family(process)]
+    read_bytes = sum(map(read_disk_bytes, families))
+    return Signs(reports, log.stat().st_size if log.exists() else 0, read_bytes, sum(map(measure_work_s, families)))
 
 
-def family(process: psutil.Process) -> list[psutil.Process]:
+def list_family(process: psutil.Process) -> list[psutil.Process]:
     """Return a process and all its children, nobody where it is gone."""
     try:
         return [process, *process.children(recursive=True)]
@@ -65,16 +65,16 @@ def family(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def seconds_at_work(process: psutil.Process) -> float:
+def measure_work_s(process: psutil.Process) -> float:
     """Return for how long a process ran on a processor or waited for one."""
     try:
         times = process.cpu_times()
     except psutil.Error:
         return 0.0
-    return float(times.user + times.system) + sum(map(seconds_waited, Path(f"/proc/{process.pid}/task").glob("*")))
+    return float(times.user + times.system) + sum(map(read_waited_s, Path(f"/proc/{process.pid}/task").glob("*")))
 
 
-def seconds_waited(thread: Path) -> float:
+def read_waited_s(thread: Path) -> float:
     """Return for how long a thread was ready to run and did not; 0 where the kernel does not tell."""
     try:
         return int((thread / "schedstat").read_text().split()[1]) / 1e9
@@ -82,7 +82,7 @@ def seconds_waited(thread: Path) -> float:
         return 0.0
 
 
-def bytes_read(process: psutil.Process) -> int:
+def read_disk_bytes(process: psutil.Process) -> int:
     """Return what a process read from the disk, which may be slow; 0 where only its owner may know."""
     try:
         return int(process.io_counters().read_bytes)

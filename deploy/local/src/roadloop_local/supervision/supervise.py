@@ -19,7 +19,7 @@ from roadloop_local.errors import StackError
 from roadloop_local.layout import Layout, make_private
 from roadloop_local.supervision.leftover_processes import find_processes
 from roadloop_local.supervision.signs_of_life import PATIENCE_S, Patience, Signs, read_signs
-from roadloop_local.supervision.supervisor_files import EXPECTED_EXITS, config_path, socket
+from roadloop_local.supervision.supervisor_files import EXPECTED_EXITS, config_path, socket_path
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,16 @@ def start_supervisor(layout: Layout) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ROADLOOP_")}
     environment["ROADLOOP_STACK"] = str(layout.data)
     command = (sys.executable, "-m", "supervisor.supervisord", "-c", str(config_path(layout)))
-    started = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 ours
+    supervisord = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 ours
     patience = Patience(PATIENCE_S, time.monotonic())
     while not answers(layout):
-        verdict = look_at_supervisor(layout, patience) if started.returncode == 0 else f"exit {started.returncode}"
+        verdict = (
+            look_at_supervisor(layout, patience) if supervisord.returncode == 0 else f"exit {supervisord.returncode}"
+        )
         if verdict:
             raise StackError(
-                f"the supervisor did not start ({verdict}): see {supervisor_log(layout)} {started.stderr.strip()}"
+                f"the supervisor did not start ({verdict}): see {supervisor_log_path(layout)} "
+                f"{supervisord.stderr.strip()}"
             )
         time.sleep(0.1)
 
@@ -60,10 +63,10 @@ def look_at_supervisor(layout: Layout, patience: Patience) -> str:
     processes = find_processes(layout.data)
     if not processes:
         return "its process is gone"
-    return patience.look(read_signs(processes, supervisor_log(layout)), time.monotonic())
+    return patience.look(read_signs(processes, supervisor_log_path(layout)), time.monotonic())
 
 
-def supervisor_log(layout: Layout) -> Path:
+def supervisor_log_path(layout: Layout) -> Path:
     """Return the file in which the supervisor says what it does."""
     return layout.log("supervisor")
 
@@ -71,7 +74,7 @@ def supervisor_log(layout: Layout) -> Path:
 @contextmanager
 def connect(layout: Layout) -> Iterator[Any]:
     """Open the supervisor's interface; raise `StackError` where no supervisor runs."""
-    transport = SupervisorTransport(None, None, f"unix://{socket(layout)}")
+    transport = SupervisorTransport(None, None, f"unix://{socket_path(layout)}")
     proxy = ServerProxy("http://127.0.0.1", transport=transport)
     try:
         yield proxy.supervisor
@@ -108,7 +111,7 @@ def read_state(info: dict[str, Any]) -> ProgramState:
     return ProgramState(state, info["pid"] or None, max(info["now"] - info["start"], 0), given_up)
 
 
-def processes_of(state: ProgramState) -> list[psutil.Process]:
+def find_process(state: ProgramState) -> list[psutil.Process]:
     """Return the process that a program runs as, none where it does not run."""
     try:
         return [psutil.Process(state.pid)] if state.pid else []
@@ -140,22 +143,24 @@ def stop_programs(layout: Layout, names: Iterable[str], patience_s: float = PATI
     changed for `patience_s` on top of that.
     """
     names = set(names)
-    patience = Patience(patience_s + longest_stop_s(layout, names), time.monotonic())
-    while left := {name: state for name, state in read_states(layout).items() if name in names and not state.given_up}:
-        states = [(name, state.state, state.pid) for name, state in sorted(left.items())]
+    patience = Patience(patience_s + read_longest_stop_s(layout, names), time.monotonic())
+    while running := {
+        name: state for name, state in read_states(layout).items() if name in names and not state.given_up
+    }:
+        states = [(name, state.state, state.pid) for name, state in sorted(running.items())]
         if verdict := patience.look(Signs(states), time.monotonic()):
             shown = ", ".join(f"{name} ({state.lower()})" for name, state, _ in states)
             raise StackError(f"{shown} did not stop, {verdict}: run `roadloop down` again")
-        for name in left:
+        for name in running:
             tolerate(layout, Faults.NOT_RUNNING, "stopProcess", name)
         time.sleep(0.1)
 
 
-def longest_stop_s(layout: Layout, names: Iterable[str]) -> float:
+def read_longest_stop_s(layout: Layout, names: Iterable[str]) -> float:
     """Return for how long the supervisor waits for the most patient of these programs before it kills it."""
     with connect(layout) as supervisor:
-        given = {program["name"]: program["stopwaitsecs"] for program in supervisor.getAllConfigInfo()}
-    return max((float(given[name]) for name in names if name in given), default=0.0)
+        stop_seconds = {program["name"]: program["stopwaitsecs"] for program in supervisor.getAllConfigInfo()}
+    return max((float(stop_seconds[name]) for name in names if name in stop_seconds), default=0.0)
 
 
 def tolerate(layout: Layout, code: int, method: str, name: str) -> None:

@@ -47,17 +47,17 @@ stdout_logfile_backups=1
 """
 
 
-def socket(layout: Layout) -> Path:
+def socket_path(layout: Layout) -> Path:
     """Return the supervisor's socket."""
     return layout.sockets / "supervisor.sock"
 
 
-def pidfile(layout: Layout) -> Path:
+def pid_path(layout: Layout) -> Path:
     """Return the file that holds the supervisor's process id."""
     return layout.data / "supervisor" / "pid"
 
 
-def environment_file(layout: Layout, name: str) -> Path:
+def environment_path(layout: Layout, name: str) -> Path:
     """Return the file that holds what a program gets in its environment."""
     return layout.data / "supervisor" / f"{name}.json"
 
@@ -66,9 +66,9 @@ def write_config(layout: Layout, programs: Iterable[Program]) -> None:
     """Write the supervisor's configuration."""
     (layout.data / "logs").mkdir(exist_ok=True)
     user = "root" if os.geteuid() == 0 else ""
-    head = SUPERVISOR.format(data=layout.data, pidfile=pidfile(layout), socket=socket(layout), user=user)
+    head = SUPERVISOR.format(data=layout.data, pidfile=pid_path(layout), socket=socket_path(layout), user=user)
     head = head.replace("user=\n", "")
-    write_private(config_path(layout), "".join([head, *(describe(layout, program) for program in programs)]))
+    write_private(config_path(layout), "".join([head, *(format_section(layout, program) for program in programs)]))
 
 
 def config_path(layout: Layout) -> Path:
@@ -76,11 +76,11 @@ def config_path(layout: Layout) -> Path:
     return layout.data / "supervisor" / "supervisord.conf"
 
 
-def describe(layout: Layout, program: Program) -> str:
-    """Return a program's section of the configuration: the command behind its tether."""
-    options = (f"--signal={program.death_signal}", f"--parent={pidfile(layout)}")
-    environment = f"--environment={environment_file(layout, program.name)}"
-    tethered = (
+def format_section(layout: Layout, program: Program) -> str:
+    """Return a program's section of the configuration: the command behind the one that lets it die with its parent."""
+    options = (f"--signal={program.death_signal}", f"--parent={pid_path(layout)}")
+    environment = f"--environment={environment_path(layout, program.name)}"
+    command = (
         sys.executable,
         "-m",
         "roadloop_local.supervision.parent_death",
@@ -91,7 +91,7 @@ def describe(layout: Layout, program: Program) -> str:
     )
     return PROGRAM.format(
         name=program.name,
-        command=shlex.join(tethered).replace("%", "%%"),
+        command=shlex.join(command).replace("%", "%%"),
         expected_exits=",".join(map(str, EXPECTED_EXITS)),
         settle_s=program.settle_s,
         stop_signal=program.stop_signal,

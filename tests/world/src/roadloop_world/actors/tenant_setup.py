@@ -11,7 +11,7 @@ from pathlib import Path
 
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import REPOSITORY, find_binaries
-from roadloop_local.services import environment
+from roadloop_local.services import build_environment
 from roadloop_world.rendering.datasets import LabelledFrame, base_training_set, validation_set, write_split
 
 DETECTORS = REPOSITORY / "services" / "trainer-trigger" / "detectors"
@@ -94,7 +94,7 @@ async def set_policy(stack: Stack, tenant: str, policy: str) -> None:
 
 
 def _run(stack: Stack, service: str, *arguments: str) -> str:
-    settings = environment(service, stack.layout, find_binaries())
+    settings = build_environment(service, stack.layout, find_binaries())
     program = [str(Path(sys.executable).with_name("roadloop")), *arguments]
     typed = f"roadloop {' '.join(arguments)}"
     try:
