@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
-class Heard(NamedTuple):
+class Event(NamedTuple):
     """One committed record. `body` is its JSON, empty where it has none; `replayed` says that it was a dead letter."""
 
     topic: str
@@ -28,7 +28,7 @@ class Topic:
     """What is left of a topic, and from when on everything should be there. `gone` are the offsets deleted early."""
 
     name: str
-    records: Sequence[Heard]
+    records: Sequence[Event]
     whole_since: float = 0.0
     gone: Sequence[str] = ()
 

@@ -16,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from roadloop_audit.facts import Facts, Frame, Heard, Label, Lag, Run, Stored, Task, Topic, Upload
+from roadloop_audit.facts import Event, Facts, Frame, Label, Lag, Run, Stored, Task, Topic, Upload
 
 TIMEOUT_S = 60.0
 OBJECTS_AT_ONCE = 16
@@ -59,28 +59,28 @@ class Places:
 async def read_facts(places: Places, *, objects: bool) -> Facts:
     """Read everything once."""
     read_at = time.time()
-    stored = [Stored(*row) for row in await _rows(places.training_dsn, STORED)]
-    runs = [Run(*row) for row in await _rows(places.training_dsn, RUNS)]
+    stored = [Stored(*row) for row in await _fetch_rows(places.training_dsn, STORED)]
+    runs = [Run(*row) for row in await _fetch_rows(places.training_dsn, RUNS)]
     async with _Reader(places.bootstrap) as kafka:
-        completed = await kafka.topic("labels.completed.v1")
-        labels = [Label(*row) for row in await _rows(places.labels_dsn, LABELS)]
-        tasks = [Task(*row) for row in await _rows(places.labels_dsn, TASKS)]
-        requested = await kafka.topic("labels.requested.v1")
-        screened = await kafka.topic("frames.screened.v1")
-        dead_units = await kafka.topic("dlq.screen.frames.ingested.v1")
-        ingested = await kafka.topic("frames.ingested.v1")
-        others = [await kafka.topic(name) for name in OTHERS]
-        lags = await kafka.lags(GROUPS)
-    frames = [Frame(*row) for row in await _rows(places.ingest_dsn, FRAMES)]
-    uploads = [Upload(*row) for row in await _rows(places.ingest_dsn, UPLOADS)]
-    missing = await _missing_objects(places, ingested) if objects else {}
+        completed = await kafka.read_topic("labels.completed.v1")
+        labels = [Label(*row) for row in await _fetch_rows(places.labels_dsn, LABELS)]
+        tasks = [Task(*row) for row in await _fetch_rows(places.labels_dsn, TASKS)]
+        requested = await kafka.read_topic("labels.requested.v1")
+        screened = await kafka.read_topic("frames.screened.v1")
+        dead_units = await kafka.read_topic("dlq.screen.frames.ingested.v1")
+        ingested = await kafka.read_topic("frames.ingested.v1")
+        others = [await kafka.read_topic(name) for name in OTHERS]
+        lags = await kafka.read_lags(GROUPS)
+    frames = [Frame(*row) for row in await _fetch_rows(places.ingest_dsn, FRAMES)]
+    uploads = [Upload(*row) for row in await _fetch_rows(places.ingest_dsn, UPLOADS)]
+    missing = await _find_missing_objects(places, ingested) if objects else {}
     return Facts(
         read_at, stored, runs, completed, labels, tasks, requested, screened, dead_units, ingested, frames, uploads,
         others, missing, lags,
     )  # fmt: skip
 
 
-async def _rows(dsn: str, query: str) -> Sequence[Any]:
+async def _fetch_rows(dsn: str, query: str) -> Sequence[Any]:
     connection = await asyncpg.connect(dsn, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S)
     try:
         async with connection.transaction(readonly=True):
@@ -111,40 +111,40 @@ class _Reader:
         await self._consumer.stop()
         await self._admin.close()
 
-    async def topic(self, name: str) -> Topic:
+    async def read_topic(self, name: str) -> Topic:
         """Read what is left of a topic. Raises LookupError where it is not there."""
-        numbers = await self._partitions(name)
+        numbers = await self._read_partitions(name)
         tps = [TopicPartition(name, number) for number in sorted(numbers)]
         async with asyncio.timeout(TIMEOUT_S):
             starts = await self._consumer.beginning_offsets(tps)
             ends = await self._consumer.end_offsets(tps)
         records = await self._read(starts, ends)
-        retention_s = await self._retention_s(name)
+        retention_s = await self._read_retention_s(name)
         whole_since = time.time() - retention_s if retention_s is not None else 0.0
-        gone = [g for tp in tps if (g := _gone_early(tp, starts[tp], records, retention_s))]
-        return Topic(name, records, whole_since, gone)
+        gaps = [gap for tp in tps if (gap := _find_early_gap(tp, starts[tp], records, retention_s))]
+        return Topic(name, records, whole_since, gaps)
 
-    async def _partitions(self, name: str) -> set[int]:
-        (found,) = await self._admin.describe_topics([name])
-        if found["error_code"]:
+    async def _read_partitions(self, name: str) -> set[int]:
+        (description,) = await self._admin.describe_topics([name])
+        if description["error_code"]:
             raise LookupError(f"topic {name} is not there: is this a Roadloop system? `roadloop topics create`")
-        return {partition["partition"] for partition in found["partitions"]}
+        return {partition["partition"] for partition in description["partitions"]}
 
-    async def _read(self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> list[Heard]:
+    async def _read(self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> list[Event]:
         """Read all partitions together, in the order of their offsets each."""
         self._consumer.assign(list(ends))
         for tp, start in starts.items():
             self._consumer.seek(tp, start)
-        heard: list[Heard] = []
+        events: list[Event] = []
         clock = asyncio.get_running_loop().time
         async with asyncio.timeout(TIMEOUT_S) as silence:  # a long topic may take long, as long as records come
-            while left := [tp for tp, end in ends.items() if await self._consumer.position(tp) < end]:
-                for records in (await self._consumer.getmany(*left, timeout_ms=200)).values():
-                    heard.extend(map(_heard, records))
+            while unread_tps := [tp for tp, end in ends.items() if await self._consumer.position(tp) < end]:
+                for records in (await self._consumer.getmany(*unread_tps, timeout_ms=200)).values():
+                    events.extend(map(_to_event, records))
                     silence.reschedule(clock() + TIMEOUT_S)
-        return heard
+        return events
 
-    async def _retention_s(self, name: str) -> float | None:
+    async def _read_retention_s(self, name: str) -> float | None:
         """Return how long a topic's records are kept, None for ever."""
         (answer,) = await self._admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
         settings = {entry[0]: entry[1] for resource in answer.resources for entry in resource[4]}
@@ -153,23 +153,23 @@ class _Reader:
         retention_ms = int(settings.get("retention.ms", -1))
         return retention_ms / 1000 if retention_ms >= 0 else None
 
-    async def lags(self, groups: Sequence[str]) -> list[Lag]:
+    async def read_lags(self, groups: Sequence[str]) -> list[Lag]:
         """Compare what groups have committed with the ends of the logs."""
-        found: list[Lag] = []
+        lags: list[Lag] = []
         for group in groups:
             committed = {tp: meta.offset for tp, meta in (await self._admin.list_consumer_group_offsets(group)).items()}
             async with asyncio.timeout(TIMEOUT_S):
                 ends = await self._consumer.end_offsets(list(committed)) if committed else {}
-            found += [Lag(group, tp.topic, tp.partition, ends[tp] - offset) for tp, offset in committed.items()]
-        return found
+            lags += [Lag(group, tp.topic, tp.partition, ends[tp] - offset) for tp, offset in committed.items()]
+        return lags
 
 
-def _heard(record: Any) -> Heard:
+def _to_event(record: Any) -> Event:
     headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     body: Any = {}
     with suppress(orjson.JSONDecodeError):
         body = orjson.loads(record.value or b"{}")
-    return Heard(
+    return Event(
         record.topic,
         record.partition,
         record.offset,
@@ -182,20 +182,21 @@ def _heard(record: Any) -> Heard:
     )
 
 
-def _gone_early(tp: TopicPartition, start: int, records: Sequence[Heard], retention_s: float | None) -> str:
+def _find_early_gap(tp: TopicPartition, start: int, records: Sequence[Event], retention_s: float | None) -> str:
     """Say which offsets are gone that their retention would still keep."""
     if start == 0 or retention_s == 0.0:
         return ""
-    first = min((heard.at for heard in records if heard.partition == tp.partition), default=time.time())
+    first = min((event.at for event in records if event.partition == tp.partition), default=time.time())
     age_s = time.time() - first
     if retention_s is not None and age_s > EARLY * retention_s:
         return ""
-    kept = "for ever" if retention_s is None else f"for {retention_s / 3600:.0f} h"
-    return f"partition {tp.partition} lost offsets 0 to {start - 1}, kept {kept}; the next is {age_s / 3600:.1f} h old"
+    retention = "for ever" if retention_s is None else f"for {retention_s / 3600:.0f} h"
+    lost = f"partition {tp.partition} lost offsets 0 to {start - 1}, kept {retention}"
+    return f"{lost}; the next is {age_s / 3600:.1f} h old"
 
 
-async def _missing_objects(places: Places, ingested: Topic) -> Mapping[str, str]:
-    wanted = {
+async def _find_missing_objects(places: Places, ingested: Topic) -> Mapping[str, str]:
+    expected_sizes = {
         frame["object"]["uri"]: int(frame["object"]["size_bytes"])
         for unit in ingested.records
         for frame in unit.body.get("frames", ())
@@ -209,20 +210,20 @@ async def _missing_objects(places: Places, ingested: Topic) -> Mapping[str, str]
         secure=places.s3_endpoint.startswith("https"),
         http_client=pool,
     )
-    seats = asyncio.Semaphore(OBJECTS_AT_ONCE)
+    semaphore = asyncio.Semaphore(OBJECTS_AT_ONCE)
 
     async def look(uri: str, size: int) -> tuple[str, str]:
-        async with seats:
-            return uri, await asyncio.to_thread(_why_not, client, uri, size)
+        async with semaphore:
+            return uri, await asyncio.to_thread(_explain_missing, client, uri, size)
 
-    listed = await asyncio.to_thread(_sizes, client, {_split(uri)[0] for uri in wanted})
-    unsure = {uri: size for uri, size in wanted.items() if listed.get(uri) != size}
-    found = await asyncio.gather(*(look(uri, size) for uri, size in unsure.items()))
+    listed_sizes = await asyncio.to_thread(_list_sizes, client, {_split(uri)[0] for uri in expected_sizes})
+    unlisted_sizes = {uri: size for uri, size in expected_sizes.items() if listed_sizes.get(uri) != size}
+    answers = await asyncio.gather(*(look(uri, size) for uri, size in unlisted_sizes.items()))
     pool.clear()
-    return {uri: why for uri, why in found if why}
+    return {uri: reason for uri, reason in answers if reason}
 
 
-def _sizes(client: Minio, buckets: Iterable[str]) -> dict[str, int]:
+def _list_sizes(client: Minio, buckets: Iterable[str]) -> dict[str, int]:
     """Return the size of every object in some buckets, a thousand a request; none where they may not be listed."""
     try:
         return {
@@ -239,12 +240,12 @@ def _split(uri: str) -> tuple[str, str]:
     return bucket, name
 
 
-def _why_not(client: Minio, uri: str, size: int) -> str:
+def _explain_missing(client: Minio, uri: str, size: int) -> str:
     bucket, name = _split(uri)
     try:
-        found = client.stat_object(bucket_name=bucket, object_name=name).size
+        size_found = client.stat_object(bucket_name=bucket, object_name=name).size
     except S3Error as error:
         return f"S3 says {error.code}"
     except (MinioException, urllib3.exceptions.HTTPError) as error:
         return f"S3 does not answer: {type(error).__name__}"
-    return "" if found == size else f"it has {found} bytes, its frame says {size}"
+    return "" if size_found == size else f"it has {size_found} bytes, its frame says {size}"

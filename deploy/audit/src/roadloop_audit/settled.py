@@ -14,13 +14,13 @@ async def audit_settled(places: Places, within_s: float = 40.0) -> list[Finding]
 
     As long as the findings change, something is still on its way, however slowly.
     """
-    findings, looks, since = await _look(places), 1, time.monotonic()
-    while findings and (looks < LOOKS_AT_LEAST or time.monotonic() - since < within_s):
+    findings, repeats, since = await _look(places), 1, time.monotonic()
+    while findings and (repeats < LOOKS_AT_LEAST or time.monotonic() - since < within_s):
         await asyncio.sleep(1)
         now = await _look(places)
         if now != findings:
-            findings, looks, since = now, 0, time.monotonic()
-        looks += 1
+            findings, repeats, since = now, 0, time.monotonic()
+        repeats += 1
     return findings
 
 

@@ -10,6 +10,6 @@ def register(app: typer.Typer) -> None:
     add_command(
         app,
         "audit",
-        "roadloop_audit.commands.audit:run",
+        "roadloop_audit.commands.audit:run_audit",
         "Compare what Kafka, Postgres and S3 say of every frame, and print what does not add up.",
     )

@@ -40,7 +40,7 @@ class Given(BaseSettings):
     s3_access_key: str
     s3_secret_key: SecretStr
 
-    def places(self) -> Places:
+    def to_places(self) -> Places:
         return Places(
             self.bootstrap,
             self.ingest_dsn.get_secret_value(),
@@ -52,7 +52,7 @@ class Given(BaseSettings):
         )
 
 
-def run(
+def run_audit(
     data: Annotated[Path, typer.Option(envvar="ROADLOOP_DATA", help="A local stack's folder.")] = Path(".roadloop"),
     patience_s: Annotated[float, typer.Option(min=0, help="What is younger may still be on its way.")] = 120,
     settled: Annotated[bool, typer.Option("--settled", help="Nothing is on its way: lag must be 0.")] = False,
@@ -67,36 +67,36 @@ def run(
     """
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
-        facts = asyncio.run(read_facts(places(data), objects=objects))
+        facts = asyncio.run(read_facts(choose_places(data), objects=objects))
     except (StackError, ValidationError, ClientError, PostgresError, LookupError, OSError, TimeoutError) as error:
         typer.echo(f"cannot read: {type(error).__name__}: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(COULD_NOT_READ) from None
-    found = audit(facts, patience_s, settled=settled)
+    findings = audit(facts, patience_s, settled=settled)
     if as_json:
-        typer.echo(json.dumps([finding._asdict() for finding in found], indent=1))
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
-        show(facts, found)
-    raise typer.Exit(DOES_NOT_ADD_UP if found else 0)
+        show_findings(facts, findings)
+    raise typer.Exit(DOES_NOT_ADD_UP if findings else 0)
 
 
-def places(data: Path) -> Places:
+def choose_places(data: Path) -> Places:
     """Return where the system is: as the environment says, else a local stack."""
     if any(name.startswith(PREFIX) for name in os.environ):
-        return Given().places()  # pydantic names every variable that is missing
+        return Given().to_places()  # pydantic names every variable that is missing
     return places_of(stack.open_stack(data))
 
 
-def show(facts: Facts, found: list[Finding]) -> None:
+def show_findings(facts: Facts, findings: list[Finding]) -> None:
     console = Console()
     console.print(
         f"{len(facts.uploads)} uploads, {len(facts.frames)} frames, {len(facts.screened.records)} verdicts, "
         f"{len(facts.tasks)} tasks, {len(facts.labels)} labels, {len(facts.runs)} trainings"
     )
-    if not found:
+    if not findings:
         console.print("all adds up")
         return
     table = Table("kind", "id", "what does not add up")
-    for finding in found[:SHOWN]:
+    for finding in findings[:SHOWN]:
         table.add_row(finding.kind, finding.subject, finding.detail)
     console.print(table)
-    console.print(f"{len(found)} findings" + (f", the first {SHOWN} shown" if len(found) > SHOWN else ""))
+    console.print(f"{len(findings)} findings" + (f", the first {SHOWN} shown" if len(findings) > SHOWN else ""))
