@@ -31,13 +31,13 @@ from trainer_trigger.evaluation.gate import Pass, Refuse, gate
 from trainer_trigger.evaluation.measure import Measured, measure
 from trainer_trigger.open_run import open_if_due, serving_release
 from trainer_trigger.reasons import LabelReason
+from trainer_trigger.refusals import BadFolder, BadSet
 from trainer_trigger.tables import label_table, model_table, run_table, spec_table
 from trainer_trigger.tables.label_table import Completed
 from trainer_trigger.tables.run import Run
 from trainer_trigger.training import candidate, dataset
 from trainer_trigger.training.candidate import Workshop
-from trainer_trigger.training.frame_set import BadSet
-from trainer_trigger.training.release import BadFolder, release
+from trainer_trigger.training.release import release
 from trainer_trigger.training.trainer_process import TrainerFailed
 
 GROUP = "trainer-trigger"

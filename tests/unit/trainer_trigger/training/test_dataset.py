@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from roadloop_schemas.fields import LabelBox, ObjectRef
+from trainer_trigger.reasons import SetReason
+from trainer_trigger.refusals import BadSet
 from trainer_trigger.tables.label_table import Label, digest_of
 from trainer_trigger.training.dataset import dataset_id
-from trainer_trigger.training.frame_set import BadSet, Fault, Line, inspect
+from trainer_trigger.training.frame_set import Line, inspect
 
 CAR = LabelBox(class_name="car", x1=0.1, y1=0.2, x2=0.3, y2=0.4)
 BUS = LabelBox(class_name="bus", x1=0.5, y1=0.5, x2=0.9, y2=0.9)
@@ -72,21 +74,21 @@ BAD_BOX = json.dumps({"image": "images/clear-1.jpg", "boxes": [{"class": "car", 
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
+    ("content", "reason"),
     [
-        pytest.param(b"no zip at all", Fault.NO_ZIP, id="no-zip"),
-        pytest.param(zipped({"classes.json": None}), Fault.NO_CLASSES, id="no-classes"),
-        pytest.param(zipped({"classes.json": "{}"}), Fault.NO_CLASSES, id="classes-that-are-no-list"),
-        pytest.param(zipped({"train.jsonl": None}), Fault.NO_LINES, id="no-lines-file"),
-        pytest.param(zipped({"train.jsonl": "\n"}), Fault.NO_LINES, id="a-lines-file-without-lines"),
-        pytest.param(zipped({"train.jsonl": "{}"}), Fault.BAD_LINE, id="a-line-that-is-no-frame"),
-        pytest.param(zipped({"train.jsonl": BAD_CLASS}), Fault.BAD_LINE, id="a-class-nobody-knows"),
-        pytest.param(zipped({"train.jsonl": BAD_BOX}), Fault.BAD_LINE, id="a-box-that-leaves-the-picture"),
-        pytest.param(zipped({"images/clear-1.jpg": None}), Fault.NO_PICTURE, id="a-picture-is-missing"),
-        pytest.param(zipped({"../evil": "x"}), Fault.FOREIGN_PATH, id="a-name-that-leads-out"),
+        pytest.param(b"no zip at all", SetReason.NO_ZIP, id="no-zip"),
+        pytest.param(zipped({"classes.json": None}), SetReason.NO_CLASSES, id="no-classes"),
+        pytest.param(zipped({"classes.json": "{}"}), SetReason.NO_CLASSES, id="classes-that-are-no-list"),
+        pytest.param(zipped({"train.jsonl": None}), SetReason.NO_LINES, id="no-lines-file"),
+        pytest.param(zipped({"train.jsonl": "\n"}), SetReason.NO_LINES, id="a-lines-file-without-lines"),
+        pytest.param(zipped({"train.jsonl": "{}"}), SetReason.BAD_LINE, id="a-line-that-is-no-frame"),
+        pytest.param(zipped({"train.jsonl": BAD_CLASS}), SetReason.BAD_LINE, id="a-class-nobody-knows"),
+        pytest.param(zipped({"train.jsonl": BAD_BOX}), SetReason.BAD_LINE, id="a-box-that-leaves-the-picture"),
+        pytest.param(zipped({"images/clear-1.jpg": None}), SetReason.NO_PICTURE, id="a-picture-is-missing"),
+        pytest.param(zipped({"../evil": "x"}), SetReason.FOREIGN_PATH, id="a-name-that-leads-out"),
     ],
 )
-def test_a_set_that_cannot_be_used_says_why(content: bytes, fault: Fault) -> None:
+def test_a_set_that_cannot_be_used_says_why(content: bytes, reason: SetReason) -> None:
     with pytest.raises(BadSet) as refused:
         inspect(content, "train")
-    assert refused.value.fault == fault
+    assert refused.value.reason == reason

@@ -2,14 +2,16 @@
 
 import typer
 
-from roadloop_runtime.cli.root import add_command
+from roadloop_runtime.cli.root import add_commands
+
+COMMANDS = {
+    "audit": (
+        "roadloop_audit.commands.audit:run_audit",
+        "Compare what Kafka, Postgres and S3 say of every frame, and print what does not add up.",
+    ),
+}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
-    add_command(
-        app,
-        "audit",
-        "roadloop_audit.commands.audit:run_audit",
-        "Compare what Kafka, Postgres and S3 say of every frame, and print what does not add up.",
-    )
+    add_commands(app, COMMANDS)

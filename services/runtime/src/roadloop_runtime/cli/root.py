@@ -4,8 +4,10 @@ A package says its commands' names and help; the module of a command is imported
 bring a client that takes longer to import than they take to run.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -21,7 +23,20 @@ app = typer.Typer(
 )
 
 
-def add_group(app: typer.Typer, name: str, help_line: str) -> typer.Typer:
+def add_commands(
+    app: typer.Typer, commands: Mapping[str, tuple[str, str]], groups: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Add commands without importing them.
+
+    `commands` are by the words that are typed: the function as `module:function`, and its line of help. `groups` are
+    the groups that their first words name, with their lines of help.
+    """
+    for words, (target, help_line) in commands.items():
+        group, _, name = words.rpartition(" ")
+        add_command(_find_group(app, group, groups[group]) if group else app, name, target, help_line)
+
+
+def _find_group(app: typer.Typer, name: str, help_line: str) -> typer.Typer:
     """Return the group of commands of that name, to which several packages may add theirs."""
     for registered in app.registered_groups:
         if registered.name == name and registered.typer_instance is not None:

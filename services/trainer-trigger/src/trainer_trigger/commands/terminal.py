@@ -13,9 +13,8 @@ from pydantic import ValidationError
 from roadloop_runtime.cli.database import report_database_errors
 from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.fields import is_tenant
-from trainer_trigger.intake.check_spec import Unfit
+from trainer_trigger.refusals import AlreadyReleased, BadFolder, NothingToRollBack, Unfit
 from trainer_trigger.tables import model_table
-from trainer_trigger.training.release import AlreadyReleased, BadFolder, NothingToRollBack
 
 T = TypeVar("T")
 Endpoint = Annotated[str, typer.Option("--s3-endpoint", envvar="ROADLOOP_S3_ENDPOINT", help="http(s)://host:port")]

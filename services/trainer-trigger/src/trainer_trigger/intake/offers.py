@@ -6,7 +6,9 @@ from roadloop_runtime.storage.objects import ObjectStore
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.models import ModelReleased
-from trainer_trigger.intake.check_spec import Fault, Unfit, check_classes, check_place, fetch
+from trainer_trigger.intake.check_spec import check_classes, check_place, fetch
+from trainer_trigger.reasons import SpecReason
+from trainer_trigger.refusals import Unfit
 from trainer_trigger.tables import model_table, run_table, serving_table, spec_table
 from trainer_trigger.tables.run import Kind, Offer, Run
 from trainer_trigger.tables.spec import Spec
@@ -48,9 +50,11 @@ async def _context(pool: Pool, model: str) -> tuple[Spec, ModelReleased]:
     """Return the spec, whose validation set and gate count, and the version to compare with."""
     spec = await spec_table.get(pool, model)
     if spec is None:
-        raise Unfit(Fault.NO_SPEC, "model", "this model has no spec, so there is no validation set: put one first")
+        raise Unfit(SpecReason.NO_SPEC, "model", "this model has no spec, so there is no validation set: put one first")
     version = (await serving_table.of_model(pool, model)).version
     serving = await model_table.get(pool, model, version) if version else None
     if serving is None:
-        raise Unfit(Fault.NOTHING_SERVES, "model", "no version serves yet, so there is nothing to compare with: wait")
+        raise Unfit(
+            SpecReason.NOTHING_SERVES, "model", "no version serves yet, so there is nothing to compare with: wait"
+        )
     return spec, serving

@@ -11,33 +11,15 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from trainer_trigger.reasons import SetReason
+from trainer_trigger.refusals import BadSet
 
 MAX_ZIP_BYTES = 512 * 1024 * 1024
 MAX_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
 MAX_ENTRIES = 200_000
-
-
-class Fault(StrEnum):
-    """What can be wrong with a set."""
-
-    NO_ZIP = "no_zip"
-    TOO_LARGE = "too_large"
-    FOREIGN_PATH = "foreign_path"
-    NO_CLASSES = "no_classes"
-    NO_LINES = "no_lines"
-    BAD_LINE = "bad_line"
-    NO_PICTURE = "no_picture"
-
-
-class BadSet(Exception):
-    """A set cannot be used: `fault` names it, the text says what, where and what to do."""
-
-    def __init__(self, fault: Fault, detail: str) -> None:
-        super().__init__(detail)
-        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +47,13 @@ def inspect(content: bytes, split: str) -> FrameSet:
         names = {item.filename for item in archive.infolist()}
         for name in ("classes.json", f"{split}.jsonl"):
             if name not in names:
-                fault = Fault.NO_CLASSES if name == "classes.json" else Fault.NO_LINES
-                raise BadSet(fault, f"{name} is not in the zip; put it at the top, not in a folder")
+                reason = SetReason.NO_CLASSES if name == "classes.json" else SetReason.NO_LINES
+                raise BadSet(reason, f"{name} is not in the zip; put it at the top, not in a folder")
         classes = _classes(archive.read("classes.json"))
         lines = parse_lines(archive.read(f"{split}.jsonl").decode(errors="replace"), split, classes)
         for number, line in enumerate(lines, 1):
             if line.image not in names:
-                raise BadSet(Fault.NO_PICTURE, f"{split}.jsonl:{number}: {line.image} is not in the zip; add it")
+                raise BadSet(SetReason.NO_PICTURE, f"{split}.jsonl:{number}: {line.image} is not in the zip; add it")
         digests = (hashlib.sha256(archive.read(line.image)).hexdigest() for line in lines)
         return FrameSet(classes, lines, frozenset(digests))
 
@@ -105,7 +87,7 @@ def parse_lines(text: str, split: str, classes: tuple[str, ...]) -> tuple[Line, 
         if line.strip()
     )
     if not lines:
-        raise BadSet(Fault.NO_LINES, f"{split}.jsonl has no lines; put at least one labelled frame into it")
+        raise BadSet(SetReason.NO_LINES, f"{split}.jsonl has no lines; put at least one labelled frame into it")
     return lines
 
 
@@ -116,7 +98,7 @@ def _reading(content: bytes) -> Iterator[zipfile.ZipFile]:
         with _opened(content) as archive:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise BadSet(Fault.NO_ZIP, f"the zip cannot be read ({error}); zip the dataset folder anew") from error
+        raise BadSet(SetReason.NO_ZIP, f"the zip cannot be read ({error}); zip the dataset folder anew") from error
 
 
 def _opened(content: bytes) -> zipfile.ZipFile:
@@ -124,16 +106,16 @@ def _opened(content: bytes) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except zipfile.BadZipFile as error:
-        raise BadSet(Fault.NO_ZIP, f"the object is no zip file ({error}); zip the dataset folder") from error
+        raise BadSet(SetReason.NO_ZIP, f"the object is no zip file ({error}); zip the dataset folder") from error
     items = archive.infolist()
     size = sum(item.file_size for item in items)
     if len(items) > MAX_ENTRIES or size > MAX_UNPACKED_BYTES:
         limits = f"at most {MAX_ENTRIES} and {MAX_UNPACKED_BYTES} are allowed"
-        raise BadSet(Fault.TOO_LARGE, f"the zip has {len(items)} files with {size} bytes; {limits}")
+        raise BadSet(SetReason.TOO_LARGE, f"the zip has {len(items)} files with {size} bytes; {limits}")
     for item in items:
         path = Path(item.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in item.filename:
-            raise BadSet(Fault.FOREIGN_PATH, f"{item.filename!r} leads out of the set; use relative names")
+            raise BadSet(SetReason.FOREIGN_PATH, f"{item.filename!r} leads out of the set; use relative names")
     return archive
 
 
@@ -143,7 +125,7 @@ def _classes(content: bytes) -> tuple[str, ...]:
     except ValueError:
         names = None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise BadSet(Fault.NO_CLASSES, 'classes.json is no list of names; write for example ["car", "bus"]')
+        raise BadSet(SetReason.NO_CLASSES, 'classes.json is no list of names; write for example ["car", "bus"]')
     return tuple(names)
 
 
@@ -156,12 +138,14 @@ def _line(text: str, place: str, classes: tuple[str, ...]) -> Line:
         group = str(fields.get("group") or fields.get("drive") or image)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         wanted = 'write {"image": ..., "boxes": [...]}'
-        raise BadSet(Fault.BAD_LINE, f"{place} is no labelled frame ({error!r}); {wanted}") from error
+        raise BadSet(SetReason.BAD_LINE, f"{place} is no labelled frame ({error!r}); {wanted}") from error
     for name, x1, y1, x2, y2 in boxes:
         if name not in classes:
-            raise BadSet(Fault.BAD_LINE, f"{place}: class {name!r} is not in classes.json; add it or relabel the box")
+            raise BadSet(
+                SetReason.BAD_LINE, f"{place}: class {name!r} is not in classes.json; add it or relabel the box"
+            )
         if not (0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1):
-            raise BadSet(Fault.BAD_LINE, f"{place}: box {x1:g}, {y1:g}, {x2:g}, {y2:g} is not in 0..1 with an area")
+            raise BadSet(SetReason.BAD_LINE, f"{place}: box {x1:g}, {y1:g}, {x2:g}, {y2:g} is not in 0..1 with an area")
     return Line(image, boxes, condition, group)
 
 

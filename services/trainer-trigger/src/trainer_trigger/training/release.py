@@ -15,23 +15,12 @@ from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.models import DetectorCard, ModelReleased, PrelabelPolicy, TrainingState
+from trainer_trigger.refusals import AlreadyReleased, BadFolder, NothingToRollBack
 from trainer_trigger.tables import model_table, run_table, serving_table
 from trainer_trigger.tables.run import Run
 
 BINARY = "application/octet-stream"
 PRELABELS = PrelabelPolicy()
-
-
-class BadFolder(Exception):
-    """A model folder cannot be used: the text says what is missing."""
-
-
-class AlreadyReleased(Exception):
-    """A model has a version already, so the next one must pass the gate."""
-
-
-class NothingToRollBack(Exception):
-    """There is no version to roll back to: the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
