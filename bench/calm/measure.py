@@ -34,7 +34,7 @@ from roadloop_local.services import build_environment
 from roadloop_runtime.kafka.admin import ensure_topics
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.topics import topics
+from roadloop_schemas.topics import read_topic_files
 from screen.memory.entries import TOPIC
 from screen.memory.snapshots import Remembered, Snapshots
 from screening import models, pictures, units, verdicts
@@ -196,7 +196,7 @@ async def _desk(folder: Path, report: Report) -> AsyncIterator[Desk]:
 async def _keep_snapshots(stack: Stack) -> None:
     store = open_store(stack.s3_endpoint, *stack.s3_keys("screen-history"))
     sink = Snapshots(Remembered(stack.kafka_bootstrap, store), SNAPSHOT_AFTER)
-    await sink.keep(topics()[TOPIC].partitions, SNAPSHOT_EVERY_S)
+    await sink.keep(read_topic_files()[TOPIC].partitions, SNAPSHOT_EVERY_S)
 
 
 def _command() -> Sequence[str]:

@@ -24,7 +24,7 @@ from roadloop_runtime.kafka.admin import open_admin
 from roadloop_runtime.kafka.lag import Lag
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition
-from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.topics import name_dead_letter_topic
 
 RECORDS_PER_S = 40
 REFUSAL_S = 30.0
@@ -55,7 +55,7 @@ class Fate:
 async def suffer(program: Program, task: Task, kills: int) -> Fate:
     """Feed a program, kill it again and again, let its output refuse once; then see what came out."""
     began, dice = time.monotonic(), random.Random(program.name)
-    letters = dead_letter_topic(task.target, task.source)
+    letters = name_dead_letter_topic(task.target, task.source)
     await create_target(task.bootstrap, task.target)
     await topics.create(task.bootstrap, [task.source, letters])
     async with (

@@ -9,10 +9,10 @@ from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import FramesIngested, IngestedFrame
-from roadloop_schemas.topics import topics
+from roadloop_schemas.topics import read_topic_files
 
 TOPIC = "frames.ingested.v1"
-PARTITIONS = topics()[TOPIC].partitions
+PARTITIONS = read_topic_files()[TOPIC].partitions
 FRAMES = 16
 AT_ONCE = 64
 START = datetime(2025, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from roadloop_local.addresses import Stack
 from roadloop_runtime.kafka.reader import open_reader
-from roadloop_schemas.topics import topics
+from roadloop_schemas.topics import read_topic_files
 
 TOPIC = "frames.screened.v1"
 STALLED_S = 60.0
@@ -46,7 +46,7 @@ class Seen:
 @asynccontextmanager
 async def watching(stack: Stack) -> AsyncIterator[AIOKafkaConsumer]:
     """Open a reader that stands at the end as of now."""
-    tps = [TopicPartition(TOPIC, number) for number in range(topics()[TOPIC].partitions)]
+    tps = [TopicPartition(TOPIC, number) for number in range(read_topic_files()[TOPIC].partitions)]
     async with open_reader(stack.kafka_bootstrap) as reader:
         reader.assign(tps)
         for tp, end in (await reader.end_offsets(tps)).items():

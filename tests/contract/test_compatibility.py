@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from roadloop_schemas.compatibility import Break, Rule, breaking_changes
+from roadloop_schemas.compatibility import Break, Rule, find_breaking_changes
 from roadloop_schemas.fields import Box, Moment, Unit
 
 Light = StrEnum("Light", ["DAY", "NIGHT"])
@@ -70,7 +70,7 @@ class Shut(BaseModel):
     ],
 )
 def test_what_breaks_nothing(old: dict[str, Any], new: dict[str, Any]) -> None:
-    assert breaking_changes(old, new) == ()
+    assert find_breaking_changes(old, new) == ()
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_what_breaks_nothing(old: dict[str, Any], new: dict[str, Any]) -> None:
     ],
 )
 def test_what_breaks(old: dict[str, Any], new: dict[str, Any], breaks: list[tuple[str, Rule]]) -> None:
-    assert breaking_changes(old, new) == tuple(Break(*each) for each in breaks)
+    assert find_breaking_changes(old, new) == tuple(Break(*each) for each in breaks)

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from roadloop_schemas.__main__ import main
-from roadloop_schemas.compatibility import breaking_changes
-from roadloop_schemas.snapshots import snapshot
-from roadloop_schemas.topics import EVENTS, topics
+from roadloop_schemas.compatibility import find_breaking_changes
+from roadloop_schemas.snapshots import build_snapshot
+from roadloop_schemas.topics import EVENTS, read_topic_files
 from tests.contract.published import ROOT, SCHEMAS, SNAPSHOTS
 
 REMEDY = "add optional fields only, then run `python -m roadloop_schemas snapshots`"
-PROMISED = sorted({t.event for t in topics().values() if t.event and t.compatibility == "BACKWARD_TRANSITIVE"})
+PROMISED = sorted(
+    {t.event for t in read_topic_files().values() if t.event and t.compatibility == "BACKWARD_TRANSITIVE"}
+)
 
 
 def git(*arguments: str) -> str | None:
@@ -41,12 +43,12 @@ def test_every_event_has_a_snapshot_and_nothing_else_does() -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_event_is_as_its_snapshot_says(event: str) -> None:
-    assert snapshot(EVENTS[event]) == SNAPSHOTS[event], f"{event} is not what was published: {REMEDY}"
+    assert build_snapshot(EVENTS[event]) == SNAPSHOTS[event], f"{event} is not what was published: {REMEDY}"
 
 
 @pytest.mark.parametrize("event", PROMISED)
 def test_an_event_breaks_nothing_of_its_committed_snapshot(event: str) -> None:
-    assert breaking_changes(SNAPSHOTS[event], snapshot(EVENTS[event])) == (), REMEDY
+    assert find_breaking_changes(SNAPSHOTS[event], build_snapshot(EVENTS[event])) == (), REMEDY
 
 
 @pytest.mark.parametrize("event", PROMISED)
@@ -56,7 +58,7 @@ def test_an_event_breaks_nothing_that_was_ever_published(event: str) -> None:
     broken = {
         commit: breaks
         for commit, before in published_before(event).items()
-        if (breaks := breaking_changes(before, snapshot(EVENTS[event])))
+        if (breaks := find_breaking_changes(before, build_snapshot(EVENTS[event])))
     }
     assert broken == {}, f"{event} breaks what these commits published: make a new topic version instead"
 

@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from roadloop_runtime.kafka.admin import build_topics
-from roadloop_schemas.topics import EVENTS, Topic, dead_letter_topic, topics
+from roadloop_schemas.topics import EVENTS, Topic, name_dead_letter_topic, read_topic_files
 from tests.contract.published import ROOT, SCHEMAS
 
 FILES = sorted((SCHEMAS / "src" / "roadloop_schemas" / "topics").iterdir())
 SERVICES = {folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").is_file()}
 WRITERS = SERVICES | {"agent"}
 READERS = SERVICES | {"agent", "annotation", "fleet"}
-TOPICS: Mapping[str, Topic] = topics()
+TOPICS: Mapping[str, Topic] = read_topic_files()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -36,7 +36,7 @@ def test_who_owns_writes_and_reads_a_topic_is_known(topic: Topic) -> None:
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=TOPICS)
 def test_a_name_is_legal_in_kafka_with_room_for_its_dead_letters(topic: Topic) -> None:
-    for name in (topic.name, *(dead_letter_topic(group, topic.name) for group in topic.groups)):
+    for name in (topic.name, *(name_dead_letter_topic(group, topic.name) for group in topic.groups)):
         assert re.fullmatch(r"[a-z0-9.-]{1,249}", name)
 
 
@@ -45,7 +45,7 @@ def test_a_group_belongs_to_a_reader_and_has_its_dead_letters(topic: Topic) -> N
     created = build_topics()
     for group in topic.groups:
         assert any(group == reader or group.startswith(f"{reader}-") for reader in topic.consumers)
-        assert created[dead_letter_topic(group, topic.name)].num_partitions == topic.partitions
+        assert created[name_dead_letter_topic(group, topic.name)].num_partitions == topic.partitions
     assert len(set(topic.groups)) == len(topic.groups)
 
 
@@ -85,7 +85,7 @@ def test_what_is_compacted_is_so_before_it_is_too_much_to_read(topic: Topic) -> 
 
 
 def test_the_names_in_code_are_those_of_the_files() -> None:
-    values = vars(sys.modules[topics.__module__]).values()
+    values = vars(sys.modules[read_topic_files.__module__]).values()
     names = {value for value in values if isinstance(value, str) and value.endswith(".v1")}
     assert names - set(TOPICS) == set()
     assert set(TOPICS) - names == {"demand.v1", "label-router.outbox.v1", "trainer-trigger.outbox.v1"}

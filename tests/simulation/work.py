@@ -13,11 +13,11 @@ import immutables
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Skip, Transient, Undecodable
 from roadloop_runtime.records import Event, Record
-from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.topics import name_dead_letter_topic
 
 GROUP = "copy"
 SOURCE, TARGET, MEMORY = "in.v1", "out.v1", "memory.v1"
-LETTERS = dead_letter_topic(GROUP, SOURCE)
+LETTERS = name_dead_letter_topic(GROUP, SOURCE)
 PARTITIONS = 4
 KEYS = 12
 TOPICS = {

@@ -11,7 +11,7 @@ import yaml
 from pydantic.json_schema import models_json_schema
 
 from roadloop_schemas.cloudevents import REQUIRED, Attributes, derive_id, to_headers
-from roadloop_schemas.topics import EVENTS, Topic, topics
+from roadloop_schemas.topics import EVENTS, Topic, read_topic_files
 
 Document = dict[str, Any]
 _BINDING = "0.5.0"
@@ -26,9 +26,9 @@ What Roadloop says on Kafka. Every record is a CloudEvent in binary mode: the at
 _TIME = "2026-03-14T06:41:07Z"
 
 
-def document(examples: Mapping[str, Any]) -> Document:
+def build_document(examples: Mapping[str, Any]) -> Document:
     """Describe the public topics. `examples` has one body per event."""
-    public = [topic for topic in topics().values() if topic.public]
+    public = [topic for topic in read_topic_files().values() if topic.public]
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -38,22 +38,22 @@ def document(examples: Mapping[str, Any]) -> Document:
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
-        "channels": {topic.name: _channel(topic, examples) for topic in public},
-        "operations": {name: operation for topic in public for name, operation in _operations(topic)},
-        "components": {"schemas": {"CloudEventHeaders": _headers()} | _bodies(public)},
+        "channels": {topic.name: _build_channel(topic, examples) for topic in public},
+        "operations": {name: operation for topic in public for name, operation in _build_operations(topic)},
+        "components": {"schemas": {"CloudEventHeaders": _build_headers()} | _build_bodies(public)},
     }
 
 
-def event_type(topic: str) -> str:
+def name_event_type(topic: str) -> str:
     """Return the `ce_type` of a topic's events."""
     return f"roadloop.{topic}"
 
 
-def _channel(topic: Topic, examples: Mapping[str, Any]) -> Document:
+def _build_channel(topic: Topic, examples: Mapping[str, Any]) -> Document:
     return {
         "address": topic.name,
         "description": topic.description,
-        "messages": {topic.event: _message(topic, examples[str(topic.event)])},
+        "messages": {topic.event: _build_message(topic, examples[str(topic.event)])},
         "tags": [{"name": topic.owner}],
         "bindings": {
             "kafka": {
@@ -69,7 +69,7 @@ def _channel(topic: Topic, examples: Mapping[str, Any]) -> Document:
     }
 
 
-def _message(topic: Topic, example: Any) -> Document:
+def _build_message(topic: Topic, example: Any) -> Document:
     key = f"Records of the same {topic.key} have the same key: they share a partition and keep their order."
     return {
         "name": topic.event,
@@ -77,31 +77,31 @@ def _message(topic: Topic, example: Any) -> Document:
         "headers": {
             "allOf": [{"$ref": "#/components/schemas/CloudEventHeaders"}],
             "type": "object",
-            "properties": {"ce_type": {"const": event_type(topic.name)}},
+            "properties": {"ce_type": {"const": name_event_type(topic.name)}},
         },
         "payload": {"$ref": f"#/components/schemas/{topic.event}"},
         "bindings": {"kafka": {"key": {"type": "string", "description": key}, "bindingVersion": _BINDING}},
-        "examples": [{"headers": _example_headers(topic), "payload": example}],
+        "examples": [{"headers": _build_example_headers(topic), "payload": example}],
     }
 
 
-def _example_headers(topic: Topic) -> dict[str, str]:
+def _build_example_headers(topic: Topic) -> dict[str, str]:
     id = derive_id("example", topic.name)
-    attributes = Attributes(id, f"/roadloop/{topic.owner}", event_type(topic.name), "acme", _TIME)
+    attributes = Attributes(id, f"/roadloop/{topic.owner}", name_event_type(topic.name), "acme", _TIME)
     return {name: value.decode() for name, value in to_headers(attributes)}
 
 
-def _operations(topic: Topic) -> Iterator[tuple[str, Document]]:
+def _build_operations(topic: Topic) -> Iterator[tuple[str, Document]]:
     for service in topic.producers:
-        yield f"{service}.sends.{topic.name}", _operation(topic, "send", service)
+        yield f"{service}.sends.{topic.name}", _build_operation(topic, "send", service)
     for service in topic.consumers:
         groups = [group for group in topic.groups if group == service or group.startswith(f"{service}-")]
         group_id = {"groupId": {"type": "string", "enum": groups}, "bindingVersion": _BINDING}
         bindings = {"bindings": {"kafka": group_id}} if groups else {}
-        yield f"{service}.receives.{topic.name}", _operation(topic, "receive", service) | bindings
+        yield f"{service}.receives.{topic.name}", _build_operation(topic, "receive", service) | bindings
 
 
-def _operation(topic: Topic, action: str, service: str) -> Document:
+def _build_operation(topic: Topic, action: str, service: str) -> Document:
     channel = f"#/channels/{topic.name}"
     return {
         "action": action,
@@ -111,7 +111,7 @@ def _operation(topic: Topic, action: str, service: str) -> Document:
     }
 
 
-def _headers() -> Document:
+def _build_headers() -> Document:
     text = {"type": "string", "minLength": 1}
     return {
         "type": "object",
@@ -130,7 +130,7 @@ def _headers() -> Document:
     }
 
 
-def _bodies(public: list[Topic]) -> Document:
+def _build_bodies(public: list[Topic]) -> Document:
     """Return the schemas of all bodies in draft 7, which is what AsyncAPI's own schema format is made of."""
     bodies = [EVENTS[str(topic.event)] for topic in public]
     _, schemas = models_json_schema(
@@ -162,6 +162,6 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Plain.add_representer(str, _represent_text)
 
 
-def as_yaml(described: Document) -> str:
+def as_yaml(document: Document) -> str:
     """Write the document as it is committed."""
-    return yaml.dump(described, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(document, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)

@@ -61,24 +61,24 @@ def from_headers(headers: Iterable[Header]) -> Attributes:
 
     Raises NotACloudEvent where a required attribute is missing or not UTF-8, or the version is not 1.0.
     """
-    found = {name: value for name, value in headers if value}
+    values = {name: value for name, value in headers if value}
     for name in REQUIRED:
-        if name not in found:
+        if name not in values:
             raise NotACloudEvent(name, "this header is required (CloudEvents 1.0, binary mode)")
-    if found["ce_specversion"] != b"1.0":
+    if values["ce_specversion"] != b"1.0":
         raise NotACloudEvent("ce_specversion", "must be 1.0")
     try:
         return Attributes(
-            id=found["ce_id"].decode(),
-            source=found["ce_source"].decode(),
-            type=found["ce_type"].decode(),
-            tenant=found["ce_tenant"].decode(),
-            time=found.get("ce_time", b"").decode(),
-            subject=found.get("ce_subject", b"").decode(),
+            id=values["ce_id"].decode(),
+            source=values["ce_source"].decode(),
+            type=values["ce_type"].decode(),
+            tenant=values["ce_tenant"].decode(),
+            time=values.get("ce_time", b"").decode(),
+            subject=values.get("ce_subject", b"").decode(),
         )
     except UnicodeDecodeError as error:
-        wrong = next(name for name, value in found.items() if name in _READ and value == error.object)
-        raise NotACloudEvent(wrong, "must be UTF-8") from error
+        bad_name = next(name for name, value in values.items() if name in _READ and value == error.object)
+        raise NotACloudEvent(bad_name, "must be UTF-8") from error
 
 
 def rfc3339(moment: datetime) -> str:

@@ -35,55 +35,62 @@ class Break:
     rule: Rule
 
 
-def breaking_changes(old: Schema, new: Schema) -> tuple[Break, ...]:
+def find_breaking_changes(old: Schema, new: Schema) -> tuple[Break, ...]:
     """List what a record valid under `old`, or its reader, would stumble over under `new`; none means compatible."""
-    return tuple(_compare(_inlined(old, old.get("$defs", {})), _inlined(new, new.get("$defs", {})), ""))
+    return tuple(_compare(_inline(old, old.get("$defs", {})), _inline(new, new.get("$defs", {})), ""))
 
 
-def _inlined(node: Any, definitions: Schema, within: tuple[str, ...] = ()) -> Any:
+def _inline(node: Any, definitions: Schema, within: tuple[str, ...] = ()) -> Any:
     """Put definitions in the place of their references; a recursive reference stays one and is compared by name."""
     if isinstance(node, list):
-        return [_inlined(part, definitions, within) for part in node]
+        return [_inline(part, definitions, within) for part in node]
     if not isinstance(node, Mapping):
         return node
     name = str(node.get("$ref", "")).removeprefix("#/$defs/")
     if name in definitions and name not in within:
         beside = {key: value for key, value in node.items() if key != "$ref"}
-        return _inlined({**definitions[name], **beside}, definitions, (*within, name))
-    return {key: _inlined(value, definitions, within) for key, value in node.items() if key != "$defs"}
+        return _inline({**definitions[name], **beside}, definitions, (*within, name))
+    return {key: _inline(value, definitions, within) for key, value in node.items() if key != "$defs"}
 
 
 def _compare(old: Schema, new: Schema, at: str) -> Iterator[Break]:
     """Every alternative of the old schema needs one of its type in the new one; the closest counts."""
-    for before in _alternatives(old):
-        candidates = [after for after in _alternatives(new) if after.get("type") == before.get("type")]
+    for before in _list_alternatives(old):
+        candidates = [after for after in _list_alternatives(new) if after.get("type") == before.get("type")]
         if candidates:
-            yield from min((list(_compare_one(before, after, at)) for after in candidates), key=len)
+            yield from min((list(_compare_alternative(before, after, at)) for after in candidates), key=len)
         else:
             yield Break(at, Rule.RETYPED)
 
 
-def _alternatives(schema: Schema) -> Sequence[Schema]:
+def _list_alternatives(schema: Schema) -> Sequence[Schema]:
     for keyword in ("anyOf", "oneOf"):
         if keyword in schema:
-            return [part for branch in schema[keyword] for part in _alternatives(branch)]
+            return [part for branch in schema[keyword] for part in _list_alternatives(branch)]
     if isinstance(schema.get("type"), list):
         return [{**schema, "type": name} for name in schema["type"]]
     return [schema]
 
 
-def _compare_one(old: Schema, new: Schema, at: str) -> Iterator[Break]:
-    for rules in (_values, _limits, _texts, _fields, _items, _unknown):
-        yield from rules(old, new, at)
+def _compare_alternative(old: Schema, new: Schema, at: str) -> Iterator[Break]:
+    for compare in (
+        _compare_values,
+        _compare_limits,
+        _compare_texts,
+        _compare_fields,
+        _compare_items,
+        _compare_unknown,
+    ):
+        yield from compare(old, new, at)
 
 
-def _values(old: Schema, new: Schema, at: str) -> Iterator[Break]:
-    before, after = _allowed(old), _allowed(new)
+def _compare_values(old: Schema, new: Schema, at: str) -> Iterator[Break]:
+    before, after = _list_allowed(old), _list_allowed(new)
     if after is not None and (before is None or any(value not in after for value in before)):
         yield Break(at, Rule.VALUE_REMOVED)
 
 
-def _allowed(schema: Schema) -> Sequence[object] | None:
+def _list_allowed(schema: Schema) -> Sequence[object] | None:
     return [schema["const"]] if "const" in schema else schema.get("enum")
 
 
@@ -95,7 +102,7 @@ _LIMITS = (
 )
 
 
-def _limits(old: Schema, new: Schema, at: str) -> Iterator[Break]:
+def _compare_limits(old: Schema, new: Schema, at: str) -> Iterator[Break]:
     for lower, above, upper, below in _LIMITS:
         lowest = [max((s.get(lower, -math.inf), 0), (s.get(above, -math.inf), 1)) for s in (old, new)]
         highest = [min((s.get(upper, math.inf), 1), (s.get(below, math.inf), 0)) for s in (old, new)]
@@ -103,14 +110,14 @@ def _limits(old: Schema, new: Schema, at: str) -> Iterator[Break]:
             yield Break(at, Rule.TIGHTENED)
 
 
-def _texts(old: Schema, new: Schema, at: str) -> Iterator[Break]:
+def _compare_texts(old: Schema, new: Schema, at: str) -> Iterator[Break]:
     if old.get("format") != new.get("format"):
         yield Break(at, Rule.RETYPED)
     if "pattern" in new and new["pattern"] != old.get("pattern"):
         yield Break(at, Rule.PATTERN_CHANGED)
 
 
-def _fields(old: Schema, new: Schema, at: str) -> Iterator[Break]:
+def _compare_fields(old: Schema, new: Schema, at: str) -> Iterator[Break]:
     before, after = old.get("properties", {}), new.get("properties", {})
     newly_required = set(new.get("required", ())) - set(old.get("required", ()))
     for name in [*before, *(added for added in after if added not in before)]:
@@ -124,10 +131,10 @@ def _fields(old: Schema, new: Schema, at: str) -> Iterator[Break]:
             yield Break(field, Rule.DEFAULT_CHANGED)
         if name in before:
             yield from _compare(before[name], after[name], field)
-    yield from _other_fields(old.get("additionalProperties", True), new.get("additionalProperties", True), at)
+    yield from _compare_other_fields(old.get("additionalProperties", True), new.get("additionalProperties", True), at)
 
 
-def _other_fields(old: Schema | bool, new: Schema | bool, at: str) -> Iterator[Break]:
+def _compare_other_fields(old: Schema | bool, new: Schema | bool, at: str) -> Iterator[Break]:
     if old is False or new is True:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -136,7 +143,7 @@ def _other_fields(old: Schema | bool, new: Schema | bool, at: str) -> Iterator[B
         yield Break(at, Rule.CLOSED)
 
 
-def _items(old: Schema, new: Schema, at: str) -> Iterator[Break]:
+def _compare_items(old: Schema, new: Schema, at: str) -> Iterator[Break]:
     before, after = old.get("prefixItems", []), new.get("prefixItems", [])
     if len(before) != len(after) or ("items" in old) != ("items" in new):
         yield Break(at, Rule.RETYPED)
@@ -153,6 +160,6 @@ _JUDGED = {keyword for row in _LIMITS for keyword in row} | {
 }
 
 
-def _unknown(old: Schema, new: Schema, at: str) -> Iterator[Break]:
+def _compare_unknown(old: Schema, new: Schema, at: str) -> Iterator[Break]:
     if any(old.get(keyword) != new.get(keyword) for keyword in {*old, *new} - _JUDGED):
         yield Break(at, Rule.UNJUDGED)

@@ -18,21 +18,21 @@ class EventBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, ser_json_timedelta="float")
 
 
-def _as_utc(moment: datetime) -> datetime:
+def _to_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
         raise ValueError("must lie in the years 1 to 9999, in UTC") from error
 
 
-def _is_embedding(text: str) -> str:
+def _check_embedding(text: str) -> str:
     """Return a text that is base64 of float16; raise ValueError for any other: screening would fail on its frames."""
     if len(b64decode(text, validate=True)) % 2:
         raise ValueError("an embedding is base64 of float16, so of an even number of bytes")
     return text
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 Tenant = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}$")]
@@ -40,7 +40,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Uri = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s?#]{1,900}$")]
 EMBEDDING_TEXT = 16_384
 EMBEDDING_DIMENSIONS = EMBEDDING_TEXT * 3 // 4 // 2  # 6,144
-Embedding = Annotated[str, AfterValidator(_is_embedding)]
+Embedding = Annotated[str, AfterValidator(_check_embedding)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -83,7 +83,7 @@ class Box(EventBody):
     y2: Unit
 
     @model_validator(mode="after")
-    def _has_area(self) -> Self:
+    def _check_area(self) -> Self:
         if self.x2 <= self.x1 or self.y2 <= self.y1:
             raise ValueError("x2 and y2 must be greater than x1 and y1")
         return self

@@ -22,7 +22,7 @@ class KeepRule(EventBody):
     quota: Unit = 0.005
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _refuse_empty(self) -> Self:
         if self.condition is None and self.class_name is None and self.signal is None:
             raise ValueError("a rule needs a condition, a class_name or a signal: it would take every frame")
         return self
@@ -99,13 +99,13 @@ class ScreenPolicy(EventBody):
     rules: tuple[KeepRule, ...] = Field(default=(), max_length=32)
 
     @model_validator(mode="after")
-    def _range_is_one(self) -> Self:
+    def _check_range(self) -> Self:
         if self.slice_range is not None and self.slice_range[0] > self.slice_range[1]:
             raise ValueError("slice_range: the least share comes first, then the most")
         return self
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _check_names(self) -> Self:
         names = [rule.name for rule in self.rules]
         if len(names) > len(set(names)):
             raise ValueError("two rules have one name: they would share an allowance")

@@ -10,7 +10,7 @@ from roadloop_schemas.topics import EVENTS
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def snapshot(body: type[EventBody]) -> dict[str, Any]:
+def build_snapshot(body: type[EventBody]) -> dict[str, Any]:
     """Return the schema of a body as it may be read: fields with a default may be absent."""
     return {"$schema": DIALECT, **body.model_json_schema()}
 
@@ -19,7 +19,7 @@ def write_snapshots(folder: Path) -> None:
     """Write `<Event>.json` for every event."""
     folder.mkdir(exist_ok=True)
     for name, body in EVENTS.items():
-        (folder / f"{name}.json").write_text(json.dumps(snapshot(body), indent=2, ensure_ascii=False) + "\n")
+        (folder / f"{name}.json").write_text(json.dumps(build_snapshot(body), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json_files(folder: Path) -> dict[str, Any]:

@@ -79,13 +79,13 @@ class Topic(BaseModel):
 
 
 @cache
-def topics() -> Mapping[str, Topic]:
+def read_topic_files() -> Mapping[str, Topic]:
     """Read every topic file, sorted by name."""
     sources = sorted((f for f in files(__package__).joinpath("topics").iterdir() if f.name.endswith(".yaml")), key=str)
-    read = [Topic.model_validate(yaml.safe_load(source.read_text())) for source in sources]
-    return MappingProxyType({topic.name: topic for topic in sorted(read, key=lambda topic: topic.name)})
+    topics = [Topic.model_validate(yaml.safe_load(source.read_text())) for source in sources]
+    return MappingProxyType({topic.name: topic for topic in sorted(topics, key=lambda topic: topic.name)})
 
 
-def dead_letter_topic(group: str, topic: str) -> str:
+def name_dead_letter_topic(group: str, topic: str) -> str:
     """Name the topic that takes what a group can never handle of a topic."""
     return f"dlq.{group}.{topic}"

@@ -30,7 +30,7 @@ from roadloop_runtime.records import Partition, Record
 from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers
 from roadloop_schemas.models import ModelServing
-from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.topics import name_dead_letter_topic
 from roadloop_world.actors import fleet, tenant_setup
 from roadloop_world.actors.subscriber import read_topic
 from tests.waiting import GUARD_S, eventually
@@ -145,7 +145,7 @@ class Road:
 
     async def letters(self, group: str, topic: str, partition: int) -> list[dict[str, str]]:
         """Return what the dead letters of a partition say."""
-        records = await read_partition(self.bootstrap, Partition(dead_letter_topic(group, topic), partition))
+        records = await read_partition(self.bootstrap, Partition(name_dead_letter_topic(group, topic), partition))
         return [read_explanation(tuple(record.headers)) for record in records]
 
     async def dead_letter(self, sent: RecordMetadata) -> dict[str, str]:

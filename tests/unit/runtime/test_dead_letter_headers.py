@@ -9,7 +9,7 @@ from roadloop_runtime.dead_letters.dead_letters import read_dead_letter, to_orig
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.records import Event, Partition
 from roadloop_schemas.cloudevents import Header
-from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.topics import name_dead_letter_topic
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def test_a_replayed_record_that_dies_again_names_its_first_letter_and_is_replaye
 @pytest.mark.parametrize(
     ("name", "is_one"),
     [
-        pytest.param(dead_letter_topic("screen", "frames.ingested.v1"), True, id="what-the-loop-makes"),
+        pytest.param(name_dead_letter_topic("screen", "frames.ingested.v1"), True, id="what-the-loop-makes"),
         pytest.param("frames.ingested.v1", False, id="an-event-topic"),
         pytest.param("dlqs.v1", False, id="a-name-that-only-begins-alike"),
     ],

@@ -40,14 +40,14 @@ from roadloop_schemas.topics import (
     TRAININGS_CHANGED,
     UPLOADS_COMPLETED,
     UPLOADS_FATE,
-    dead_letter_topic,
+    name_dead_letter_topic,
 )
 from roadloop_schemas.uploads import UploadCompleted
 
 GROUP = "ingest"
 FATES_GROUP = "ingest-fates"
-GIVEN_UP = dead_letter_topic("screen", FRAMES_INGESTED)
-REFUSED = dead_letter_topic(GROUP, UPLOADS_COMPLETED)
+GIVEN_UP = name_dead_letter_topic("screen", FRAMES_INGESTED)
+REFUSED = name_dead_letter_topic(GROUP, UPLOADS_COMPLETED)
 now = partial(datetime.now, UTC)
 TOPICS = (
     UPLOADS_COMPLETED,

@@ -19,7 +19,7 @@ from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outbox.outbox_table import publish_outbox
-from roadloop_runtime.outbox.publisher import position_topic
+from roadloop_runtime.outbox.publisher import name_position_topic
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.service import lifecycle, logs
 from roadloop_runtime.service.health import make_health_app, serve_http
@@ -28,11 +28,11 @@ from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
 from roadloop_runtime.storage.objects import open_store
 from roadloop_runtime.storage.postgres import DATABASE_AWAY, Pool, answers, open_pool
 from roadloop_schemas.frames import FrameScreened
-from roadloop_schemas.topics import FRAMES_SCREENED, dead_letter_topic
+from roadloop_schemas.topics import FRAMES_SCREENED, name_dead_letter_topic
 
 NAME = "label-router"
 SCREENED = FRAMES_SCREENED
-TOPICS = (SCREENED, dead_letter_topic(NAME, SCREENED), REQUESTED, COMPLETED, position_topic(NAME))
+TOPICS = (SCREENED, name_dead_letter_topic(NAME, SCREENED), REQUESTED, COMPLETED, name_position_topic(NAME))
 LOOP_CONNECTIONS = 4
 
 

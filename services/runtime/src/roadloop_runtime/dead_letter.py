@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from roadloop_runtime.outcome import DeadLetter
 from roadloop_runtime.records import Event, Record
 from roadloop_schemas.cloudevents import Header
-from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.topics import name_dead_letter_topic
 
 OURS = "__dlq."
 PREFIX = f"{OURS}errors."
@@ -35,7 +35,7 @@ def to_dead_letter(group: str, record: Record, dead_letter: DeadLetter) -> Event
         (PREFIX + name, text.encode(errors="backslashreplace")[:4096]) for name, text in explanation.items() if text
     )
     return Event(
-        dead_letter_topic(group, record.topic),
+        name_dead_letter_topic(group, record.topic),
         record.key,
         record.value,
         (*kept_headers, *added_headers),
@@ -68,5 +68,5 @@ def was_replayed(headers: Sequence[Header], topic: str) -> bool:
 
 
 def is_dead_letter_topic(name: str) -> bool:
-    """Say whether a topic's name is one that `dead_letter_topic` makes."""
+    """Say whether a topic's name is one that `name_dead_letter_topic` makes."""
     return name.startswith(OURS.strip("_"))

@@ -11,7 +11,7 @@ from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.loop import Loop
 from roadloop_runtime.outbox.outbox_table import publish_outbox
-from roadloop_runtime.outbox.publisher import position_topic
+from roadloop_runtime.outbox.publisher import name_position_topic
 from roadloop_runtime.records import Record
 from roadloop_runtime.service import health, lifecycle, logs
 from roadloop_runtime.settlement.offset_table import OffsetTable
@@ -19,7 +19,7 @@ from roadloop_runtime.settlement.postgres_settlement import PostgresSettlement
 from roadloop_runtime.storage import postgres
 from roadloop_runtime.storage.objects import ObjectStore, open_store
 from roadloop_runtime.storage.postgres import Pool
-from roadloop_schemas.topics import dead_letter_topic
+from roadloop_schemas.topics import name_dead_letter_topic
 from trainer_trigger import handle, http, runner
 from trainer_trigger.settings import Settings
 from trainer_trigger.tables import label_table, serving_table
@@ -31,9 +31,9 @@ from trainer_trigger.training.object_cache import ObjectCache
 from trainer_trigger.training.trainer_process import Trainer
 
 SERVICE = "trainer-trigger"
-DEAD_LETTERS = dead_letter_topic(handle.GROUP, handle.LABELS)
+DEAD_LETTERS = name_dead_letter_topic(handle.GROUP, handle.LABELS)
 now = partial(datetime.now, UTC)
-TOPICS = (handle.LABELS, DEAD_LETTERS, SERVING, CHANGED, RELEASED, position_topic(SERVICE))
+TOPICS = (handle.LABELS, DEAD_LETTERS, SERVING, CHANGED, RELEASED, name_position_topic(SERVICE))
 
 
 async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> None:

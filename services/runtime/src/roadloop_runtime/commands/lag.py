@@ -17,7 +17,7 @@ from roadloop_runtime.cli.options import AsJson, Bootstrap
 from roadloop_runtime.cli.terminal import as_table, show_rows
 from roadloop_runtime.kafka.lag import TITLES, GroupLag, as_json, sum_groups, to_rows
 from roadloop_runtime.kafka.lag_read import Clients, connect, list_groups, read_lags
-from roadloop_schemas.topics import topics
+from roadloop_schemas.topics import read_topic_files
 
 NUMBERS = frozenset(TITLES[2:])
 AGAIN_S = 0.5
@@ -50,7 +50,7 @@ def show_lag(
 def list_our_groups() -> Mapping[str, Collection[str]]:
     """Return the groups of the topic files, each with the topics it reads."""
     groups: dict[str, list[str]] = {}
-    for topic in topics().values():
+    for topic in read_topic_files().values():
         for group in topic.groups:
             groups.setdefault(group, []).append(topic.name)
     return groups

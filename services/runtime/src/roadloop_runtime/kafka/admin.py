@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from roadloop_runtime.broker import TopicMissing
 from roadloop_runtime.kafka.reader import REQUEST_TIMEOUT_S
-from roadloop_schemas.topics import Topic, dead_letter_topic, topics
+from roadloop_schemas.topics import Topic, name_dead_letter_topic, read_topic_files
 
 DEAD_LETTER_RETENTION_HOURS = 24 * 28
 ALREADY_EXISTS = 36
@@ -23,10 +23,10 @@ MAX_DEAD_LETTER_BYTES = 2 * 1024 * 1024
 def build_topics(replication: int = 1) -> Mapping[str, NewTopic]:
     """Return every topic of the files, and the dead-letter topics of their groups."""
     new_topics: dict[str, NewTopic] = {}
-    for topic in topics().values():
+    for topic in read_topic_files().values():
         new_topics[topic.name] = _build_topic(topic.name, topic.partitions, replication, _build_settings(topic))
         for group in topic.groups:
-            name = dead_letter_topic(group, topic.name)
+            name = name_dead_letter_topic(group, topic.name)
             new_topics[name] = _build_topic(name, topic.partitions, replication, _build_dead_letter_settings())
     return new_topics
 

@@ -65,17 +65,17 @@ async def _publish_all(rows: Rows, writer: Writer, service: str, position: int) 
     """Publish until nothing is left; return the new position."""
     while numbered_rows := await rows.number(position, PUBLISH_AT_MOST):
         position = numbered_rows[-1].number
-        mark = Event(position_topic(service), service.encode(), str(position).encode(), (), 0)
+        mark = Event(name_position_topic(service), service.encode(), str(position).encode(), (), 0)
         await writer.transact([*(row.event for row in numbered_rows), mark], {}, "")
         await rows.forget(position)
     return position
 
 
-def position_topic(service: str) -> str:
+def name_position_topic(service: str) -> str:
     return f"{service}.outbox.v1"
 
 
 async def read_position(broker: Broker, service: str) -> int:
     """Return the number of the row published last; 0 where none was."""
-    records = await broker.read(Partition(position_topic(service), 0))
+    records = await broker.read(Partition(name_position_topic(service), 0))
     return int(records[-1].value or 0) if records else 0

@@ -23,7 +23,7 @@ from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, ServingState, detector_of
-from roadloop_schemas.topics import FRAMES_SCREENED, MODELS_RELEASED, topics
+from roadloop_schemas.topics import FRAMES_SCREENED, MODELS_RELEASED, read_topic_files
 from screen.decision.serving_versions import remembered_versions
 from screen.inference.triton import Triton
 from screen.rollout.loading import NOT_LOADABLE, Loading
@@ -238,7 +238,7 @@ class Rollout:
 
 async def watch(kafka: str, rollout: Rollout) -> None:
     """Read what is decided on live frames while a version is on trial, from then on; for ever."""
-    partitions = topics()[VERDICTS].partitions
+    partitions = read_topic_files()[VERDICTS].partitions
     while True:
         await rollout.trying.wait()
         async with open_tail(kafka, VERDICTS, partitions, "screen.rollout") as tail:

@@ -25,7 +25,7 @@ from roadloop_runtime.service.health import make_health_app, serve_http
 from roadloop_runtime.service.settings import ServiceSettings
 from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import ScreenPolicy
-from roadloop_schemas.topics import FRAMES_SCREENED, SCREEN_SCORES, SCREEN_VIEW, topics
+from roadloop_schemas.topics import FRAMES_SCREENED, SCREEN_SCORES, SCREEN_VIEW, read_topic_files
 from screen.state_topics import policy_topic
 from screen.state_topics.followed import Followed
 from screen.view import score_histograms
@@ -89,7 +89,7 @@ def make_app(settings: ViewSettings, policies: Mapping[str, ScreenPolicy]) -> tu
         cython_optimizations=True,
     )
     app.transport = ReadCommittedTransport([app.conf.broker[0]], app, loop=app.loop)
-    partitions = topics()[SOURCE].partitions
+    partitions = read_topic_files()[SOURCE].partitions
     changelog = app.topic(CHANGELOG, value_type=Any, compacting=True, partitions=partitions)
     table = app.Table("slices", default=dict, partitions=partitions, changelog_topic=changelog)
     scores_log = app.topic(SCORES_CHANGELOG, value_type=Any, compacting=True, partitions=partitions)

@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 
 from roadloop_runtime.kafka.reader import open_reader
 from roadloop_runtime.records import Record
-from roadloop_schemas.topics import topics
+from roadloop_schemas.topics import read_topic_files
 
 
 async def read_topic(bootstrap: str, topic: str) -> list[Record]:
@@ -18,7 +18,7 @@ async def read_topic(bootstrap: str, topic: str) -> list[Record]:
 
 async def read_topics(bootstrap: str, names: Iterable[str]) -> list[Record]:
     """Return every committed record of topics, by one consumer: topic by topic, partition by partition."""
-    tps = [TopicPartition(name, number) for name in names for number in range(topics()[name].partitions)]
+    tps = [TopicPartition(name, number) for name in names for number in range(read_topic_files()[name].partitions)]
     records: dict[TopicPartition, list[Record]] = {tp: [] for tp in tps}
     async with open_reader(bootstrap) as consumer:
         consumer.assign(tps)
@@ -32,7 +32,7 @@ async def read_topics(bootstrap: str, names: Iterable[str]) -> list[Record]:
 
 async def duplicates_seen(bootstrap: str) -> int:
     """Return how many events of the public topics came more than once, by source and id."""
-    records = await read_topics(bootstrap, [topic.name for topic in topics().values() if topic.public])
+    records = await read_topics(bootstrap, [topic.name for topic in read_topic_files().values() if topic.public])
     seen: Counter[tuple[str, bytes | None, bytes | None]] = Counter()
     for record in records:
         headers = dict(record.headers)

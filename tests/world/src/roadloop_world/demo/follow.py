@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 
 from roadloop_runtime.kafka.reader import open_reader
 from roadloop_runtime.records import Record
-from roadloop_schemas.topics import topics
+from roadloop_schemas.topics import read_topic_files
 from roadloop_world.demo.loop_state import SERVING, TRAININGS, VERDICTS, News
 from roadloop_world.demo.wait_while_moving import Watch
 
@@ -24,7 +24,9 @@ Tell = Callable[[News], None]
 async def follow_topics(bootstrap: str, watch: Watch, tell: Tell) -> None:
     """Fold every event of the followed topics in, from the first one on; for ever."""
     async with open_reader(bootstrap) as consumer:
-        consumer.assign([TopicPartition(name, part) for name in FOLLOWED for part in range(topics()[name].partitions)])
+        consumer.assign(
+            [TopicPartition(name, part) for name in FOLLOWED for part in range(read_topic_files()[name].partitions)]
+        )
         while True:
             batch = await consumer.getmany(timeout_ms=1000)
             for record in sorted((r for some in batch.values() for r in some), key=lambda record: record.timestamp):
