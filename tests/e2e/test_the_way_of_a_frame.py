@@ -9,7 +9,7 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from roadloop_agent import fate
+from roadloop_agent import read_fate
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_schemas.frames import FrameScreened, Verdict
@@ -168,6 +168,6 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
 
     # The vehicle learns what became of its upload, training included.
     vehicle, upload_id = uploads[0]
-    told = await fate(ingest, vehicle.token(), upload_id)
+    told = await read_fate(ingest, vehicle.token(), upload_id)
     assert told["announced"] == FRAMES_PER_DRIVE == told["accepted"] + told["duplicate"]
     assert found["trained"] >= TRAINING.min_labels

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 from PIL import Image
 
-from ingest.signature import key_id, sign
+from ingest.signature import sign, to_key_id
 from roadloop_agent import Picture, put_pictures
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
@@ -205,7 +205,7 @@ def signed(
     value = said if isinstance(said, bytes) else json.dumps(said).encode()
     event_id = a_name("e")
     signer = by or car
-    jws = sign(event_id, car.tenant, value, key=signer.private_key, key_id=kid or key_id(signer.tenant, signer.name))
+    jws = sign(event_id, car.tenant, value, key=signer.private_key, key_id=kid or to_key_id(signer.tenant, signer.name))
     envelope = Attributes(event_id, f"/vehicles/{car.name}", f"roadloop.{COMPLETED}", car.tenant)
     return value, (*to_headers(envelope), ("jws", jws))
 

@@ -20,7 +20,7 @@ from ingest.handle import (
     decide,
     observe,
 )
-from ingest.manifest import Manifest, completed
+from ingest.manifest import Manifest, to_upload_completed
 from ingest.measure import Measured, Refused
 from ingest.reasons import FileReason, SkipReason, UploadReason
 from ingest.sender import Known
@@ -196,7 +196,7 @@ def test_units_have_sixteen_frames_and_gaps_do_not_count() -> None:
 def test_what_the_vehicle_knew_travels_from_its_announcement_into_the_unit() -> None:
     picture = Picture(b"any", ARRIVED, condition="night", camera="rear", signals=("hard_brake",))
     manifest = Manifest.model_validate({"upload_id": "up-1", "drive": "d-1", "files": [picture.announce()]})
-    body = completed(manifest, tenant="acme", vehicle="car-1", bucket="uploads", now=ARRIVED)
+    body = to_upload_completed(manifest, tenant="acme", vehicle="car-1", bucket="uploads", now=ARRIVED)
     _, outcome = decide(NOTHING, Observation(received(body.files), KNOWN, (MEASURED,)), None)
     assert isinstance(outcome, Emit)
     (frame,) = FramesIngested.model_validate_json(outcome.events[0].value or b"").frames

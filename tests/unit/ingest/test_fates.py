@@ -111,12 +111,12 @@ def received(body: B) -> Received[B]:
 )
 def test_a_verdict_is_a_fate(verdict: Verdict, reasons: tuple[VerdictReason, ...], fate: FrameFate) -> None:
     body = VERDICT.model_copy(update={"verdict": verdict, "reasons": reasons})
-    assert fates.of_verdict(None, received(body), None) == (None, Emit(changes=(fate,)))
+    assert fates.decide_on_verdict(None, received(body), None) == (None, Emit(changes=(fate,)))
 
 
 def test_a_label_comes_on_top() -> None:
     said = Emit(changes=(FrameFate("labelled", frame_id="f-1"),))
-    assert fates.of_label(None, received(LABEL), None) == (None, said)
+    assert fates.decide_on_label(None, received(LABEL), None) == (None, said)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_label_comes_on_top() -> None:
     ],
 )
 def test_a_training(changes: dict[str, object], outcome: Outcome) -> None:
-    assert fates.of_training(None, received(RUN.model_copy(update=changes)), None) == (None, outcome)
+    assert fates.decide_on_training(None, received(RUN.model_copy(update=changes)), None) == (None, outcome)
 
 
 def test_a_dead_letter_counts_for_the_whole_unit() -> None:
@@ -136,7 +136,10 @@ def test_a_dead_letter_counts_for_the_whole_unit() -> None:
         "screen", record(UNIT.model_dump_json().encode()), DeadLetter(LoopReason.STILL_FAILING)
     )
     said = Emit(changes=(FrameFate("dead_lettered", "still_failing", unit_id="u-1"),))
-    assert fates.of_dead_letter(None, record(dead_letter.value or b"", dead_letter.headers), None) == (None, said)
+    assert fates.decide_on_dead_letter(None, record(dead_letter.value or b"", dead_letter.headers), None) == (
+        None,
+        said,
+    )
 
 
 def test_what_was_replayed_is_known_by_its_header_and_by_its_verdict() -> None:
@@ -144,15 +147,18 @@ def test_what_was_replayed_is_known_by_its_header_and_by_its_verdict() -> None:
     again = record(UNIT.model_dump_json().encode(), (mark,))
     dead_letter = to_dead_letter("screen", again, DeadLetter(LoopReason.STILL_FAILING))
     said = Emit(changes=(FrameFate("dead_lettered", "still_failing", unit_id="u-1", replayed=True),))
-    assert fates.of_dead_letter(None, record(dead_letter.value or b"", dead_letter.headers), None) == (None, said)
+    assert fates.decide_on_dead_letter(None, record(dead_letter.value or b"", dead_letter.headers), None) == (
+        None,
+        said,
+    )
     verdict = VERDICT.model_copy(update={"replayed": True})
-    (change,) = fates.of_verdict(None, received(verdict), None)[1].changes  # type: ignore[union-attr]
+    (change,) = fates.decide_on_verdict(None, received(verdict), None)[1].changes  # type: ignore[union-attr]
     assert change.replayed
 
 
 @pytest.mark.parametrize("value", [b"", b"no JSON", b"{}", b"\xff"])
 def test_a_dead_letter_that_is_no_unit_counts_for_none(value: bytes) -> None:
-    assert fates.of_dead_letter(None, record(value), None) == (None, Skip(SkipReason.NOT_OURS))
+    assert fates.decide_on_dead_letter(None, record(value), None) == (None, Skip(SkipReason.NOT_OURS))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +208,7 @@ def completion_letter(key_id: str, key: str, signed: bytes | None = None) -> Con
 def test_a_completion_by_ingest_that_was_given_up_rejects_its_upload() -> None:
     said = Emit(changes=(UploadRefused("acme", "up-1", "still_failing"),))
     dead_letter = completion_letter(OWN_KEY_ID, OWN_KEY)
-    assert fates.of_upload_letter(None, dead_letter, None, own_key=OWN_KEY) == (None, said)
+    assert fates.decide_on_upload_dead_letter(None, dead_letter, None, own_key=OWN_KEY) == (None, said)
 
 
 @pytest.mark.parametrize(
@@ -215,4 +221,7 @@ def test_a_completion_by_ingest_that_was_given_up_rejects_its_upload() -> None:
     ],
 )
 def test_the_letters_of_others_change_no_upload(dead_letter: ConsumerRecord[bytes, bytes]) -> None:
-    assert fates.of_upload_letter(None, dead_letter, None, own_key=OWN_KEY) == (None, Skip(SkipReason.NOT_OURS))
+    assert fates.decide_on_upload_dead_letter(None, dead_letter, None, own_key=OWN_KEY) == (
+        None,
+        Skip(SkipReason.NOT_OURS),
+    )

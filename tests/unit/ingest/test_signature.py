@@ -21,11 +21,11 @@ from ingest.signature import (
     TOKEN_LIFETIME,
     BadSignature,
     check_token,
-    claimed_key,
-    key_id,
     make_key,
     make_token,
+    read_claimed_key,
     sign,
+    to_key_id,
     verify,
 )
 from roadloop_runtime.dead_letter import to_dead_letter
@@ -38,7 +38,7 @@ NOW = datetime.now(UTC)
 PRIVATE, PUBLIC = make_key()
 OTHER_PRIVATE, OTHER_PUBLIC = make_key()
 OWN_KEY = "s" * 32
-CAR = key_id("acme", "car-1")
+CAR = to_key_id("acme", "car-1")
 VALUE = json.dumps(
     {
         "upload_id": "up-1",
@@ -129,7 +129,7 @@ def test_a_vehicles_signature_is_not_ours() -> None:
 )
 def test_a_malformed_signature_names_nobody(jws: bytes) -> None:
     with pytest.raises(BadSignature):
-        claimed_key(jws)
+        read_claimed_key(jws)
 
 
 def upload(jws: bytes | None, *, tenant: str = "acme", event_id: str = "e-1") -> Received[UploadCompleted]:
@@ -140,7 +140,7 @@ def upload(jws: bytes | None, *, tenant: str = "acme", event_id: str = "e-1") ->
 
 
 OWN = sign("e-1", "acme", VALUE, key=OWN_KEY, key_id=OWN_KEY_ID)
-BY_ANOTHER = sign("e-1", "acme", VALUE, key=OTHER_PRIVATE, key_id=key_id("acme", "car-2"))
+BY_ANOTHER = sign("e-1", "acme", VALUE, key=OTHER_PRIVATE, key_id=to_key_id("acme", "car-2"))
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,11 @@ def _may_work_later(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-async def _send(client: httpx.AsyncClient, method: str, url: str, **what: Any) -> httpx.Response:
+async def _send(client: httpx.AsyncClient, method: str, url: str, **options: Any) -> httpx.Response:
     """Send one request, again with growing pauses while it may work later."""
     async for attempt in stamina.retry_context(on=_may_work_later, attempts=10, timeout=timedelta(minutes=10)):
         with attempt:
-            answer = await client.request(method, url, **what)
+            answer = await client.request(method, url, **options)
             answer.raise_for_status()
     return answer
 
@@ -54,10 +54,10 @@ async def put_pictures(
     """Announce an upload and put its pictures where ingest says; return their URIs. `client` knows ingest's address."""
     manifest = {"upload_id": upload_id, "drive": drive, "files": [picture.announce() for picture in pictures]}
     bearer = {"Authorization": f"Bearer {token}"}
-    announced = (await _send(client, "POST", "/v1/uploads", json=manifest, headers=bearer)).json()
-    for file, picture in zip(announced["files"], pictures, strict=True):
+    announcement = (await _send(client, "POST", "/v1/uploads", json=manifest, headers=bearer)).json()
+    for file, picture in zip(announcement["files"], pictures, strict=True):
         await _send(client, "PUT", file["put_url"], content=picture.content)
-    return [str(file["uri"]) for file in announced["files"]]
+    return [str(file["uri"]) for file in announcement["files"]]
 
 
 async def upload(
@@ -68,8 +68,8 @@ async def upload(
     await _send(client, "POST", f"/v1/uploads/{upload_id}/complete", headers={"Authorization": f"Bearer {token}"})
 
 
-async def fate(client: httpx.AsyncClient, token: str, upload_id: str) -> dict[str, Any]:
+async def read_fate(client: httpx.AsyncClient, token: str, upload_id: str) -> dict[str, Any]:
     """Ask what became of an upload."""
     answer = await _send(client, "GET", f"/v1/uploads/{upload_id}", headers={"Authorization": f"Bearer {token}"})
-    found: dict[str, Any] = answer.json()
-    return found
+    fate: dict[str, Any] = answer.json()
+    return fate

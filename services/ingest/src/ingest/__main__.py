@@ -62,16 +62,16 @@ TOPICS = (
 )
 
 
-async def new_memory(_partition: int) -> Memory:
+async def start_memory(_partition: int) -> Memory:
     """Start empty: what was accepted before the take-over is in the tables."""
     return immutables.Map()
 
 
-def as_it_is(record: Record) -> Record:
+def pass_through(record: Record) -> Record:
     return record
 
 
-def handle_uploads(
+def make_admission_handler(
     settings: Settings, pool: Pool, store: ObjectStore
 ) -> Handler[Received[UploadCompleted], Observation, Memory, None]:
     """Handle uploads.completed.v1."""
@@ -86,19 +86,19 @@ def handle_uploads(
     )
     canaries = {"s3": partial(store.answers, settings.bucket), "postgres": partial(postgres.answers, pool)}
     return Handler(
-        decode=make_decoder(UploadCompleted), observe=look, decide=decide, rebuild=new_memory, canaries=canaries
+        decode=make_decoder(UploadCompleted), observe=look, decide=decide, rebuild=start_memory, canaries=canaries
     )
 
 
-def handle_fates(settings: Settings) -> dict[str, Handler[Any, Any, None, None]]:
+def make_fate_handlers(settings: Settings) -> dict[str, Handler[Any, Any, None, None]]:
     """Handle everything that tells what became of a frame, or of an upload as a whole."""
     own_key = settings.signing_key.get_secret_value()
     return {
-        FRAMES_SCREENED: Handler(decode=make_decoder(FrameScreened), decide=fates.of_verdict),
-        LABELS_COMPLETED: Handler(decode=make_decoder(LabelCompleted), decide=fates.of_label),
-        TRAININGS_CHANGED: Handler(decode=make_decoder(TrainingChanged), decide=fates.of_training),
-        GIVEN_UP: Handler(decode=as_it_is, decide=fates.of_dead_letter),
-        REFUSED: Handler(decode=as_it_is, decide=partial(fates.of_upload_letter, own_key=own_key)),
+        FRAMES_SCREENED: Handler(decode=make_decoder(FrameScreened), decide=fates.decide_on_verdict),
+        LABELS_COMPLETED: Handler(decode=make_decoder(LabelCompleted), decide=fates.decide_on_label),
+        TRAININGS_CHANGED: Handler(decode=make_decoder(TrainingChanged), decide=fates.decide_on_training),
+        GIVEN_UP: Handler(decode=pass_through, decide=fates.decide_on_dead_letter),
+        REFUSED: Handler(decode=pass_through, decide=partial(fates.decide_on_upload_dead_letter, own_key=own_key)),
     }
 
 
@@ -110,10 +110,10 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
     async with await postgres.open_pool(dsn, name=me.member, size=12) as pool, keep_connections_open(store) as files:
         kafka = Kafka(settings.kafka_bootstrap, me.client_id)
         uploads, verdicts = Claim(kafka, GROUP, me), Claim(kafka, FATES_GROUP, me)
-        admitting = admitting_loop(settings, uploads, kafka, pool, files)
+        admitting = make_admitting_loop(settings, uploads, kafka, pool, files)
         member = kafka.member(FATES_GROUP, me.member)
         settlement = PostgresSettlement(member, OffsetTable(pool, fate_table.store))
-        keeping = Loop(verdicts, handle_fates(settings), kafka=member, settlement=settlement)
+        keeping = Loop(verdicts, make_fate_handlers(settings), kafka=member, settlement=settlement)
         health = make_health_app([admitting, keeping], {"postgres": partial(postgres.answers, pool)}, stopping)
         await lifecycle.run_side_by_side(
             stopping,
@@ -122,7 +122,7 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
                 lifecycle.run_and_tell_fenced_apart(verdicts, keeping.run(stopping)),
             ],
             [
-                serve_http(vehicles_app(settings, pool), settings.http_host, settings.http_port, stopping),
+                serve_http(make_vehicles_app(settings, pool), settings.http_host, settings.http_port, stopping),
                 serve_http(health, settings.health_host, settings.health_port, stopping),
                 publish_outbox(dsn, kafka, "ingest"),
                 abandon_for_ever(pool, timedelta(seconds=settings.abandon_after_s), now),
@@ -130,14 +130,14 @@ async def main(settings: Settings, me: Identity, stopping: asyncio.Event) -> Non
         )
 
 
-def admitting_loop(settings: Settings, claim: Claim, kafka: Kafka, pool: Pool, store: ObjectStore) -> Loop:
-    handlers = {UPLOADS_COMPLETED: handle_uploads(settings, pool, store)}
+def make_admitting_loop(settings: Settings, claim: Claim, kafka: Kafka, pool: Pool, store: ObjectStore) -> Loop:
+    handlers = {UPLOADS_COMPLETED: make_admission_handler(settings, pool, store)}
     member = kafka.member(GROUP, claim.me.member)
     settlement = PostgresSettlement(member, OffsetTable(pool, upload_table.store))
     return Loop(claim, handlers, kafka=member, settlement=settlement)
 
 
-def vehicles_app(settings: Settings, pool: Pool) -> FastAPI:
+def make_vehicles_app(settings: Settings, pool: Pool) -> FastAPI:
     """Make the app for vehicles; its URLs name S3 as vehicles reach it."""
     endpoint = settings.public_s3_endpoint or settings.s3_endpoint
     public = open_store(endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value())
@@ -153,6 +153,6 @@ def vehicles_app(settings: Settings, pool: Pool) -> FastAPI:
 
 
 if __name__ == "__main__":
-    read = Settings.read()
-    logs.configure("ingest", read.log_level)
-    sys.exit(lifecycle.run(partial(main, read, make_identity(read.member))))
+    settings = Settings.read()
+    logs.configure("ingest", settings.log_level)
+    sys.exit(lifecycle.run(partial(main, settings, make_identity(settings.member))))

@@ -92,7 +92,7 @@ class Books:
 
 async def store(connection: Connection, changes: Sequence[Change]) -> None:
     """Write what became of frames and uploads, and tell it, in the transaction of their settle."""
-    await lock(connection, await _uploads_of(connection, changes))
+    await lock(connection, await _find_uploads(connection, changes))
     touched: dict[tuple[str, str], None] = {}
     for change in changes:
         for row in await _write(connection, change):
@@ -102,11 +102,11 @@ async def store(connection: Connection, changes: Sequence[Change]) -> None:
 
 async def lock(connection: Connection, uploads: Iterable[tuple[str, str]]) -> None:
     """Hold uploads until the end of the transaction. Call it once, before anything of them is changed."""
-    wanted = list(uploads)
-    await connection.execute(LOCK, [tenant for tenant, _ in wanted], [upload_id for _, upload_id in wanted])
+    upload_keys = list(uploads)
+    await connection.execute(LOCK, [tenant for tenant, _ in upload_keys], [upload_id for _, upload_id in upload_keys])
 
 
-async def _uploads_of(connection: Connection, changes: Sequence[Change]) -> set[tuple[str, str]]:
+async def _find_uploads(connection: Connection, changes: Sequence[Change]) -> set[tuple[str, str]]:
     frames: list[str] = []
     units: list[str] = []
     uploads: set[tuple[str, str]] = set()
@@ -136,11 +136,11 @@ async def _write(connection: Connection, change: Change) -> list[Any]:
 
 async def publish(connection: Connection, uploads: Iterable[tuple[str, str]]) -> None:
     """Put the newest counters of uploads into the outbox."""
-    await outbox_table.append(connection, [await _event(connection, *upload) for upload in sorted(uploads)])
+    await outbox_table.append(connection, [await _build_event(connection, *upload) for upload in sorted(uploads)])
 
 
-async def _event(connection: Connection, tenant: str, upload_id: str) -> Event:
-    fate = await _count(connection, tenant, upload_id)
+async def _build_event(connection: Connection, tenant: str, upload_id: str) -> Event:
+    fate = await _count_fates(connection, tenant, upload_id)
     return to_cloud_event(
         UPLOADS_FATE,
         fate,
@@ -153,7 +153,7 @@ async def _event(connection: Connection, tenant: str, upload_id: str) -> Event:
     )
 
 
-async def _count(connection: Connection, tenant: str, upload_id: str) -> UploadFate:
+async def _count_fates(connection: Connection, tenant: str, upload_id: str) -> UploadFate:
     upload = await connection.fetchrow(NEXT_REVISION, tenant, upload_id)
     if upload is None:
         raise LookupError(f"upload {tenant}/{upload_id} has frames but no row")
@@ -197,7 +197,7 @@ async def _count_parts(pool: Reader, tenant: str, upload_id: str, upload: dict[s
     )
 
 
-async def books(pool: Reader) -> Books:
+async def sum_books(pool: Reader) -> Books:
     """Sum both books. The announced and ingested figures come from other rows than their fates do."""
     files = await pool.fetch(FILE_BOOK)
     frames = await pool.fetch(FRAME_BOOK)
@@ -225,9 +225,9 @@ def _sum(rows: Sequence[Any]) -> dict[str, int]:
     return total
 
 
-async def book_rows(pool: Reader) -> dict[str, Any]:
+async def read_book_rows(pool: Reader) -> dict[str, Any]:
     """Return both books per vehicle and hour of arrival, ready for JSON."""
     files, frames = await pool.fetch(FILE_BOOK), await pool.fetch(FRAME_BOOK)
     rows = {"files": [dict(row) for row in files], "frames": [dict(row) for row in frames]}
-    total = await books(pool)
+    total = await sum_books(pool)
     return {"total": asdict(total) | {"balanced": total.balanced}, **json.loads(json.dumps(rows, default=str))}

@@ -48,26 +48,26 @@ class UploadRefused:
     replayed: bool = False
 
 
-def of_verdict(memory: None, verdict: Received[FrameScreened], _policy: None) -> tuple[None, Outcome]:
+def decide_on_verdict(memory: None, verdict: Received[FrameScreened], _policy: None) -> tuple[None, Outcome]:
     """A verdict is a frame's fate."""
     body = verdict.body
     fate = FrameFate(body.verdict.value, body.reasons[0].value, frame_id=body.frame_id, replayed=body.replayed)
     return memory, Emit(changes=(fate,))
 
 
-def of_label(memory: None, label: Received[LabelCompleted], _policy: None) -> tuple[None, Outcome]:
+def decide_on_label(memory: None, label: Received[LabelCompleted], _policy: None) -> tuple[None, Outcome]:
     """A label comes on top of the verdict."""
     return memory, Emit(changes=(FrameFate("labelled", frame_id=label.body.frame_id),))
 
 
-def of_training(memory: None, training: Received[TrainingChanged], _policy: None) -> tuple[None, Outcome]:
+def decide_on_training(memory: None, training: Received[TrainingChanged], _policy: None) -> tuple[None, Outcome]:
     """A run names its frames once, when it is queued."""
     if training.body.state is not TrainingState.QUEUED or not training.body.frame_ids:
         return memory, Skip(SkipReason.NOT_OURS)
     return memory, Emit(changes=(FramesTrained(training.body.frame_ids),))
 
 
-def of_dead_letter(memory: None, dead_letter: Record, _policy: None) -> tuple[None, Outcome]:
+def decide_on_dead_letter(memory: None, dead_letter: Record, _policy: None) -> tuple[None, Outcome]:
     """A unit that screening gave up counts for all its frames; one that is not ours counts for none."""
     try:
         unit = FramesIngested.model_validate_json(dead_letter.value or b"")
@@ -75,11 +75,13 @@ def of_dead_letter(memory: None, dead_letter: Record, _policy: None) -> tuple[No
         return memory, Skip(SkipReason.NOT_OURS)
     replayed = was_replayed(dead_letter.headers, dead_letter.topic)
     return memory, Emit(
-        changes=(FrameFate("dead_lettered", _reason(dead_letter), unit_id=unit.unit_id, replayed=replayed),)
+        changes=(FrameFate("dead_lettered", _read_reason(dead_letter), unit_id=unit.unit_id, replayed=replayed),)
     )
 
 
-def of_upload_letter(memory: None, dead_letter: Record, _policy: None, *, own_key: str) -> tuple[None, Outcome]:
+def decide_on_upload_dead_letter(
+    memory: None, dead_letter: Record, _policy: None, *, own_key: str
+) -> tuple[None, Outcome]:
     """A completion that admission gave up. Only one that ingest signed speaks for an upload that was announced here:
 
     of what others sign, admission said who they are not, and their word must change nothing.
@@ -96,9 +98,11 @@ def of_upload_letter(memory: None, dead_letter: Record, _policy: None, *, own_ke
         )
     except (Undecodable, BadSignature):
         return memory, Skip(SkipReason.NOT_OURS)
-    refused = UploadRefused(upload.envelope.tenant, upload.body.upload_id, _reason(dead_letter), upload.replayed)
-    return memory, Emit(changes=(refused,))
+    upload_refused = UploadRefused(
+        upload.envelope.tenant, upload.body.upload_id, _read_reason(dead_letter), upload.replayed
+    )
+    return memory, Emit(changes=(upload_refused,))
 
 
-def _reason(dead_letter: Record) -> str:
+def _read_reason(dead_letter: Record) -> str:
     return read_explanation(tuple(dead_letter.headers)).get("reason", "unknown")

@@ -9,8 +9,8 @@ import immutables
 
 from ingest.measure import Measured, Refused
 from ingest.reasons import FileReason, SkipReason
-from ingest.sender import Known, check_sender, unknown_vehicle
-from ingest.signature import OWN_KEY_ID, claimed_key
+from ingest.sender import Known, check_sender, refuse_unknown_vehicle
+from ingest.signature import OWN_KEY_ID, read_claimed_key
 from roadloop_runtime.decode import Received
 from roadloop_runtime.gather import gather_bounded
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
@@ -86,17 +86,18 @@ async def observe(
 ) -> Observation:
     """Look up the vehicle, check the signature, then fetch and measure every file, some at once."""
     if not is_tenant(upload.envelope.tenant):
-        return Observation(upload, NOTHING_KNOWN, refused=unknown_vehicle(upload.envelope.tenant, upload.body.vehicle))
+        unknown = refuse_unknown_vehicle(upload.envelope.tenant, upload.body.vehicle)
+        return Observation(upload, NOTHING_KNOWN, refused=unknown)
     known = await look_up(upload.envelope.tenant, upload.body)
-    if refused := check_sender(upload, known, own_key):
-        return Observation(upload, known, refused=refused)
+    if dead_letter := check_sender(upload, known, own_key):
+        return Observation(upload, known, refused=dead_letter)
     if known.admitted:
         return Observation(upload, known)
     prefix = f"s3://{bucket}/{upload.envelope.tenant}/{upload.body.vehicle}/"
 
     async def look(file: UploadedFile) -> Measured | Refused:
-        if refused := check_announcement(file, prefix, max_file_bytes):
-            return refused
+        if refusal := check_announcement(file, prefix, max_file_bytes):
+            return refusal
         return await _look_at(file, fetch, measure)
 
     files = await gather_bounded(look, upload.body.files, asyncio.Semaphore(FILES_AT_ONCE))
@@ -124,46 +125,52 @@ async def _look_at(file: UploadedFile, fetch: Fetch, measure: Measure) -> Measur
         return Refused(FileReason.OBJECT_CHANGED, str(error))
 
 
-def decide(memory: Memory, seen: Observation, _policy: None) -> tuple[Memory, Outcome]:
+def decide(memory: Memory, observation: Observation, _policy: None) -> tuple[Memory, Outcome]:
     """Accept each file that is whole, safe and new; announce the accepted ones in units."""
-    if seen.refused is not None:
-        return memory, seen.refused
-    if seen.known.admitted or _name(seen) in memory:
+    if observation.refused is not None:
+        return memory, observation.refused
+    if observation.known.admitted or _name_upload(observation) in memory:
         return memory, Skip(SkipReason.ALREADY_ADMITTED)
-    files = _admit(memory, seen)
+    files = _admit(memory, observation)
     accepted = [file for file in files if file.fate is FileFate.ACCEPTED]
-    memory = _remember(memory, [_name(seen), *(_picture(seen, file.sha256) for file in accepted)])
-    return memory, Emit(tuple(_units(seen, files)), (_admitted(seen, files),))
+    memory = _remember(
+        memory, [_name_upload(observation), *(_name_picture(observation, file.sha256) for file in accepted)]
+    )
+    return memory, Emit(tuple(_build_events(observation, files)), (_to_admitted(observation, files),))
 
 
-def _name(seen: Observation) -> str:
+def _name_upload(observation: Observation) -> str:
     """Upload ids are chosen by vehicles and unique in a tenant only."""
-    return f"{seen.upload.envelope.tenant}/{seen.upload.body.upload_id}"
+    return f"{observation.upload.envelope.tenant}/{observation.upload.body.upload_id}"
 
 
-def _picture(seen: Observation, sha256: str) -> str:
+def _name_picture(observation: Observation, sha256: str) -> str:
     """Pictures are new per vehicle: two cars that see the same are rare, and both are asked to send it."""
-    return f"{seen.upload.envelope.tenant}/{seen.upload.body.vehicle}/{sha256}"
+    return f"{observation.upload.envelope.tenant}/{observation.upload.body.vehicle}/{sha256}"
 
 
-def _admit(memory: Mapping[str, int], seen: Observation) -> list[AdmittedFile]:
+def _admit(memory: Mapping[str, int], observation: Observation) -> list[AdmittedFile]:
     fresh: set[str] = set()
     files: list[AdmittedFile] = []
-    for number, (file, found) in enumerate(zip(seen.upload.body.files, seen.files, strict=True)):
+    for number, (file, measurement) in enumerate(zip(observation.upload.body.files, observation.files, strict=True)):
         sha256 = file.object.sha256
-        if isinstance(found, Refused):
-            files.append(AdmittedFile(number, sha256, FileFate.REJECTED, found.reason.value, found.detail))
-        elif sha256 in fresh or sha256 in seen.known.accepted_sha256 or _picture(seen, sha256) in memory:
+        if isinstance(measurement, Refused):
+            files.append(AdmittedFile(number, sha256, FileFate.REJECTED, measurement.reason.value, measurement.detail))
+        elif (
+            sha256 in fresh
+            or sha256 in observation.known.accepted_sha256
+            or _name_picture(observation, sha256) in memory
+        ):
             files.append(AdmittedFile(number, sha256, FileFate.DUPLICATE, FileReason.DUPLICATE.value))
         else:
             unit = len(fresh) // FRAMES_PER_UNIT
             fresh.add(sha256)
-            files.append(_accept(seen, number, sha256, unit))
+            files.append(_accept(observation, number, sha256, unit))
     return files
 
 
-def _accept(seen: Observation, number: int, sha256: str, unit: int) -> AdmittedFile:
-    tenant, body = seen.upload.envelope.tenant, seen.upload.body
+def _accept(observation: Observation, number: int, sha256: str, unit: int) -> AdmittedFile:
+    tenant, body = observation.upload.envelope.tenant, observation.upload.body
     frame_id = derive_id("frame", tenant, body.vehicle, sha256)
     unit_id = derive_id("unit", tenant, body.upload_id, unit)
     return AdmittedFile(number, sha256, FileFate.ACCEPTED, frame_id=frame_id, unit_id=unit_id)
@@ -171,40 +178,42 @@ def _accept(seen: Observation, number: int, sha256: str, unit: int) -> AdmittedF
 
 def _remember(memory: Memory, entries: Sequence[str]) -> Memory:
     """Remember the newest entries only: older ones are in the tables by now, for far fewer are ever in flight."""
-    with memory.mutate() as changed:
+    with memory.mutate() as mutation:
         for entry in entries:
-            changed[entry] = len(changed)
-        memory = changed.finish()
+            mutation[entry] = len(mutation)
+        memory = mutation.finish()
     return memory if len(memory) <= REMEMBERED else immutables.Map((entry, n) for n, entry in enumerate(entries))
 
 
-def _units(seen: Observation, files: Sequence[AdmittedFile]) -> list[Event]:
+def _build_events(observation: Observation, files: Sequence[AdmittedFile]) -> list[Event]:
     units: dict[str, list[IngestedFrame]] = {}
-    for file, found in zip(files, seen.files, strict=True):
-        if file.unit_id is not None and isinstance(found, Measured):
-            units.setdefault(file.unit_id, []).append(_frame(seen.upload.body.files[file.number], file, found))
-    return [_unit(seen, unit_id, frames) for unit_id, frames in units.items()]
+    for file, measurement in zip(files, observation.files, strict=True):
+        if file.unit_id is not None and isinstance(measurement, Measured):
+            units.setdefault(file.unit_id, []).append(
+                _build_frame(observation.upload.body.files[file.number], file, measurement)
+            )
+    return [_build_event(observation, unit_id, frames) for unit_id, frames in units.items()]
 
 
-def _frame(file: UploadedFile, admitted: AdmittedFile, found: Measured) -> IngestedFrame:
+def _build_frame(file: UploadedFile, admitted: AdmittedFile, measurement: Measured) -> IngestedFrame:
     return IngestedFrame(
         frame_id=admitted.frame_id or "",
         object=file.object,
-        width_px=found.width_px,
-        height_px=found.height_px,
+        width_px=measurement.width_px,
+        height_px=measurement.height_px,
         captured_at=file.captured_at,
         camera=file.camera,
         condition=file.condition,
         signals=file.signals,
-        dhash=found.dhash,
-        laplacian_variance=found.laplacian_variance,
-        brightness=found.brightness,
+        dhash=measurement.dhash,
+        laplacian_variance=measurement.laplacian_variance,
+        brightness=measurement.brightness,
     )
 
 
-def _unit(seen: Observation, unit_id: str, frames: Sequence[IngestedFrame]) -> Event:
-    envelope, body = seen.upload.envelope, seen.upload.body
-    received_at = received(seen.upload)
+def _build_event(observation: Observation, unit_id: str, frames: Sequence[IngestedFrame]) -> Event:
+    envelope, body = observation.upload.envelope, observation.upload.body
+    received_at = read_received_at(observation.upload)
     unit = FramesIngested(
         unit_id=unit_id,
         upload_id=body.upload_id,
@@ -225,20 +234,20 @@ def _unit(seen: Observation, unit_id: str, frames: Sequence[IngestedFrame]) -> E
     )
 
 
-def received(upload: Received[UploadCompleted]) -> datetime:
+def read_received_at(upload: Received[UploadCompleted]) -> datetime:
     """Return when the upload arrived: as ingest stamped it, or when an agent's own record was written."""
-    stamped = claimed_key(dict(upload.record.headers)["jws"]) == OWN_KEY_ID
-    return upload.body.received_at if stamped and upload.body.received_at else upload.written_at
+    is_stamped = read_claimed_key(dict(upload.record.headers)["jws"]) == OWN_KEY_ID
+    return upload.body.received_at if is_stamped and upload.body.received_at else upload.written_at
 
 
-def _admitted(seen: Observation, files: Sequence[AdmittedFile]) -> Admitted:
-    body = seen.upload.body
+def _to_admitted(observation: Observation, files: Sequence[AdmittedFile]) -> Admitted:
+    body = observation.upload.body
     return Admitted(
-        seen.upload.envelope.tenant,
+        observation.upload.envelope.tenant,
         body.upload_id,
         body.vehicle,
         body.drive,
-        received(seen.upload),
+        read_received_at(observation.upload),
         tuple(files),
-        seen.upload.replayed,
+        observation.upload.replayed,
     )

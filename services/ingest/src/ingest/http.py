@@ -9,7 +9,7 @@ import jwt
 from fastapi import APIRouter, Depends, FastAPI
 
 from ingest import fate_table, upload_table, vehicle_table
-from ingest.manifest import Manifest, completed
+from ingest.manifest import Manifest, to_upload_completed
 from ingest.signature import OWN_KEY_ID, BadSignature, check_token, sign
 from ingest.upload_table import Upload
 from ingest.upload_urls import sign_upload_urls
@@ -53,10 +53,10 @@ def make_app(needs: Dependencies) -> FastAPI:
 async def authenticate(needs: Needs, token: Annotated[str, Depends(read_token)]) -> Vehicle:
     """Return the vehicle whose key made the bearer token; 401 for every kind of doubt."""
     try:
-        named = str(jwt.get_unverified_header(token).get("kid", ""))
-        if not (named.isascii() and named.isprintable()):
+        key_id = str(jwt.get_unverified_header(token).get("kid", ""))
+        if not (key_id.isascii() and key_id.isprintable()):
             raise BadSignature("its kid is not TENANT/VEHICLE")
-        tenant, _, name = named.partition("/")
+        tenant, _, name = key_id.partition("/")
         vehicle = await vehicle_table.find(needs.pool, tenant, name)
         if vehicle is None or vehicle.revoked_at is not None:
             raise BadSignature("no vehicle with this key is enrolled")
@@ -100,15 +100,15 @@ async def fate(upload_id: Id, caller: Caller, needs: Needs) -> UploadFate:
 @routes.get("/books")
 async def books(needs: Needs) -> dict[str, Any]:
     """Sum both books."""
-    total = await fate_table.books(needs.pool)
+    total = await fate_table.sum_books(needs.pool)
     return asdict(total) | {"balanced": total.balanced}
 
 
 def check_sizes(manifest: Manifest, max_file_bytes: int) -> None:
     for number, file in enumerate(manifest.files):
         if file.size_bytes > max_file_bytes:
-            said = f"file {number} has {file.size_bytes} bytes, at most {max_file_bytes} are taken: send it smaller"
-            raise Problem(422, "file-too-large", said)
+            detail = f"file {number} has {file.size_bytes} bytes, at most {max_file_bytes} are taken: send it smaller"
+            raise Problem(422, "file-too-large", detail)
 
 
 async def _announce(pool: Pool, manifest: Manifest, caller: Vehicle, received_at: datetime) -> None:
@@ -120,10 +120,10 @@ async def _announce(pool: Pool, manifest: Manifest, caller: Vehicle, received_at
             connection, caller.tenant, upload, manifest.upload_id, files=count, now=received_at
         ):
             return
-        before = await upload_table.find(connection, caller.tenant, manifest.upload_id)
-    if before is None or before.vehicle != caller.vehicle or not before.is_of(manifest):
-        said = f"upload {manifest.upload_id} was announced with other files: choose a new upload_id"
-        raise Problem(409, "upload-id-taken", said)
+        announced = await upload_table.find(connection, caller.tenant, manifest.upload_id)
+    if announced is None or announced.vehicle != caller.vehicle or not announced.is_of(manifest):
+        detail = f"upload {manifest.upload_id} was announced with other files: choose a new upload_id"
+        raise Problem(409, "upload-id-taken", detail)
 
 
 async def _own(pool: Pool, upload_id: str, caller: Vehicle) -> Upload:
@@ -144,7 +144,9 @@ async def _complete(needs: Dependencies, upload_id: str, caller: Vehicle) -> Non
     if upload.manifest is None:
         raise Problem(409, "upload-completed", f"upload {upload_id} was completed over Kafka")
     manifest = Manifest.model_validate_json(upload.manifest)
-    body = completed(manifest, tenant=caller.tenant, vehicle=caller.vehicle, bucket=needs.bucket, now=completed_at)
+    body = to_upload_completed(
+        manifest, tenant=caller.tenant, vehicle=caller.vehicle, bucket=needs.bucket, now=completed_at
+    )
     completion = to_cloud_event(
         UPLOADS_COMPLETED,
         body,

@@ -29,30 +29,32 @@ class Manifest(EventBody):
     files: tuple[AnnouncedFile, ...] = Field(min_length=1, max_length=512)
 
 
-def object_key(tenant: str, vehicle: str, upload_id: str, number: int, file: AnnouncedFile) -> str:
+def name_object(tenant: str, vehicle: str, upload_id: str, number: int, file: AnnouncedFile) -> str:
     """Name the object: under the vehicle's own prefix, unique per upload and content."""
     return f"{tenant}/{vehicle}/{upload_id}/{number:03d}-{file.sha256[:16]}"
 
 
-def completed(manifest: Manifest, *, tenant: str, vehicle: str, bucket: str, now: datetime) -> UploadCompleted:
+def to_upload_completed(
+    manifest: Manifest, *, tenant: str, vehicle: str, bucket: str, now: datetime
+) -> UploadCompleted:
     """Turn an announced manifest into the event that says it is complete."""
     return UploadCompleted(
         upload_id=manifest.upload_id,
         vehicle=vehicle,
         drive=manifest.drive,
-        files=_files(manifest.files, tenant, vehicle, manifest.upload_id, bucket),
+        files=_to_uploaded_files(manifest.files, tenant, vehicle, manifest.upload_id, bucket),
         completed_at=now,
         received_at=now,
     )
 
 
-def _files(
+def _to_uploaded_files(
     files: Sequence[AnnouncedFile], tenant: str, vehicle: str, upload_id: str, bucket: str
 ) -> tuple[UploadedFile, ...]:
     return tuple(
         UploadedFile(
             object=ObjectRef(
-                uri=f"s3://{bucket}/{object_key(tenant, vehicle, upload_id, number, file)}",
+                uri=f"s3://{bucket}/{name_object(tenant, vehicle, upload_id, number, file)}",
                 sha256=file.sha256,
                 size_bytes=file.size_bytes,
             ),

@@ -45,7 +45,7 @@ def measure(content: bytes) -> Measured | Refused:
             if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
                 rule = f"at most {MAX_PIXELS} are taken, {MAX_SIDE_PX} on a side"
                 return Refused(FileReason.TOO_MANY_PIXELS, f"{width} x {height} pixels, {rule}")
-            picture.draft("L", _scaled(width, height))
+            picture.draft("L", _scale_size(width, height))
             grey = np.asarray(picture.convert("L"))
     except UnidentifiedImageError:
         return Refused(FileReason.NOT_A_PICTURE, "neither a JPEG nor a PNG")
@@ -54,12 +54,12 @@ def measure(content: bytes) -> Measured | Refused:
     return _measure(grey, width, height)
 
 
-def _scaled(width: int, height: int) -> tuple[int, int]:
+def _scale_size(width: int, height: int) -> tuple[int, int]:
     return WIDTH_PX, min(MAX_HEIGHT_PX, max(1, WIDTH_PX * height // width))
 
 
 def _measure(grey: NDArray[np.uint8], width: int, height: int) -> Measured:
-    small = cv2.resize(grey, _scaled(width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(grey, _scale_size(width, height), interpolation=cv2.INTER_AREA)
     return Measured(
         width_px=width,
         height_px=height,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ingest.reasons import UploadReason
-from ingest.signature import OWN_KEY_ID, BadSignature, claimed_key, key_id, verify
+from ingest.signature import OWN_KEY_ID, BadSignature, read_claimed_key, to_key_id, verify
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter
 from roadloop_schemas.uploads import UploadCompleted
@@ -27,35 +27,35 @@ def check_sender(upload: Received[UploadCompleted], known: Known, own_key: str) 
     if not jws:
         return refuse(UploadReason.UNSIGNED, "the header jws is missing", "sign the event with the vehicle's key")
     try:
-        refused = _check_signature(jws, upload, known, own_key)
+        dead_letter = _check_signature(jws, upload, known, own_key)
     except BadSignature as error:
         return refuse(UploadReason.WRONG_SIGNATURE, str(error), "sign id, tenant and value exactly as they are sent")
-    if refused is None and known.owner not in (None, vehicle):
-        said = f"upload {upload.body.upload_id} is another vehicle's, not {vehicle}'s"
-        return refuse(UploadReason.FOREIGN_VEHICLE, said, "choose another upload_id: it is unique in a tenant")
-    return refused
+    if dead_letter is None and known.owner not in (None, vehicle):
+        detail = f"upload {upload.body.upload_id} is another vehicle's, not {vehicle}'s"
+        return refuse(UploadReason.FOREIGN_VEHICLE, detail, "choose another upload_id: it is unique in a tenant")
+    return dead_letter
 
 
 def _check_signature(jws: bytes, upload: Received[UploadCompleted], known: Known, own_key: str) -> DeadLetter | None:
     """Say whose signature is missing. Raises BadSignature."""
     tenant, vehicle = upload.envelope.tenant, upload.body.vehicle
-    signer = claimed_key(jws)
-    if signer not in (OWN_KEY_ID, key_id(tenant, vehicle)):
-        said = f"signed by {signer[:200]!a}, but it speaks of {key_id(tenant, vehicle)}"
-        return refuse(UploadReason.FOREIGN_VEHICLE, said, "a vehicle completes its own uploads only")
+    signer = read_claimed_key(jws)
+    if signer not in (OWN_KEY_ID, to_key_id(tenant, vehicle)):
+        detail = f"signed by {signer[:200]!a}, but it speaks of {to_key_id(tenant, vehicle)}"
+        return refuse(UploadReason.FOREIGN_VEHICLE, detail, "a vehicle completes its own uploads only")
     if known.public_key is None:
-        return unknown_vehicle(tenant, vehicle)
+        return refuse_unknown_vehicle(tenant, vehicle)
     if known.revoked:
-        said = f"the key of {key_id(tenant, vehicle)} was revoked"
-        return refuse(UploadReason.REVOKED_VEHICLE, said, "enrol it anew")
+        detail = f"the key of {to_key_id(tenant, vehicle)} was revoked"
+        return refuse(UploadReason.REVOKED_VEHICLE, detail, "enrol it anew")
     key = own_key if signer == OWN_KEY_ID else known.public_key
     verify(jws, upload.envelope.id, tenant, upload.record.value or b"", key=key, key_id=signer)
     return None
 
 
-def unknown_vehicle(tenant: str, vehicle: str) -> DeadLetter:
-    said = f"tenant {tenant[:100]!a}, vehicle {vehicle} is not enrolled"
-    return refuse(UploadReason.UNKNOWN_VEHICLE, said, "enrol it: roadloop vehicles enrol")
+def refuse_unknown_vehicle(tenant: str, vehicle: str) -> DeadLetter:
+    detail = f"tenant {tenant[:100]!a}, vehicle {vehicle} is not enrolled"
+    return refuse(UploadReason.UNKNOWN_VEHICLE, detail, "enrol it: roadloop vehicles enrol")
 
 
 def refuse(reason: UploadReason, detail: str, remedy: str) -> DeadLetter:

@@ -21,7 +21,7 @@ class BadSignature(Exception):
     """The signature is missing, malformed, or not by the key it names."""
 
 
-def key_id(tenant: str, vehicle: str) -> str:
+def to_key_id(tenant: str, vehicle: str) -> str:
     return f"{tenant}/{vehicle}"
 
 
@@ -34,18 +34,18 @@ def make_key() -> tuple[str, str]:
     )
 
 
-def _signed(event_id: str, tenant: str, value: bytes) -> bytes:
+def _to_signed_bytes(event_id: str, tenant: str, value: bytes) -> bytes:
     return b"\n".join((event_id.encode(), tenant.encode(), value))
 
 
 def sign(event_id: str, tenant: str, value: bytes, *, key: str, key_id: str) -> bytes:
     """Return the detached JWS for the header `jws`."""
     algorithm = "HS256" if key_id == OWN_KEY_ID else "EdDSA"
-    content = _signed(event_id, tenant, value)
+    content = _to_signed_bytes(event_id, tenant, value)
     return _jws.encode(content, key, algorithm, {"kid": key_id}, is_payload_detached=True).encode()
 
 
-def claimed_key(jws: bytes) -> str:
+def read_claimed_key(jws: bytes) -> str:
     """Return the key id a signature names, unchecked: to look the key up."""
     try:
         return str(_jws.get_unverified_header(jws)["kid"])
@@ -56,7 +56,7 @@ def claimed_key(jws: bytes) -> str:
 def verify(jws: bytes, event_id: str, tenant: str, value: bytes, *, key: str, key_id: str) -> None:
     """Raise BadSignature unless the key signed exactly this. The algorithm follows from the key, never from the JWS."""
     algorithm = "HS256" if key_id == OWN_KEY_ID else "EdDSA"
-    content = _signed(event_id, tenant, value)
+    content = _to_signed_bytes(event_id, tenant, value)
     try:
         if _jws.decode(jws, key, [algorithm], detached_payload=content) != content:
             raise BadSignature("the signature covers a payload of its own: sign detached (RFC 7515, appendix F)")
@@ -67,7 +67,7 @@ def verify(jws: bytes, event_id: str, tenant: str, value: bytes, *, key: str, ke
 def make_token(tenant: str, vehicle: str, private_key: str, now: datetime) -> str:
     """Make the bearer token a vehicle shows over HTTP."""
     claims = {"sub": vehicle, "iss": tenant, "iat": now, "exp": now + TOKEN_LIFETIME, "aud": "roadloop"}
-    return jwt.encode(claims, private_key, "EdDSA", {"kid": key_id(tenant, vehicle)})
+    return jwt.encode(claims, private_key, "EdDSA", {"kid": to_key_id(tenant, vehicle)})
 
 
 def check_token(token: str, public_key: str, tenant: str, vehicle: str) -> dict[str, Any]:

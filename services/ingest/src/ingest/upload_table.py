@@ -108,14 +108,14 @@ async def store(connection: Connection, changes: Sequence[Admitted]) -> None:
 
 
 async def _admit(connection: Connection, change: Admitted) -> None:
-    whose = (change.tenant, change.upload_id)
-    row = (*whose, change.vehicle, change.drive, len(change.files), change.received_at, change.replayed)
+    upload_key = (change.tenant, change.upload_id)
+    row = (*upload_key, change.vehicle, change.drive, len(change.files), change.received_at, change.replayed)
     await connection.execute(ADMIT, *row)
-    rows = [(*whose, f.number, f.sha256, f.fate.value, f.reason, f.detail) for f in change.files]
+    rows = [(*upload_key, file.number, file.sha256, file.fate.value, file.reason, file.detail) for file in change.files]
     await connection.executemany(ADD_FILE, rows)
     frames = [
-        (f.frame_id, change.tenant, change.vehicle, change.upload_id, f.unit_id, f.sha256, change.received_at)
-        for f in change.files
-        if f.frame_id
+        (file.frame_id, change.tenant, change.vehicle, change.upload_id, file.unit_id, file.sha256, change.received_at)
+        for file in change.files
+        if file.frame_id
     ]
     await connection.executemany(ADD_FRAME, frames)

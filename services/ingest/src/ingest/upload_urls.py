@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from ingest.manifest import Manifest, object_key
+from ingest.manifest import Manifest, name_object
 from ingest.vehicle_table import Vehicle
 from roadloop_runtime.storage.objects import ObjectStore
 
@@ -13,7 +13,7 @@ URL_LIFETIME = timedelta(minutes=30)
 def sign_upload_urls(store: ObjectStore, bucket: str, manifest: Manifest, caller: Vehicle) -> list[dict[str, Any]]:
     """Return where each file of a manifest belongs, and an address to put it to."""
     keys = [
-        object_key(caller.tenant, caller.vehicle, manifest.upload_id, number, file)
+        name_object(caller.tenant, caller.vehicle, manifest.upload_id, number, file)
         for number, file in enumerate(manifest.files)
     ]
     return [

@@ -22,11 +22,11 @@ COMMANDS = {
         "List the vehicles.",
     ),
     "vehicles token": (
-        "ingest.commands.vehicles:token",
+        "ingest.commands.vehicles:print_token",
         "Print a bearer token by a vehicle's key, good for 12 hours.",
     ),
     "books": (
-        "ingest.commands.books:books",
+        "ingest.commands.books:show_books",
         "Show both books; the exit code says whether they balance.",
     ),
 }

@@ -10,8 +10,8 @@ from roadloop_runtime.cli.database import ask_database
 from roadloop_runtime.cli.options import AsJson, Postgres
 
 
-def books(postgres: Postgres, as_json: AsJson = False) -> None:
+def show_books(postgres: Postgres, as_json: AsJson = False) -> None:
     """Show both books; the exit code says whether they balance."""
-    found = ask_database(postgres, fate_table.book_rows)
-    typer.echo(json.dumps(found)) if as_json else show(found["total"])
-    raise typer.Exit(0 if found["total"]["balanced"] else 1)
+    books = ask_database(postgres, fate_table.read_book_rows)
+    typer.echo(json.dumps(books)) if as_json else show(books["total"])
+    raise typer.Exit(0 if books["total"]["balanced"] else 1)

@@ -40,8 +40,8 @@ def _write_new(path: Path, private: str) -> None:
         path.touch(mode=0o600, exist_ok=False)
         path.write_text(private)
     except OSError as error:
-        said = f"the key cannot be written to {path} ({error.strerror}): name another place with --key"
-        raise typer.BadParameter(said) from error
+        refusal = f"the key cannot be written to {path} ({error.strerror}): name another place with --key"
+        raise typer.BadParameter(refusal) from error
 
 
 def revoke(vehicle: str, postgres: Postgres, tenant: Tenant) -> None:
@@ -53,16 +53,17 @@ def revoke(vehicle: str, postgres: Postgres, tenant: Tenant) -> None:
 
 def list_vehicles(postgres: Postgres, as_json: AsJson = False) -> None:
     """List the vehicles."""
-    rows = ask_database(postgres, vehicle_table.list_all)
+    vehicles = ask_database(postgres, vehicle_table.list_all)
     if as_json:
-        found = [{"tenant": v.tenant, "vehicle": v.vehicle, "revoked": v.revoked_at is not None} for v in rows]
-        typer.echo(json.dumps(found))
+        rows = [{"tenant": v.tenant, "vehicle": v.vehicle, "revoked": v.revoked_at is not None} for v in vehicles]
+        typer.echo(json.dumps(rows))
         return
-    for v in rows:
-        show(f"{v.tenant}/{v.vehicle}  enrolled {v.enrolled_at:%Y-%m-%d}{'  revoked' if v.revoked_at else ''}")
+    for vehicle in vehicles:
+        name, revoked = f"{vehicle.tenant}/{vehicle.vehicle}", "  revoked" if vehicle.revoked_at else ""
+        show(f"{name}  enrolled {vehicle.enrolled_at:%Y-%m-%d}{revoked}")
 
 
-def token(vehicle: str, tenant: Tenant, key: Annotated[Path | None, typer.Option()] = None) -> None:
+def print_token(vehicle: str, tenant: Tenant, key: Annotated[Path | None, typer.Option()] = None) -> None:
     """Print a bearer token by a vehicle's key, good for 12 hours."""
     path = key or Path(f"{vehicle}.pem")
     if not path.is_file():

@@ -10,7 +10,7 @@ import httpx
 from aiokafka import AIOKafkaProducer
 
 from ingest import vehicle_table
-from ingest.signature import key_id, make_key, make_token, sign
+from ingest.signature import make_key, make_token, sign, to_key_id
 from roadloop_agent import Picture, put_pictures, upload
 from roadloop_schemas.cloudevents import Attributes, derive_id, rfc3339, to_headers
 from roadloop_schemas.fields import ObjectRef
@@ -118,7 +118,7 @@ def completion(
     event_id = derive_id("agent", vehicle.name, upload_id)
     source = f"/vehicles/{vehicle.name}"
     said = Attributes(event_id, source, "roadloop.uploads.completed.v1", vehicle.tenant, rfc3339(now))
-    signer = key_id(vehicle.tenant, vehicle.name)
+    signer = to_key_id(vehicle.tenant, vehicle.name)
     jws = sign(event_id, vehicle.tenant, value, key=vehicle.private_key, key_id=signer)
     return value, [*to_headers(said), ("jws", jws)]
 
