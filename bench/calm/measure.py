@@ -36,7 +36,7 @@ from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.topics import read_topic_files
 from screen.memory.entries import TOPIC
-from screen.memory.snapshots import Remembered, Snapshots
+from screen.memory.snapshots import MemoryTopic, Snapshots
 from screening import models, pictures, units, verdicts
 from tests.chaos.proxy import Mode, Proxy, open_proxy
 
@@ -195,7 +195,7 @@ async def _desk(folder: Path, report: Report) -> AsyncIterator[Desk]:
 
 async def _keep_snapshots(stack: Stack) -> None:
     store = open_store(stack.s3_endpoint, *stack.s3_keys("screen-history"))
-    sink = Snapshots(Remembered(stack.kafka_bootstrap, store), SNAPSHOT_AFTER)
+    sink = Snapshots(MemoryTopic(stack.kafka_bootstrap, store), SNAPSHOT_AFTER)
     await sink.keep(read_topic_files()[TOPIC].partitions, SNAPSHOT_EVERY_S)
 
 

@@ -20,9 +20,9 @@ from screen.decision.serving_versions import serving_pair
 from screen.decision.similarity import Picture, compare, describe_picture
 from screen.decision.verdict import Context, rule
 from screen.handle import Observation, decide
-from screen.memory.embedding_statistics import Scenery, step, usual_of
+from screen.memory.embedding_statistics import NOTHING_SCENIC, Scenery, measure_step, usual_of
 from screen.memory.sharpness import NOTHING_USUAL, Sharpness
-from screen.memory.state import NOTHING_SCENIC, KeptFrame, Memory
+from screen.memory.state import KeptFrame, Memory
 from screen.vision.detections import Judged
 from screen.vision.embedding import unpack
 
@@ -108,7 +108,7 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
     others = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
     vector = unpack(known.picture.embedding)
     usual = usual_of(known.spread, where.eye, len(vector))
-    apart = None if usual is None else step(usual, vector, others)
+    apart = None if usual is None else measure_step(usual, vector, others)
     nearest_step = None if apart is None or not known.stride else round(apart / known.stride, 4)
     scene = replace(known.scene, nearest_step=nearest_step)
     return compare_anew(known.facts, compare(memory, where, known.picture, scene))
@@ -117,7 +117,9 @@ def _after_kept(memory: Memory, known: Known) -> Facts:
 def _keep(memory: Memory, known: Known) -> Memory:
     where, picture = known.facts.where, known.picture
     frame = KeptFrame(picture.dhash, picture.perhaps, picture.embedding, picture.brightness)
-    return memory.keep(where.camera_key, frame).add_kept_scene(where.slice_key, where.eye, known.scene.direction)
+    return memory.add_kept_frame(where.camera_key, frame).add_kept_scene(
+        where.slice_key, where.eye, known.scene.direction
+    )
 
 
 def best_fixed_threshold(

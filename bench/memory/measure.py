@@ -39,7 +39,7 @@ from roadloop_schemas.models import DetectorCard, ModelServing
 from screen.handle import Observation, decide
 from screen.memory.entries import NOTHING, TOPIC, rebuild, remember
 from screen.memory.snapshot_file import as_file
-from screen.memory.snapshots import Remembered, Snapshots
+from screen.memory.snapshots import MemoryTopic, Snapshots
 from screen.memory.state import Memory
 from screen.vision.detections import Box, Judged
 from screen.vision.embedding import pack
@@ -137,8 +137,8 @@ async def _take_snapshots(stack: Stack, report: Report) -> None:
     report(f"snapshots of {PARTITIONS} partitions are taken in {time.monotonic() - began:.1f} s")
 
 
-def _remembered(stack: Stack, identity: str) -> Remembered:
-    return Remembered(stack.kafka_bootstrap, open_store(stack.s3_endpoint, *stack.s3_keys(identity)))
+def _remembered(stack: Stack, identity: str) -> MemoryTopic:
+    return MemoryTopic(stack.kafka_bootstrap, open_store(stack.s3_endpoint, *stack.s3_keys(identity)))
 
 
 async def _take_over(stack: Stack, expected: Memory, *, frames: int, compacted: bool, when: str) -> TakenOver:

@@ -38,7 +38,7 @@ from screen.history.rows import DECIDED_FROM, SCHEMA, facts_of_row, row_of
 from screen.history.sink import rows_of
 from screen.history.table import History, Overtaken, Place
 from screen.memory import entries
-from screen.memory.snapshots import Remembered
+from screen.memory.snapshots import MemoryTopic
 from screen.memory.state import Memory
 from screen.state_topics import policy_topic
 from tests.unit.screen.units import PAIR, frame, looked_at, unit
@@ -398,7 +398,7 @@ async def test_the_sink_takes_snapshots_of_memory_too(stack: Stack, place: Place
     end = (await read_end_offsets(stack.kafka_bootstrap, topic, partition + 1))[partition]
 
     async def is_taken() -> bool:
-        found = await Remembered(stack.kafka_bootstrap, store).newest(partition)
+        found = await MemoryTopic(stack.kafka_bootstrap, store).newest(partition)
         return found is not None and found.head.offset >= end
 
     async with sink(stack, place, snapshot_after=1):

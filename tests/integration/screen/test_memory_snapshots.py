@@ -21,8 +21,8 @@ from roadloop_runtime.records import Event, Partition
 from roadloop_runtime.storage.objects import ObjectRefused, ObjectStore, open_store
 from screen.handle import Observation, decide
 from screen.memory.entries import remember
-from screen.memory.snapshot_file import Snapshot, as_file, grown
-from screen.memory.snapshots import BUCKET, Remembered, Snapshots
+from screen.memory.snapshot_file import Snapshot, as_file, extend_snapshot
+from screen.memory.snapshots import BUCKET, MemoryTopic, Snapshots
 from screen.memory.state import Memory
 from tests.unit.screen.units import PAIR, frame, looked_at, unit
 from tests.waiting import eventually
@@ -56,14 +56,14 @@ def written_by(stack: Stack) -> ObjectStore:
 
 
 @pytest.fixture
-def remembered(stack: Stack, topic: str) -> Remembered:
+def remembered(stack: Stack, topic: str) -> MemoryTopic:
     """What a worker reads with: it may not write."""
     store = open_store(stack.s3_endpoint, *stack.s3_keys("screen"))
-    return Remembered(stack.kafka_bootstrap, store, topic)
+    return MemoryTopic(stack.kafka_bootstrap, store, topic)
 
 
 @pytest.fixture
-def sink(remembered: Remembered, written_by: ObjectStore) -> Snapshots:
+def sink(remembered: MemoryTopic, written_by: ObjectStore) -> Snapshots:
     return Snapshots(replace(remembered, store=written_by), after=5)
 
 
@@ -96,14 +96,14 @@ async def end_of(stack: Stack, topic: str) -> int:
 
 
 async def take(stack: Stack, sink: Snapshots) -> Snapshot:
-    await sink.renew(1, await end_of(stack, sink.remembered.topic))
-    found = await sink.remembered.newest(1)
+    await sink.renew(1, await end_of(stack, sink.memory_topic.topic))
+    found = await sink.memory_topic.newest(1)
     assert found is not None
     return found
 
 
 async def test_a_worker_begins_with_the_snapshot_and_reads_only_what_came_since(
-    stack: Stack, topic: str, remembered: Remembered, sink: Snapshots
+    stack: Stack, topic: str, remembered: MemoryTopic, sink: Snapshots
 ) -> None:
     memory, entries = screened(Memory(), 0, topic)
     await settle(stack, entries)
@@ -122,7 +122,7 @@ async def test_a_worker_begins_with_the_snapshot_and_reads_only_what_came_since(
 
 
 async def test_a_snapshot_grows_by_what_came_and_is_not_taken_for_less(
-    stack: Stack, topic: str, remembered: Remembered, sink: Snapshots
+    stack: Stack, topic: str, remembered: MemoryTopic, sink: Snapshots
 ) -> None:
     memory = await a_unit(stack, topic)
     first = await take(stack, sink)
@@ -139,27 +139,27 @@ async def test_a_snapshot_grows_by_what_came_and_is_not_taken_for_less(
 async def test_another_sink_goes_on_from_the_snapshot_there_is(stack: Stack, topic: str, sink: Snapshots) -> None:
     await a_unit(stack, topic)
     first = await take(stack, sink)
-    second = Snapshots(sink.remembered, after=5)
+    second = Snapshots(sink.memory_topic, after=5)
     assert await take(stack, second) == first
     assert second.heads == sink.heads
 
 
 async def test_one_that_grows_old_is_taken_anew_and_an_old_one_is_not_used(
-    stack: Stack, topic: str, remembered: Remembered, sink: Snapshots
+    stack: Stack, topic: str, remembered: MemoryTopic, sink: Snapshots
 ) -> None:
     memory = await a_unit(stack, topic)
     first = await take(stack, sink)
     later = replace(remembered, clock=lambda: NOW + timedelta(hours=21))
     assert await later.newest(1) is None
     assert await later.rebuild(1) == memory
-    sink.remembered = replace(sink.remembered, clock=lambda: NOW + timedelta(hours=11))
+    sink.memory_topic = replace(sink.memory_topic, clock=lambda: NOW + timedelta(hours=11))
     renewed = await take(stack, sink)
     assert renewed.entries == first.entries
     assert await later.newest(1) == renewed
 
 
 async def test_a_topic_that_was_made_anew_is_read_from_its_start(
-    stack: Stack, topic: str, remembered: Remembered, sink: Snapshots
+    stack: Stack, topic: str, remembered: MemoryTopic, sink: Snapshots
 ) -> None:
     await a_unit(stack, topic)
     old = await take(stack, sink)
@@ -176,7 +176,7 @@ async def _is_gone(stack: Stack, topic: str) -> bool:
     return topic not in await admin.read_partition_counts(stack.kafka_bootstrap)
 
 
-async def bad(content: bytes, remembered: Remembered, written_by: ObjectStore) -> list[Any]:
+async def bad(content: bytes, remembered: MemoryTopic, written_by: ObjectStore) -> list[Any]:
     """Put something where the snapshot is; return what a worker says of it."""
     await written_by.put(BUCKET, await remembered.key_of(1), content, "application/gzip")
     with capture_logs() as said:
@@ -190,18 +190,18 @@ def nowhere() -> str:
 
 
 async def test_what_is_no_snapshot_of_this_partition_is_not_used(
-    stack: Stack, topic: str, remembered: Remembered, written_by: ObjectStore
+    stack: Stack, topic: str, remembered: MemoryTopic, written_by: ObjectStore
 ) -> None:
     memory = await a_unit(stack, topic)
     said = await bad(b"no gzip", remembered, written_by)
     assert said[-1]["event"] == "snapshot_not_read"
-    await bad(as_file(grown(None, [], partition=0, now=NOW)), remembered, written_by)
+    await bad(as_file(extend_snapshot(None, [], partition=0, now=NOW)), remembered, written_by)
     assert await remembered.rebuild(1) == memory
 
 
 @pytest.mark.parametrize("s3", ["refuses", "is away"])
 async def test_without_the_right_to_read_or_an_s3_that_answers_the_topic_is_read(
-    stack: Stack, topic: str, remembered: Remembered, s3: str
+    stack: Stack, topic: str, remembered: MemoryTopic, s3: str
 ) -> None:
     memory = await a_unit(stack, topic)
     endpoint = stack.s3_endpoint if s3 == "refuses" else nowhere()
@@ -211,21 +211,21 @@ async def test_without_the_right_to_read_or_an_s3_that_answers_the_topic_is_read
     assert await _is_said("snapshot_not_read", said)
 
 
-async def test_a_worker_may_not_write_one(remembered: Remembered) -> None:
+async def test_a_worker_may_not_write_one(remembered: MemoryTopic) -> None:
     with pytest.raises(ObjectRefused):
         await remembered.store.put(BUCKET, await remembered.key_of(1), b"mine", "application/gzip")
 
 
 async def test_the_sink_goes_on_where_s3_was_away(stack: Stack, topic: str, sink: Snapshots) -> None:
     await a_unit(stack, topic)
-    there = sink.remembered
-    sink.remembered = replace(there, store=open_store(nowhere(), "nobody", "nothing"))
+    there = sink.memory_topic
+    sink.memory_topic = replace(there, store=open_store(nowhere(), "nobody", "nothing"))
     with capture_logs() as said:
         keeping = asyncio.create_task(sink.keep(2, every_s=0.2))
         try:
             await eventually("it is said", partial(_is_said, "snapshot_not_taken", said))
             assert not sink.heads
-            sink.remembered = there
+            sink.memory_topic = there
             await eventually("it is taken", partial(_is_said, "snapshot_taken", said))
         finally:
             keeping.cancel()

@@ -23,7 +23,7 @@ from screen.inference.predict import InferenceLimits, ModelClient, RefusedByMode
 from screen.inference.request_batcher import RequestBatcher
 from screen.inference.triton import Triton
 from screen.memory import entries
-from screen.memory.snapshots import Remembered
+from screen.memory.snapshots import MemoryTopic
 from screen.memory.state import Memory
 from screen.progress import Progress, units_app
 from screen.settings import Settings
@@ -54,7 +54,7 @@ def handle_units(
         observe=partial(observe, serving=followed.serving_for, model_client=model_client, progress=progress),
         decide=partial(decide, salt=settings.audit_salt.get_secret_value().encode()),
         policy=followed.policies_now,
-        rebuild=Remembered(settings.kafka_bootstrap, store).rebuild,
+        rebuild=MemoryTopic(settings.kafka_bootstrap, store).rebuild,
         remember=entries.remember,
         canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
     )

@@ -29,8 +29,8 @@ def experienced() -> Memory:
     for _ in range(200):
         picture = pack(dice.standard_normal(4))
         step = measure_scene(memory, WHERE, picture).step
-        memory = memory.look("acme", WHERE.slice_key, WHERE.eye, picture)
-        memory = memory.pass_by(WHERE.camera_key, WHERE.slice_key, picture, step)
+        memory = memory.add_embedding("acme", WHERE.slice_key, WHERE.eye, picture)
+        memory = memory.add_camera_embedding(WHERE.camera_key, WHERE.slice_key, picture, step)
     kept = KeptFrame(f"{0:016x}", (("car", 1),), ROAD)
     return memory.add_kept_scene(WHERE.slice_key, WHERE.eye, measure_scene(memory, WHERE, ROAD).direction).keep(
         WHERE.camera_key, kept
@@ -168,7 +168,7 @@ def test_light_is_compared_with_the_last_kept_frame_of_the_camera() -> None:
     memory = experienced()
     assert known(memory, CAR).light_change is None, "nobody looked at the light of the kept one"
     for brightness in (0.5, 0.46):
-        memory = memory.keep(WHERE.camera_key, KeptFrame(f"{0:016x}", brightness=brightness))
+        memory = memory.add_kept_frame(WHERE.camera_key, KeptFrame(f"{0:016x}", brightness=brightness))
     assert known(memory, CAR).light_change == pytest.approx(0.04)
     assert known(Memory(), CAR).light_change is None
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
 from screen.decision.score import combine, crowd, disagreement, entropy, low_top_score, objects, overlap, uncertainty
-from screen.vision.detections import Box, iou, match, served
+from screen.vision.detections import Box, iou, match, select_claims
 
 POLICY = ScreenPolicy(version=1, threshold=0.5)
 
@@ -82,8 +82,8 @@ def test_a_partner_is_of_ones_own_class_if_there_is_one() -> None:
 
 def test_a_model_claims_one_thing_at_a_place() -> None:
     best, other, elsewhere = box(0.9), box(0.8, class_name="bus"), box(0.5, 0.5, 0.9)
-    assert served([elsewhere, other, best], 0.35) == [best, elsewhere]
-    assert served([elsewhere, other, best], 0.6) == [best]
+    assert select_claims([elsewhere, other, best], 0.35) == [best, elsewhere]
+    assert select_claims([elsewhere, other, best], 0.6) == [best]
 
 
 def test_the_best_scored_box_chooses_first() -> None:

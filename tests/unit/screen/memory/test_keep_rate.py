@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.memory.keep_rate import ENOUGH, RING, SEGMENT, KeepRate, after_frame, quantile, rank, wanted_share
+from screen.memory.keep_rate import ENOUGH, RING, SEGMENT, KeepRate, add_frame, quantile, rank, share_to_keep
 
 BUDGET, AUDIT = 0.1, 0.01
 DAY = 20_000
@@ -36,7 +36,7 @@ def run(scores: Sequence[float], *, seed: int = 0, eligible: float = 1.0, start:
     for score, is_eligible, is_audit in zip(scores, lots, audits, strict=True):
         threshold = start if state.threshold is None else state.threshold
         kept.append(bool(is_audit or (is_eligible and score >= threshold)))
-        state = after_frame(state, score if is_eligible else None, kept[-1], budget=BUDGET, audit_share=AUDIT)
+        state = add_frame(state, score if is_eligible else None, kept[-1], budget=BUDGET, audit_share=AUDIT)
     return kept
 
 
@@ -69,14 +69,14 @@ def test_equal_scores_are_told_apart_by_their_lots() -> None:
 def test_a_slice_without_room_beside_the_audit_keeps_the_audit_alone() -> None:
     state = KeepRate()
     for score in scores_of(3)[:1_000]:
-        state = after_frame(state, score, False, budget=0.005, audit_share=AUDIT)
+        state = add_frame(state, score, False, budget=0.005, audit_share=AUDIT)
     assert state.threshold == 1.0
 
 
 def test_the_ring_holds_the_last_thousand_and_the_first_threshold_waits_for_enough() -> None:
     state = KeepRate()
     for number in range(3 * RING + 7):
-        state = after_frame(state, number / 10_000, None, budget=BUDGET, audit_share=AUDIT)
+        state = add_frame(state, number / 10_000, None, budget=BUDGET, audit_share=AUDIT)
         assert (state.threshold is None) == (number + 1 < ENOUGH)
         assert len(state.newest.scores) < SEGMENT
     assert state.scores.tolist() == [number / 10_000 for number in range(2 * RING + 7, 3 * RING + 7)]
@@ -93,8 +93,8 @@ def test_the_quantile_is_exact(scores: list[float], share: float) -> None:
 def test_the_wanted_share_is_a_share(budget: float, audit: float, debt: float, scored: int, dropped: int) -> None:
     state = KeepRate(debt=debt)
     for number in range(scored + dropped):
-        state = after_frame(state, 0.5 if number < scored else None, False, budget=budget, audit_share=audit)
-    assert 0 <= wanted_share(state, budget, audit) <= 1
+        state = add_frame(state, 0.5 if number < scored else None, False, budget=budget, audit_share=audit)
+    assert 0 <= share_to_keep(state, budget, audit) <= 1
 
 
 @given(st.text(min_size=1, max_size=20), st.integers(0, 10**6 - 1))

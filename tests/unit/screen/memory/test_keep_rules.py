@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
-from screen.memory.keep_rules import IN_A_ROW, after_frame, matches, matching, within_allowance
+from screen.memory.keep_rules import IN_A_ROW, add_frame, matches, select_allowed, select_matching
 from screen.vision.detections import Box
 from tests.unit.screen.units import frame
 
@@ -47,9 +47,9 @@ def test_a_rule_never_keeps_more_than_its_quota_and_what_was_saved(comes: list[b
     rules, allowances, kept = (ANY_NIGHT.model_copy(update={"quota": quota}),), dict[str, float](), 0
     for is_night in comes:
         one = FRAME if is_night else FRAME.model_copy(update={"condition": Condition.RAIN})
-        kept_by = within_allowance(matching(rules, one, ()), allowances)
+        kept_by = select_allowed(select_matching(rules, one, ()), allowances)
         kept += bool(kept_by)
-        allowances = after_frame(rules, kept_by, allowances)
+        allowances = add_frame(rules, kept_by, allowances)
         assert 0 <= allowances["night"] <= IN_A_ROW
     assert kept <= quota * len(comes) + 2
 
@@ -57,9 +57,9 @@ def test_a_rule_never_keeps_more_than_its_quota_and_what_was_saved(comes: list[b
 def test_rules_that_share_a_frame_each_pay_for_it_and_a_rule_without_allowance_keeps_none() -> None:
     other = KeepRule(name="bike", class_name="bicycle", quota=0.1)
     allowances = {"night": 3.0, "bike": 0.5}
-    assert matching((ANY_NIGHT, other), FRAME, (BIKE,)) == ("night", "bike")
-    assert within_allowance(("night", "bike"), allowances) == ("night",)
-    assert after_frame((ANY_NIGHT, other), ("night",), allowances) == {"night": 2.1, "bike": 0.6}
+    assert select_matching((ANY_NIGHT, other), FRAME, (BIKE,)) == ("night", "bike")
+    assert select_allowed(("night", "bike"), allowances) == ("night",)
+    assert add_frame((ANY_NIGHT, other), ("night",), allowances) == {"night": 2.1, "bike": 0.6}
 
 
 def test_two_rules_of_one_name_are_refused() -> None:

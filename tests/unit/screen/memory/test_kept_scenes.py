@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from screen.memory import embedding_statistics, kept_scenes
 from screen.memory.embedding_statistics import (
     KNOWN_AFTER,
-    NOTHING_USUAL,
+    NOTHING_SCENIC,
     Scenery,
-    direction,
-    unusualness,
+    measure_unusualness,
+    normalise,
     usual_of,
-    whitened,
+    whiten,
 )
-from screen.memory.kept_scenes import NOTHING_KEPT, PLACES, SHELF, SHELVES, Gallery
+from screen.memory.kept_scenes import BLOCK_SCENES, BLOCKS, NOTHING_KEPT, PLACES, Gallery
 from screen.vision.embedding import LARGEST, as_text, from_text, pack, unpack
 
 EYE = "second.acme/1"
@@ -25,17 +25,17 @@ EYE = "second.acme/1"
 
 def usual(frames: int = 400, dimensions: int = 8, eye: str = EYE) -> Scenery:
     """Return what is usual where dimension d is normal around 10 d with a deviation of d + 1."""
-    dice, known = np.random.default_rng(3), NOTHING_USUAL
+    dice, known = np.random.default_rng(3), NOTHING_SCENIC
     spread = np.arange(dimensions) + 1
     for _ in range(frames):
-        known = embedding_statistics.after(
+        known = embedding_statistics.add_picture(
             known, eye, pack(10 * np.arange(dimensions) + spread * dice.standard_normal(dimensions))
         )
     return known
 
 
 def unit(*values: float) -> np.ndarray:
-    return direction(np.array(values, np.float32))
+    return normalise(np.array(values, np.float32))
 
 
 @given(st.lists(st.floats(-60_000, 60_000, width=16), min_size=1))
@@ -62,15 +62,15 @@ def test_what_is_usual_is_learnt_and_taken_away() -> None:
     assert np.sqrt(variance) == pytest.approx(np.arange(8) + 1, rel=0.2)
     known_now = usual_of(known, EYE, 8)
     assert known_now is not None
-    z = whitened(known_now, unpack(pack(10 * np.arange(8) + np.arange(8) + 1)))
+    z = whiten(known_now, unpack(pack(10 * np.arange(8) + np.arange(8) + 1)))
     assert z == pytest.approx(np.ones(8), abs=0.3)
-    assert unusualness(z) == pytest.approx(0.5, abs=0.07)
+    assert measure_unusualness(z) == pytest.approx(0.5, abs=0.07)
 
 
 @pytest.mark.parametrize(
     ("known", "eye", "dimensions"),
     [
-        pytest.param(NOTHING_USUAL, EYE, 8, id="nothing-was-seen"),
+        pytest.param(NOTHING_SCENIC, EYE, 8, id="nothing-was-seen"),
         pytest.param(usual(KNOWN_AFTER - 1), EYE, 8, id="too-little-was-seen"),
         pytest.param(usual(), "second.acme/2", 8, id="by-another-network"),
         pytest.param(usual(), EYE, 9, id="of-other-dimensions"),
@@ -81,7 +81,7 @@ def test_what_cannot_be_compared_is_not(known: Scenery, eye: str, dimensions: in
 
 
 def test_another_network_begins_anew() -> None:
-    other = embedding_statistics.after(usual(), "second.acme/2", pack(np.ones(3)))
+    other = embedding_statistics.add_picture(usual(), "second.acme/2", pack(np.ones(3)))
     assert (other.eye, other.seen, other.mean_and_variance.shape) == ("second.acme/2", 1, (2, 3))
 
 
@@ -94,7 +94,7 @@ def test_another_network_begins_anew() -> None:
     ],
 )
 def test_unusualness(z: list[float], value: float) -> None:
-    assert unusualness(np.array(z, np.float32)) == pytest.approx(value)
+    assert measure_unusualness(np.array(z, np.float32)) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -112,18 +112,18 @@ def test_the_nearest_kept_scene(held: list[tuple[float, ...]], asked: tuple[floa
     kept = NOTHING_KEPT
     for values in held:
         kept = kept_scenes.add(kept, EYE, unit(*values))
-    assert kept_scenes.nearest(kept, EYE, unit(*asked)) == pytest.approx(cosine, abs=1e-3)
-    assert kept_scenes.nearest(kept, "another/1", unit(*asked)) is None
+    assert kept_scenes.find_nearest_cosine(kept, EYE, unit(*asked)) == pytest.approx(cosine, abs=1e-3)
+    assert kept_scenes.find_nearest_cosine(kept, "another/1", unit(*asked)) is None
 
 
 def test_the_oldest_scenes_go_and_numbers_go_on() -> None:
     dice, kept = Random(1), NOTHING_KEPT
-    scenes = [unit(dice.random(), dice.random(), dice.random()) for _ in range(PLACES + 3 * SHELF + 5)]
+    scenes = [unit(dice.random(), dice.random(), dice.random()) for _ in range(PLACES + 3 * BLOCK_SCENES + 5)]
     for scene in scenes:
         kept = kept_scenes.add(kept, EYE, scene)
     assert kept.next_number == len(scenes)
     held = [(number, scene.tolist()) for _, number, scene in kept.since(0)]
-    assert PLACES <= len(held) <= (SHELVES + 1) * SHELF
+    assert PLACES <= len(held) <= (BLOCKS + 1) * BLOCK_SCENES
     assert held == [(number, scenes[number].tolist()) for number in range(len(scenes) - len(held), len(scenes))]
     assert [number for _, number, _ in kept.since(len(scenes) - 2)] == [len(scenes) - 2, len(scenes) - 1]
 
@@ -132,4 +132,4 @@ def test_scenes_of_another_network_are_not_looked_at_any_more() -> None:
     kept = kept_scenes.add(kept_scenes.add(NOTHING_KEPT, EYE, unit(1, 0)), "second.acme/2", unit(0, 1))
     assert isinstance(kept, Gallery)
     assert [(number, scene.tolist()) for _, number, scene in kept.since(0)] == [(1, [0, 1])]
-    assert kept_scenes.nearest(kept, EYE, unit(1, 0)) is None
+    assert kept_scenes.find_nearest_cosine(kept, EYE, unit(1, 0)) is None

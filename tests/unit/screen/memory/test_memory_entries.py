@@ -12,7 +12,7 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.decision.frame_keys import rate_key
-from screen.memory.embedding_statistics import FIXED_AFTER, direction
+from screen.memory.embedding_statistics import FIXED_AFTER, normalise
 from screen.memory.entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remember
 from screen.memory.keep_rate import FULL
 from screen.memory.state import KEPT_PER_CAMERA, Counters, KeptFrame, Memory
@@ -48,17 +48,17 @@ batches = st.lists(st.lists(counted | kept | pictured | ruled | looked | turned,
 def take(memory: Memory, batch: list[Step]) -> Memory:
     for key, what in batch:
         if isinstance(what, Verdict):
-            memory = memory._replace(slices=memory.tallied(key, what))
+            memory = memory._replace(slices=memory.update_counters(key, what))
         elif isinstance(what, bool):
-            memory = memory._replace(echoes=memory.resounding(key, "d-1", what))
+            memory = memory._replace(echoes=memory.update_echoes(key, "d-1", what))
         elif isinstance(what, str):
-            memory = memory.keep(key, KeptFrame(what, (("car", len(memory.kept)),)))
+            memory = memory.add_kept_frame(key, KeptFrame(what, (("car", len(memory.kept)),)))
         elif isinstance(what, tuple):
-            memory = memory._replace(allowances=memory.allowed(key, RULES, what))
+            memory = memory._replace(allowances=memory.update_allowances(key, RULES, what))
         elif isinstance(what, bytes):
-            memory = memory.look(key, f"{key}/rain/front", "second.acme/1", what)
+            memory = memory.add_embedding(key, f"{key}/rain/front", "second.acme/1", what)
         else:
-            memory = memory._replace(sharpness=memory.usual_after(key, what, 0.15))
+            memory = memory._replace(sharpness=memory.update_sharpness(key, what, 0.15))
     return memory
 
 
@@ -134,7 +134,7 @@ def test_keep_rates_are_rebuilt_from_compacted_entries_through_alarms_and_full_r
             kept = dice.random() < (0.6 if 60 < batch < 80 else 0.1)
             ranked = None if dice.random() < 0.3 else score
             policy = SHARED if batch > 40 else ALONE
-            memory = memory._replace(rates=memory.controlled({key: 0.1}, ranked, kept, policy=policy, scale=""))
+            memory = memory._replace(rates=memory.update_rates({key: 0.1}, ranked, kept, policy=policy, scale=""))
         for event in remember(3, before, memory):
             newest[event.key] = event
         assert rebuild(written(list(newest.values()))) == memory
@@ -150,11 +150,11 @@ def test_keep_rates_of_versions_that_come_and_go_are_rebuilt_and_the_topic_forge
         before = memory
         for _ in range(dice.randint(1, 3)):
             versions = dice.sample((3, 4, 5), dice.randint(1, 3))
-            memory = memory.only("acme", versions)
+            memory = memory.forget_other_versions("acme", versions)
             for _ in range(dice.randint(1, 150)):
                 key = rate_key(dice.choice(("acme/rain/front", "acme/*")), dice.choice(versions))
                 kept = dice.random() < 0.1
-                rates = memory.controlled({key: 0.1}, dice.random(), kept, policy=ALONE, scale="")
+                rates = memory.update_rates({key: 0.1}, dice.random(), kept, policy=ALONE, scale="")
                 memory = memory._replace(rates=rates)
         changed = list(remember(3, before, memory))
         log += changed
@@ -170,7 +170,7 @@ def test_kept_scenes_are_rebuilt_from_compacted_entries_through_full_walls_and_o
     for eye in model_client:
         before = memory
         for _ in range(dice.randint(1, 6)):
-            scene = direction(np.array([dice.gauss(0, 1) for _ in range(5)], np.float32))
+            scene = normalise(np.array([dice.gauss(0, 1) for _ in range(5)], np.float32))
             memory = memory.add_kept_scene(dice.choice(("acme/rain/front", "acme/night/front")), eye, scene)
         newest |= {event.key: event for event in remember(3, before, memory)}
         rebuilt = rebuild(written(list(newest.values())))
@@ -182,7 +182,7 @@ def test_kept_scenes_are_rebuilt_from_compacted_entries_through_full_walls_and_o
 
 def test_what_was_kept_of_a_drive_fades_and_ends_with_it() -> None:
     def heard(memory: Memory, chance: float) -> Memory:
-        return memory._replace(echoes=memory.resounding("acme/car-1/front", "d-1", chance))
+        return memory._replace(echoes=memory.update_echoes("acme/car-1/front", "d-1", chance))
 
     memory = heard(Memory(), 0.5)
     assert memory.echo("acme/car-1/front", "d-1") == 0.5
@@ -198,11 +198,11 @@ def test_scenes_and_strides_are_rebuilt() -> None:
     dice, memory, log = np.random.default_rng(4), Memory(), list[Event]()
     for number in range(120):
         before, picture = memory, pack(dice.standard_normal(5))
-        memory = memory.look("acme", "acme/rain/front", "second.acme/1", picture)
-        memory = memory.pass_by("acme/car-1/front", "acme/rain/front", picture, number / 10)
+        memory = memory.add_embedding("acme", "acme/rain/front", "second.acme/1", picture)
+        memory = memory.add_camera_embedding("acme/car-1/front", "acme/rain/front", picture, number / 10)
         if number % 10 == 0:
             kept = KeptFrame(dhash(number), (("car", number),), picture, number / 120 if number > 30 else None)
-            memory = memory.keep("acme/car-1/front", kept)
+            memory = memory.add_kept_frame("acme/car-1/front", kept)
         log += remember(3, before, memory)
     newest = {event.key: event for event in log}
     assert rebuild(written(list(newest.values()))) == memory
@@ -211,6 +211,6 @@ def test_scenes_and_strides_are_rebuilt() -> None:
 def test_what_is_usual_for_a_tenant_is_held_to_its_first_pictures_that_of_a_slice_moves_on() -> None:
     day, night, memory = pack(np.array([1.0, 0.0])), pack(np.array([0.0, 1.0])), Memory()
     for picture in [day] * FIXED_AFTER + [night] * FIXED_AFTER:
-        memory = memory.look("acme", "acme/rain/front", "second.acme/1", picture)
+        memory = memory.add_embedding("acme", "acme/rain/front", "second.acme/1", picture)
     assert memory.scenery["acme"].mean_and_variance[0] == pytest.approx([1, 0], abs=0.02)
     assert memory.scenery["acme/rain/front"].mean_and_variance[0] == pytest.approx([0.5, 0.5], abs=0.01)

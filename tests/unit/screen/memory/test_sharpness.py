@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.memory.sharpness import KNOWN_AFTER, NOTHING_USUAL, Sharpness, after, is_blurred, relative
+from screen.memory.sharpness import KNOWN_AFTER, NOTHING_USUAL, Sharpness, add_picture, compare_to_usual, is_blurred
 
 RATIO = 0.15
 
@@ -15,7 +15,7 @@ RATIO = 0.15
 def seen(variances: list[float]) -> Sharpness:
     usual = NOTHING_USUAL
     for variance in variances:
-        usual = after(usual, variance, ratio=RATIO)
+        usual = add_picture(usual, variance, ratio=RATIO)
     return usual
 
 
@@ -32,16 +32,16 @@ def test_every_camera_has_its_own_measure(usually: float) -> None:
 
 def test_a_camera_that_was_seen_too_little_blurs_nothing() -> None:
     usual = seen([500.0] * (KNOWN_AFTER - 1))
-    assert relative(usual, 1.0) is None
+    assert compare_to_usual(usual, 1.0) is None
     assert not is_blurred(usual, 1.0, ratio=RATIO, at_night=False)
-    assert is_blurred(after(usual, 500.0, ratio=RATIO), 1.0, ratio=RATIO, at_night=False)
+    assert is_blurred(add_picture(usual, 500.0, ratio=RATIO), 1.0, ratio=RATIO, at_night=False)
 
 
 def test_at_night_the_third_blurred_frame_in_a_row_is_the_first_to_go() -> None:
     usual, told = seen([500.0] * KNOWN_AFTER), list[bool]()
     for variance in (1.0, 1.0, 500.0, 1.0, 1.0, 1.0, 1.0):
         told.append(is_blurred(usual, variance, ratio=RATIO, at_night=True))
-        usual = after(usual, variance, ratio=RATIO)
+        usual = add_picture(usual, variance, ratio=RATIO)
     assert told == [False, False, False, False, False, True, True]
 
 
@@ -55,6 +55,6 @@ def test_no_picture_breaks_it(variances: list[float], ratio: float) -> None:
     usual = NOTHING_USUAL
     for variance in variances:
         is_blurred(usual, variance, ratio=ratio, at_night=False)
-        usual = after(usual, variance, ratio=ratio)
+        usual = add_picture(usual, variance, ratio=ratio)
     assert usual.median >= 0
     assert usual.seen == len(variances)

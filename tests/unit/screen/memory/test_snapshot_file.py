@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from screen.memory.entries import NOTHING, newest_of
-from screen.memory.snapshot_file import BadSnapshot, Snapshot, as_file, grown, of_file
+from screen.memory.snapshot_file import BadSnapshot, Snapshot, as_file, extend_snapshot, of_file
 from tests.unit.screen.units import Written
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -22,7 +22,7 @@ def records(log: list[tuple[bytes, bytes | None]], first: int = 0) -> list[Writt
 
 
 def taken(log: list[tuple[bytes, bytes | None]], known: Snapshot | None = None, first: int = 0) -> Snapshot:
-    return grown(known, records(log, first), partition=3, now=NOW)
+    return extend_snapshot(known, records(log, first), partition=3, now=NOW)
 
 
 @given(logs, logs, logs)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from roadloop_schemas.fields import LabelBox
 from screen.vision.detections import Box
-from screen.vision.label_errors import errors
+from screen.vision.label_errors import count_errors
 
 
 def seen(x: float, name: str = "car", score: float = 0.9, width: float = 0.2) -> Box:
@@ -38,8 +38,8 @@ def label(x: float, name: str = "car") -> LabelBox:
     ],
 )
 def test_errors(found: list[Box], truth: list[LabelBox], count: int) -> None:
-    assert errors(found, truth) == count
-    assert errors(found[::-1], truth[::-1]) == count
+    assert count_errors(found, truth) == count
+    assert count_errors(found[::-1], truth[::-1]) == count
 
 
 places = st.sampled_from([0.0, 0.1, 0.15, 0.5, 0.8])
@@ -54,4 +54,4 @@ def test_there_are_never_more_errors_than_things_nor_fewer_than_their_difference
     found: list[Box], truth: list[LabelBox]
 ) -> None:
     served = [box for box in found if box.score >= 0.35]
-    assert abs(len(served) - len(truth)) <= errors(found, truth) <= len(served) + len(truth)
+    assert abs(len(served) - len(truth)) <= count_errors(found, truth) <= len(served) + len(truth)

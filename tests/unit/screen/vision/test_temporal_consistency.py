@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from screen.vision.detections import Box
-from screen.vision.temporal_consistency import inconsistency
+from screen.vision.temporal_consistency import measure_inconsistency
 
 
 def car(score: float, x: float = 0.3, name: str = "car") -> Box:
@@ -45,7 +45,7 @@ STEADY = [[car(0.8)]] * 5
     ],
 )
 def test_what_does_not_fit(unit: list[list[Box]], at: int, found: float) -> None:
-    assert inconsistency(unit, at) == pytest.approx(1 - exp(-found))
+    assert measure_inconsistency(unit, at) == pytest.approx(1 - exp(-found))
 
 
 boxes = st.lists(
@@ -56,7 +56,7 @@ boxes = st.lists(
 @given(st.lists(boxes, min_size=1, max_size=6), st.data())
 def test_it_is_a_share_and_the_same_backwards(unit: list[list[Box]], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(unit) - 1))
-    found = inconsistency(unit, at)
+    found = measure_inconsistency(unit, at)
     assert 0 <= found <= 1
     if at + 3 > len(unit):
-        assert inconsistency([*unit, NOTHING, NOTHING][: at + 1], at) == 0
+        assert measure_inconsistency([*unit, NOTHING, NOTHING][: at + 1], at) == 0

@@ -16,7 +16,7 @@ from roadloop_runtime.gather import gather_bounded
 from screen.inference.predict import RefusedByModel
 from screen.serving.canvas import BadPicture
 from screen.vision.detections import Box
-from screen.vision.draw_boxes import draw_on, encoded
+from screen.vision.draw_boxes import draw_on, encode_image
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LINES = "detections.jsonl"
@@ -121,4 +121,4 @@ def write(target: Path, picture: bytes, boxes: Sequence[Box], shown_from: float)
         raise BadPicture("the picture is damaged")
     draw_on(image, boxes, shown_from)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(encoded(image, target.suffix.lower()))
+    target.write_bytes(encode_image(image, target.suffix.lower()))

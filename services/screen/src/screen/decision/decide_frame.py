@@ -17,7 +17,7 @@ from screen.decision.thresholds import SliceThreshold, describe_budget, find_thr
 from screen.decision.verdict import Context, Decision, rule
 from screen.decision.verdict_event import write_verdict
 from screen.inference.predict import NOT_TRIED, Predictions
-from screen.memory.keep_rules import within_allowance
+from screen.memory.keep_rules import select_allowed
 from screen.memory.sharpness import NOTHING_USUAL
 from screen.memory.state import Memory
 from screen.vision.detections import Judged, Unjudged
@@ -99,15 +99,15 @@ def _judge_beside(
 def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Decision, SliceThreshold]:
     """Return the verdict on a frame, what it was held against, and the memory with the frame counted."""
     keys = facts.where
-    memory = memory.only(keys.tenant, keys.versions)
+    memory = memory.forget_other_versions(keys.tenant, keys.versions)
     decision, threshold = _rule(memory, facts, policy)
     kept = decision.verdict is Verdict.KEPT
     counted = memory.with_frame(
-        memory.tallied(keys.slice_key, decision.verdict),
-        memory.usual_after(keys.camera_key, facts.laplacian_variance, policy.blur_ratio),
-        memory.resounding(keys.camera_key, keys.drive, decision.chance if kept else 0.0),
-        memory.allowed(keys.tenant, policy.rules, decision.rules),
-        memory.controlled(list_budgets(keys, policy), decision.ranked, kept, policy=policy, scale=threshold.scale),
+        memory.update_counters(keys.slice_key, decision.verdict),
+        memory.update_sharpness(keys.camera_key, facts.laplacian_variance, policy.blur_ratio),
+        memory.update_echoes(keys.camera_key, keys.drive, decision.chance if kept else 0.0),
+        memory.update_allowances(keys.tenant, policy.rules, decision.rules),
+        memory.update_rates(list_budgets(keys, policy), decision.ranked, kept, policy=policy, scale=threshold.scale),
     )
     return counted, decision, threshold
 
@@ -121,16 +121,16 @@ def judge_as_shadow(
     knows of it.
     """
     keys = replace(facts.where, versions=put_first(version, facts.where.versions))
-    memory = memory.only(keys.tenant, keys.versions)
+    memory = memory.forget_other_versions(keys.tenant, keys.versions)
     decision, threshold = _rule(memory, facts._replace(where=keys, parts=parts), policy)
-    rates = memory.controlled(list_budgets(keys, policy), decision.ranked, None, policy=policy, scale=threshold.scale)
+    rates = memory.update_rates(list_budgets(keys, policy), decision.ranked, None, policy=policy, scale=threshold.scale)
     return memory._replace(rates=rates), decision
 
 
 def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Decision, SliceThreshold]:
     keys = facts.where
     threshold = find_threshold(memory, keys, policy)
-    by_rule = within_allowance(facts.matched, memory.allowances.get(keys.tenant, {}))
+    by_rule = select_allowed(facts.matched, memory.allowances.get(keys.tenant, {}))
     usual = memory.sharpness.get(keys.camera_key, NOTHING_USUAL)
     echo = memory.echo(keys.camera_key, keys.drive)
     return rule(facts, policy, Context(threshold.value, usual, by_rule, echo)), threshold

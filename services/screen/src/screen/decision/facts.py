@@ -10,10 +10,10 @@ from screen.decision import score
 from screen.decision.frame_keys import FrameKeys
 from screen.decision.scene_distance import Scene, compare_with_empty
 from screen.decision.similarity import Likeness, Picture, compare
-from screen.memory.keep_rules import matching
+from screen.memory.keep_rules import select_matching
 from screen.memory.state import Memory
 from screen.vision.detections import Judged, Unjudged
-from screen.vision.temporal_consistency import REACH, inconsistency
+from screen.vision.temporal_consistency import REACH, measure_inconsistency
 
 CANDIDATE = 0.05
 NO_PARTS: Mapping[str, float] = MappingProxyType({})
@@ -71,7 +71,7 @@ def gather_facts(
         *like,
         nothing_there=nothing_there,
         like_empty=compare_with_empty(memory, keys, policy, scene) if nothing_there else None,
-        matched=matching(policy.rules, frame, answer.all_boxes),
+        matched=select_matching(policy.rules, frame, answer.all_boxes),
     )
 
 
@@ -91,7 +91,7 @@ def score_parts(
         "crowd": score.crowd(answer.boxes),
         "objects": score.objects(answer.boxes),
         "overlap": score.overlap(answer.boxes),
-        "inconsistency": inconsistency([n.boxes if isinstance(n, Judged) else () for n in neighbours], at),
+        "inconsistency": measure_inconsistency([n.boxes if isinstance(n, Judged) else () for n in neighbours], at),
     }
     if answer.second is not None:
         parts["disagreement"] = score.disagreement(answer.boxes, answer.second, policy.class_weights)

@@ -6,8 +6,16 @@ import numpy as np
 
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.frame_keys import FrameKeys
-from screen.memory.embedding_statistics import Usual, direction, step, unusualness, usual_of, whitened
-from screen.memory.state import NOTHING_SCENIC, Memory
+from screen.memory.embedding_statistics import (
+    NOTHING_SCENIC,
+    Usual,
+    measure_step,
+    measure_unusualness,
+    normalise,
+    usual_of,
+    whiten,
+)
+from screen.memory.state import Memory
 from screen.vision.embedding import Vector, from_text, unpack
 
 
@@ -31,15 +39,15 @@ def measure_scene(memory: Memory, keys: FrameKeys, embedding: bytes) -> Scene:
         return Scene()
     vector = unpack(embedding)
     of_tenant, of_slice = (_usual(memory, key, keys.eye, len(vector)) for key in (keys.tenant, keys.slice_key))
-    unusual = None if of_tenant is None else unusualness(whitened(of_tenant, vector))
+    unusual = None if of_tenant is None else measure_unusualness(whiten(of_tenant, vector))
     if of_slice is None:
         return Scene(unusual)
     kept = [frame.embedding for frame in memory.kept.get(keys.camera_key, ())]
-    nearest, stride = step(of_slice, vector, kept), memory.strides.get(keys.slice_key)
+    nearest, stride = measure_step(of_slice, vector, kept), memory.strides.get(keys.slice_key)
     return Scene(
         unusual,
-        direction(whitened(of_slice, vector)),
-        step(of_slice, vector, [memory.latest.get(keys.camera_key, b"")]),
+        normalise(whiten(of_slice, vector)),
+        measure_step(of_slice, vector, [memory.latest.get(keys.camera_key, b"")]),
         None if nearest is None or not stride else round(nearest / stride, 4),
     )
 
@@ -58,5 +66,5 @@ def compare_with_empty(memory: Memory, keys: FrameKeys, policy: ScreenPolicy, sc
     empties = [vector for vector in vectors if len(vector) == len(scene.direction)]
     if usual is None or not empties:
         return None
-    best = max(float(direction(z) @ scene.direction) for z in whitened(usual, np.stack(empties)))
+    best = max(float(normalise(z) @ scene.direction) for z in whiten(usual, np.stack(empties)))
     return round(min(1.0, max(-1.0, best)), 4)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
-from screen.vision.detections import PERHAPS_THERE, Box, iou, match, served
+from screen.vision.detections import PERHAPS_THERE, Box, iou, match, select_claims
 
 CONFIDENT = 0.35
 OVERLAPPING = 0.1
@@ -46,7 +46,7 @@ def disagreement(ours: Sequence[Box], theirs: Sequence[Box], class_weights: Mapp
     at that place, or nothing; each counts by the weight of its class. How sure they are is left out: two networks'
     scores are not calibrated alike, and their differences drown what they decide.
     """
-    pairs = match(served(ours, CONFIDENT), served(theirs, CONFIDENT))
+    pairs = match(select_claims(ours, CONFIDENT), select_claims(theirs, CONFIDENT))
     found = sum(_apart(one, other, class_weights) for one, other in pairs)
     return found / (found + 2)
 
@@ -60,7 +60,7 @@ def _apart(one: Box | None, other: Box | None, class_weights: Mapping[str, float
 
 def objects(boxes: Sequence[Box]) -> float:
     """Return how many things a model claims, squashed by n / (n + 5): more of them, more to be wrong about."""
-    claims = len(served(boxes, CONFIDENT))
+    claims = len(select_claims(boxes, CONFIDENT))
     return claims / (claims + 5)
 
 
@@ -75,7 +75,7 @@ def overlap(boxes: Sequence[Box]) -> float:
 
     Things are what a model perhaps sees, from a score of 0.2 on; a pair overlaps by at least a tenth of its union.
     """
-    things = served(boxes, PERHAPS_THERE)
+    things = select_claims(boxes, PERHAPS_THERE)
     pairs = sum(iou(one, other) >= OVERLAPPING for one, other in combinations(things, 2))
     return pairs / (pairs + 2)
 

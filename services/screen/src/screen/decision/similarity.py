@@ -56,7 +56,9 @@ def compare(memory: Memory, keys: FrameKeys, picture: Picture, scene: Scene) -> 
     return Likeness(
         nearest_bits=None if nearest is None else nearest[0],
         nearest_step=scene.nearest_step,
-        nearest_cosine=None if scene.direction is None else kept_scenes.nearest(kept, keys.eye, scene.direction),
+        nearest_cosine=None
+        if scene.direction is None
+        else kept_scenes.find_nearest_cosine(kept, keys.eye, scene.direction),
         light_change=memory.light_change(keys.camera_key, picture.brightness),
         new_object=nearest is not None and shows_more(picture.surely, nearest[1]),
     )
@@ -70,9 +72,9 @@ def shows_more(surely: Objects, kept: KeptFrame) -> bool:
 
 def remember_picture(memory: Memory, keys: FrameKeys, picture: Picture, scene: Scene, *, kept: bool) -> Memory:
     """Return the memory after one more picture of a camera, kept or only seen."""
-    memory = memory.look(keys.tenant, keys.slice_key, keys.eye, picture.embedding)
-    memory = memory.pass_by(keys.camera_key, keys.slice_key, picture.embedding, scene.step)
+    memory = memory.add_embedding(keys.tenant, keys.slice_key, keys.eye, picture.embedding)
+    memory = memory.add_camera_embedding(keys.camera_key, keys.slice_key, picture.embedding, scene.step)
     if not kept:
         return memory
     frame = KeptFrame(picture.dhash, picture.perhaps, picture.embedding, picture.brightness)
-    return memory.keep(keys.camera_key, frame).add_kept_scene(keys.slice_key, keys.eye, scene.direction)
+    return memory.add_kept_frame(keys.camera_key, frame).add_kept_scene(keys.slice_key, keys.eye, scene.direction)

@@ -6,7 +6,7 @@ from roadloop_schemas.frames import BudgetState
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.frame_keys import FrameKeys, RateKeys
 from screen.decision.score import scale_of
-from screen.memory.keep_rate import wanted_share
+from screen.memory.keep_rate import share_to_keep
 from screen.memory.state import Memory
 
 
@@ -51,7 +51,7 @@ def describe_budget(memory: Memory, keys: FrameKeys, policy: ScreenPolicy) -> Bu
     rate = memory.rate(keys.rate_keys[0].slice, scale_of(policy))
     return BudgetState(
         budget=budget,
-        share=round(wanted_share(rate, budget, policy.audit_share), 6),
+        share=round(share_to_keep(rate, budget, policy.audit_share), 6),
         debt=rate.debt,
         scores=0 if rate.threshold is None else rate.size,
     )

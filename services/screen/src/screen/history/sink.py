@@ -28,7 +28,7 @@ from screen.history.maintenance import tidy
 from screen.history.rows import row_of
 from screen.history.table import History, Overtaken, Place
 from screen.memory import entries
-from screen.memory.snapshots import Remembered, Snapshots
+from screen.memory.snapshots import MemoryTopic, Snapshots
 from screen.state_topics import policy_topic
 from screen.state_topics.skip_unreadable import readable
 
@@ -56,7 +56,7 @@ class HistorySettings(DatabaseSettings):
     @property
     def snapshots(self) -> Snapshots:
         store = open_store(self.s3_endpoint, self.s3_access_key, self.s3_secret_key.get_secret_value())
-        return Snapshots(Remembered(self.kafka_bootstrap, store), self.snapshot_after)
+        return Snapshots(MemoryTopic(self.kafka_bootstrap, store), self.snapshot_after)
 
     @property
     def place(self) -> Place:

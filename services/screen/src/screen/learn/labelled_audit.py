@@ -16,7 +16,7 @@ from screen.learn.predictor import fit, is_better
 from screen.memory.keep_rate import quantile
 from screen.vision.detections import Box
 from screen.vision.embedding import from_text, unpack
-from screen.vision.label_errors import SERVED_FROM, errors
+from screen.vision.label_errors import SERVED_FROM, count_errors
 
 LEAST_HARD = 30
 FRESH, FRESH_HARD, FRESH_AT_MOST = 100, 10, 2_000
@@ -49,7 +49,7 @@ class LabelledFrame:
 
     def hardness(self, policy: ScreenPolicy) -> float:
         """Return how hard the frame was, 0..1: its errors in parts of what the policy calls hard."""
-        return min(1.0, errors(self.frame.boxes, self.labels) / policy.hard_errors)
+        return min(1.0, count_errors(self.frame.boxes, self.labels) / policy.hard_errors)
 
 
 def audited(verdict: FrameScreened) -> Audited:

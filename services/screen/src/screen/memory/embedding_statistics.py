@@ -39,22 +39,24 @@ class Scenery:
         return np.frombuffer(self.moments, "<f4").reshape(2, -1)
 
 
-NOTHING_USUAL = Scenery()
+NOTHING_SCENIC = Scenery()
 
 
-def after(known: Scenery, eye: str, packed: bytes, *, anchored: bool = False) -> Scenery:
+def add_picture(scenery: Scenery, eye: str, packed: bytes, *, anchored: bool = False) -> Scenery:
     """Return what is usual after one more picture (exponentially weighted, West 1979).
 
     What is `anchored` stays where its first 1,500 pictures have put it, but for what changes over months.
     """
     vector = unpack(packed)
-    known = known.of(eye, len(vector))
-    is_fixed = anchored and known.seen >= FIXED_AFTER
-    share = np.float32(ANCHORED if is_fixed else max(1 / (known.seen + 1), SLOWEST))
-    mean, variance = known.mean_and_variance
-    apart = vector - mean
-    moments = (mean + share * apart).tobytes() + ((1 - share) * (variance + share * apart * apart)).tobytes()
-    return Scenery(eye, known.seen + 1, moments)
+    scenery = scenery.of(eye, len(vector))
+    is_fixed = anchored and scenery.seen >= FIXED_AFTER
+    share = np.float32(ANCHORED if is_fixed else max(1 / (scenery.seen + 1), SLOWEST))
+    mean, variance = scenery.mean_and_variance
+    difference = vector - mean
+    moments = (mean + share * difference).tobytes() + (
+        (1 - share) * (variance + share * difference * difference)
+    ).tobytes()
+    return Scenery(eye, scenery.seen + 1, moments)
 
 
 class Usual(NamedTuple):
@@ -67,11 +69,11 @@ class Usual(NamedTuple):
     deviation: Vector
 
 
-def usual_of(known: Scenery, eye: str, dimensions: int) -> Usual | None:
+def usual_of(scenery: Scenery, eye: str, dimensions: int) -> Usual | None:
     """Return what is usual; None while nothing is known of this network's pictures."""
-    if known.eye != eye or known.seen < KNOWN_AFTER or len(known.moments) != 8 * dimensions or not dimensions:
+    if scenery.eye != eye or scenery.seen < KNOWN_AFTER or len(scenery.moments) != 8 * dimensions or not dimensions:
         return None
-    mean, variance = known.mean_and_variance
+    mean, variance = scenery.mean_and_variance
     deviation = np.sqrt(variance)
     least: Vector = np.maximum(deviation, max(LEAST_DEVIATION * _median(deviation), 1e-6))
     return Usual(mean, least)
@@ -84,32 +86,32 @@ def _median(values: Vector) -> float:
     return float((lower + upper) / 2)
 
 
-def whitened(usual: Usual, vector: Vector) -> Vector:
+def whiten(usual: Usual, vector: Vector) -> Vector:
     """Return z-scores [D] or [N, D], float32, -20 to 20."""
     z: Vector = np.minimum(np.maximum((vector - usual.mean) / usual.deviation, -FARTHEST), FARTHEST)
     return z
 
 
-def step(usual: Usual, vector: Vector, others: Sequence[bytes]) -> float | None:
+def measure_step(usual: Usual, vector: Vector, others: Sequence[bytes]) -> float | None:
     """Return how far a picture is from the nearest of others: the root mean square difference of their z-scores.
 
     The others are packed; None where none of them can be compared.
     """
-    fitting = [other for other in others if len(other) == 2 * len(vector)]
-    if not fitting:
+    comparable = [other for other in others if len(other) == 2 * len(vector)]
+    if not comparable:
         return None
-    apart = (unpack(b"".join(fitting)).reshape(len(fitting), -1) - vector) / usual.deviation
-    mean_squares = np.add.reduce(apart * apart, axis=1) / np.float32(len(vector))
+    z_differences = (unpack(b"".join(comparable)).reshape(len(comparable), -1) - vector) / usual.deviation
+    mean_squares = np.add.reduce(z_differences * z_differences, axis=1) / np.float32(len(vector))
     return round(float(np.sqrt(mean_squares.min())), 6)
 
 
-def unusualness(z: Vector) -> float:
+def measure_unusualness(z: Vector) -> float:
     """Return how far a picture is from the usual, 0..1: r / (1 + r) of its root mean square z-score r."""
     r = float(np.sqrt(np.add.reduce(z * z) / np.float32(len(z)))) if len(z) else 0.0
     return r / (1 + r)
 
 
-def direction(z: Vector) -> Vector:
+def normalise(z: Vector) -> Vector:
     """Return the unit vector of z-scores, rounded to float16: cosines are its products."""
     length = float(np.linalg.norm(z))
     unit = z / length if length > 0 else z

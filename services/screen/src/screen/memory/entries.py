@@ -16,24 +16,26 @@ from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, Sce
 from roadloop_schemas.topics import SCREEN_MEMORY
 from screen.memory.embedding_statistics import Scenery
 from screen.memory.keep_rate import NOTHING_KNOWN, KeepRate, Segment
-from screen.memory.kept_scenes import NOTHING_KEPT, SHELF, SHELVES, Gallery, SceneBlock
+from screen.memory.kept_scenes import BLOCK_SCENES, BLOCKS, NOTHING_KEPT, Gallery, SceneBlock
 from screen.memory.sharpness import Sharpness
 from screen.memory.state import Counters, Echo, KeptFrame, Memory
 from screen.vision.embedding import as_text, from_text, pack, unpack
 
 V = TypeVar("V")
 TOPIC = SCREEN_MEMORY
-SCENE_PLACES = (SHELVES + 1) * SHELF  # as many as are looked at, with the shelf that is being filled
+SCENE_PLACES = (BLOCKS + 1) * BLOCK_SCENES  # as many as are looked at, with the block that is being filled
 NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 SEGMENT_PLACES = 42  # more than there are segments; another number would leave old ones where nobody overwrites them
 
 
 def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
     """Return the entries that changed since the last settle."""
-    for key, counters in _changed(old.slices, new.slices):
-        told = SliceCounters(**counters._asdict())
-        yield _entry(partition, f"slice:{key}", ScreenMemory(slice=key, counters=told), str(counters.seen))
-    for key, kept in _changed(old.kept, new.kept):
+    for key, counters in _select_changed(old.slices, new.slices):
+        slice_counters = SliceCounters(**counters._asdict())
+        yield _make_entry(
+            partition, f"slice:{key}", ScreenMemory(slice=key, counters=slice_counters), str(counters.seen)
+        )
+    for key, kept in _select_changed(old.kept, new.kept):
         body = ScreenMemory(
             camera=key,
             kept_dhashes=tuple(frame.dhash for frame in kept),
@@ -41,53 +43,57 @@ def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
             kept_embeddings=tuple(as_text(frame.embedding) for frame in kept),
             kept_brightness=tuple(frame.brightness for frame in kept),
         )
-        yield _entry(partition, f"camera:{key}", body, kept[-1].dhash)
-    for key, usual in _changed(old.sharpness, new.sharpness):
-        known = UsualSharpness(median=usual.median, seen=usual.seen, in_a_row=usual.in_a_row)
-        yield _entry(partition, f"sharpness:{key}", ScreenMemory(camera=key, sharpness=known), str(usual.seen))
-    for key, allowances in _changed(old.allowances, new.allowances):
+        yield _make_entry(partition, f"camera:{key}", body, kept[-1].dhash)
+    for key, usual in _select_changed(old.sharpness, new.sharpness):
+        usual_sharpness = UsualSharpness(median=usual.median, seen=usual.seen, in_a_row=usual.in_a_row)
+        yield _make_entry(
+            partition, f"sharpness:{key}", ScreenMemory(camera=key, sharpness=usual_sharpness), str(usual.seen)
+        )
+    for key, allowances in _select_changed(old.allowances, new.allowances):
         body = ScreenMemory(tenant=key, allowances=dict(allowances))
-        yield _entry(partition, f"rules:{key}", body, body.model_dump_json())
-    for key, scenery in _changed(old.scenery, new.scenery):
-        state = SceneryState(eye=scenery.eye, seen=scenery.seen, moments=as_text(scenery.moments))
-        yield _entry(partition, f"scenery:{key}", ScreenMemory(scene_of=key, scenery=state), str(scenery.seen))
-    for key, echo in _changed(old.echoes, new.echoes):
+        yield _make_entry(partition, f"rules:{key}", body, body.model_dump_json())
+    for key, scenery in _select_changed(old.scenery, new.scenery):
+        scenery_state = SceneryState(eye=scenery.eye, seen=scenery.seen, moments=as_text(scenery.moments))
+        yield _make_entry(
+            partition, f"scenery:{key}", ScreenMemory(scene_of=key, scenery=scenery_state), str(scenery.seen)
+        )
+    for key, echo in _select_changed(old.echoes, new.echoes):
         body = ScreenMemory(camera=key, drive=echo.drive, echo=echo.value)
-        yield _entry(partition, f"echo:{key}", body, body.model_dump_json())
-    for key, packed in _changed(old.latest, new.latest):
-        yield _entry(partition, f"latest:{key}", ScreenMemory(camera=key, latest=as_text(packed)), as_text(packed))
-    for key, stride in _changed(old.strides, new.strides):
-        yield _entry(partition, f"stride:{key}", ScreenMemory(slice=key, stride=stride), str(stride))
-    for key, gallery in _changed(old.galleries, new.galleries):
-        yield from _scene_entries(partition, key, old.galleries.get(key, NOTHING_KEPT), gallery)
-    yield from _changed_rates(partition, old, new)
+        yield _make_entry(partition, f"echo:{key}", body, body.model_dump_json())
+    for key, packed in _select_changed(old.latest, new.latest):
+        yield _make_entry(partition, f"latest:{key}", ScreenMemory(camera=key, latest=as_text(packed)), as_text(packed))
+    for key, stride in _select_changed(old.strides, new.strides):
+        yield _make_entry(partition, f"stride:{key}", ScreenMemory(slice=key, stride=stride), str(stride))
+    for key, gallery in _select_changed(old.galleries, new.galleries):
+        yield from _describe_scenes(partition, key, old.galleries.get(key, NOTHING_KEPT), gallery)
+    yield from _describe_rates(partition, old, new)
 
 
-def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> Iterable[tuple[str, V]]:
+def _select_changed(old: Mapping[str, V], new: Mapping[str, V]) -> Iterable[tuple[str, V]]:
     return ((key, value) for key, value in new.items() if old.get(key) is not value)
 
 
-def _scene_entries(partition: int, key: str, old: Gallery, new: Gallery) -> Iterable[Event]:
-    """Return the scenes that were hung since: each has its own place in turn."""
-    since = new.shelves[0].number
-    for shelf, number, scene in new.since(old.next_number):
-        kept = KeptScene(eye=new.eye, number=number, shelf=shelf.number, since=since, scene=as_text(pack(scene)))
+def _describe_scenes(partition: int, key: str, old: Gallery, new: Gallery) -> Iterable[Event]:
+    """Return the scenes that were kept since: each has its own place in turn."""
+    since = new.blocks[0].number
+    for block, number, scene in new.since(old.next_number):
+        kept_scene = KeptScene(eye=new.eye, number=number, shelf=block.number, since=since, scene=as_text(pack(scene)))
         place = f"scene:{key}#{number % SCENE_PLACES}"
-        yield _entry(partition, place, ScreenMemory(slice=key, kept_scene=kept), str(number))
+        yield _make_entry(partition, place, ScreenMemory(slice=key, kept_scene=kept_scene), str(number))
 
 
-def _changed_rates(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
-    for key, versions in _changed(old.versions, new.versions):
+def _describe_rates(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
+    for key, versions in _select_changed(old.versions, new.versions):
         body = ScreenMemory(tenant=key, versions=tuple(sorted(versions)))
-        yield _entry(partition, f"versions:{key}", body, body.model_dump_json())
-    for key, rate in _changed(old.rates, new.rates):
-        yield from _rate_entries(partition, key, old.rates.get(key, NOTHING_KNOWN), rate)
+        yield _make_entry(partition, f"versions:{key}", body, body.model_dump_json())
+    for key, rate in _select_changed(old.rates, new.rates):
+        yield from _describe_rate(partition, key, old.rates.get(key, NOTHING_KNOWN), rate)
     for key in old.rates:
         if key not in new.rates:
-            yield from _tombstones(partition, key)
+            yield from _make_tombstones(partition, key)
 
 
-def _rate_entries(partition: int, key: str, old: KeepRate, new: KeepRate) -> Iterable[Event]:
+def _describe_rate(partition: int, key: str, old: KeepRate, new: KeepRate) -> Iterable[Event]:
     """Return a controller's state, and of its scores the segments that changed: each has its own place in turn."""
     mark = f"{new.newest.number}.{new.newest.received}"
     state = KeepRateState(
@@ -98,29 +104,29 @@ def _rate_entries(partition: int, key: str, old: KeepRate, new: KeepRate) -> Ite
         scale=new.scale,
         reach=new.reach,
     )
-    yield _entry(partition, f"rate:{key}", ScreenMemory(slice=key, keep_rate=state), mark)
-    known = {id(segment) for segment in old.segments}
+    yield _make_entry(partition, f"rate:{key}", ScreenMemory(slice=key, keep_rate=state), mark)
+    known_ids = {id(segment) for segment in old.segments}
     # of an earlier life, where a version's rates were forgotten and began anew within one batch
-    left = [segment.number for segment in old.segments if segment.number > new.newest.number]
-    yield from (_tombstone(partition, f"segment:{key}#{number % SEGMENT_PLACES}") for number in left)
+    outdated = [segment.number for segment in old.segments if segment.number > new.newest.number]
+    yield from (_make_tombstone(partition, f"segment:{key}#{number % SEGMENT_PLACES}") for number in outdated)
     for segment in new.segments:
-        if id(segment) not in known:
+        if id(segment) not in known_ids:
             body = RingSegment(number=segment.number, received=segment.received, scores=segment.scores)
             place = f"segment:{key}#{segment.number % SEGMENT_PLACES}"
-            yield _entry(partition, place, ScreenMemory(slice=key, segment=body), mark)
+            yield _make_entry(partition, place, ScreenMemory(slice=key, segment=body), mark)
 
 
-def _tombstones(partition: int, key: str) -> Iterable[Event]:
+def _make_tombstones(partition: int, key: str) -> Iterable[Event]:
     """Return what makes the topic forget a controller."""
     places = (f"segment:{key}#{place}" for place in range(SEGMENT_PLACES))
-    return (_tombstone(partition, name) for name in (f"rate:{key}", *places))
+    return (_make_tombstone(partition, name) for name in (f"rate:{key}", *places))
 
 
-def _tombstone(partition: int, name: str) -> Event:
+def _make_tombstone(partition: int, name: str) -> Event:
     return Event(TOPIC, name.encode(), None, (), partition)
 
 
-def _entry(partition: int, key: str, body: ScreenMemory, mark: str) -> Event:
+def _make_entry(partition: int, key: str, body: ScreenMemory, mark: str) -> Event:
     return to_cloud_event(
         TOPIC,
         body,
@@ -136,7 +142,7 @@ def _entry(partition: int, key: str, body: ScreenMemory, mark: str) -> Event:
 def rebuild(records: Sequence[Record], before: Mapping[bytes, bytes] = NOTHING) -> Memory:
     """Return the memory that a partition's entries describe, with those `before` them: the newest of each key."""
     newest = newest_of(records, before)
-    return _remembered([ScreenMemory.model_validate_json(value) for value in newest.values()])
+    return _read_memory([ScreenMemory.model_validate_json(value) for value in newest.values()])
 
 
 def newest_of(records: Iterable[Record], before: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
@@ -145,78 +151,84 @@ def newest_of(records: Iterable[Record], before: Mapping[bytes, bytes]) -> dict[
     return {key: value for key, value in newest.items() if value is not None}
 
 
-def _remembered(entries: Sequence[ScreenMemory]) -> Memory:
+def _read_memory(entries: Sequence[ScreenMemory]) -> Memory:
     sharpness = {entry.camera: entry.sharpness for entry in entries if entry.camera and entry.sharpness}
     scenes = {entry.scene_of: entry.scenery for entry in entries if entry.scene_of and entry.scenery}
     counters = {entry.slice: entry.counters for entry in entries if entry.slice and entry.counters}
     echoes = {e.camera: Echo(e.drive or "", e.echo) for e in entries if e.camera and e.echo is not None}
     return Memory(
-        slices=immutables.Map({key: Counters(**told.model_dump()) for key, told in counters.items()}),
+        slices=immutables.Map(
+            {key: Counters(**slice_counters.model_dump()) for key, slice_counters in counters.items()}
+        ),
         sharpness=immutables.Map({key: Sharpness(u.median, u.seen, u.in_a_row) for key, u in sharpness.items()}),
         echoes=immutables.Map(echoes),
         allowances=immutables.Map({e.tenant: e.allowances for e in entries if e.tenant and not e.versions}),
-        rates=immutables.Map(_rates(entries)),
-        kept=immutables.Map({entry.camera: _kept(entry) for entry in entries if entry.camera and entry.kept_dhashes}),
-        scenery=immutables.Map({key: _scenery(state) for key, state in scenes.items()}),
-        galleries=immutables.Map(_galleries(entries)),
+        rates=immutables.Map(_read_rates(entries)),
+        kept=immutables.Map(
+            {entry.camera: _read_kept_frames(entry) for entry in entries if entry.camera and entry.kept_dhashes}
+        ),
+        scenery=immutables.Map({key: _read_scenery(state) for key, state in scenes.items()}),
+        galleries=immutables.Map(_read_galleries(entries)),
         latest=immutables.Map({e.camera: from_text(e.latest) for e in entries if e.camera and e.latest}),
         strides=immutables.Map({e.slice: e.stride for e in entries if e.slice and e.stride is not None}),
         versions=immutables.Map({e.tenant: frozenset(e.versions) for e in entries if e.tenant and e.versions}),
     )
 
 
-def _kept(entry: ScreenMemory) -> tuple[KeptFrame, ...]:
+def _read_kept_frames(entry: ScreenMemory) -> tuple[KeptFrame, ...]:
     """Return a camera's kept frames; in entries from before scenes were looked at they have their hashes alone."""
     objects = entry.kept_objects or ({},) * len(entry.kept_dhashes)
     embeddings = entry.kept_embeddings or ("",) * len(entry.kept_dhashes)
     brightness = entry.kept_brightness or (None,) * len(entry.kept_dhashes)
-    found = zip(entry.kept_dhashes, objects, embeddings, brightness, strict=True)
+    fields = zip(entry.kept_dhashes, objects, embeddings, brightness, strict=True)
     return tuple(
-        KeptFrame(bits, tuple(sorted(seen.items())), from_text(text), light) for bits, seen, text, light in found
+        KeptFrame(dhash, tuple(sorted(counts.items())), from_text(text), light) for dhash, counts, text, light in fields
     )
 
 
-def _scenery(state: SceneryState) -> Scenery:
+def _read_scenery(state: SceneryState) -> Scenery:
     return Scenery(state.eye, state.seen, from_text(state.moments))
 
 
-def _galleries(entries: Sequence[ScreenMemory]) -> Mapping[str, Gallery]:
+def _read_galleries(entries: Sequence[ScreenMemory]) -> Mapping[str, Gallery]:
     """Return the galleries from their scenes: the newest of each says which ones are still looked at."""
     scenes: dict[str, dict[int, KeptScene]] = {}
     for entry in entries:
         if entry.slice and entry.kept_scene:
             scenes.setdefault(entry.slice, {})[entry.kept_scene.number] = entry.kept_scene
-    return {key: _gallery([held[number] for number in sorted(held)]) for key, held in scenes.items()}
+    return {
+        key: _read_gallery([by_number[number] for number in sorted(by_number)]) for key, by_number in scenes.items()
+    }
 
 
-def _gallery(scenes: Sequence[KeptScene]) -> Gallery:
+def _read_gallery(scenes: Sequence[KeptScene]) -> Gallery:
     lasting = [scene for scene in scenes if scene.number >= scenes[-1].since]
-    shelves = [_shelf(number, list(group)) for number, group in groupby(lasting, key=lambda scene: scene.shelf)]
-    return Gallery(scenes[-1].eye, tuple(shelves))
+    blocks = [_read_block(number, list(group)) for number, group in groupby(lasting, key=lambda scene: scene.shelf)]
+    return Gallery(scenes[-1].eye, tuple(blocks))
 
 
-def _shelf(number: int, scenes: Sequence[KeptScene]) -> SceneBlock:
+def _read_block(number: int, scenes: Sequence[KeptScene]) -> SceneBlock:
     vectors = [unpack(from_text(scene.scene)) for scene in scenes]
     return SceneBlock(number, len(vectors[0]), b"".join(vector.astype("<f4").tobytes() for vector in vectors))
 
 
-def _rates(entries: Sequence[ScreenMemory]) -> Mapping[str, KeepRate]:
+def _read_rates(entries: Sequence[ScreenMemory]) -> Mapping[str, KeepRate]:
     """Return the controllers from their states and their scores; those before the first segment are forgotten ones."""
     segments: dict[str, dict[int, Segment]] = {}
     for entry in entries:
         if entry.slice and entry.segment:
-            part = entry.segment
-            segments.setdefault(entry.slice, {})[part.number] = _segment(part)
+            segment = entry.segment
+            segments.setdefault(entry.slice, {})[segment.number] = _read_segment(segment)
     states = {entry.slice: entry.keep_rate for entry in entries if entry.slice and entry.keep_rate}
-    return {key: _rate(state, segments.get(key, {})) for key, state in states.items()}
+    return {key: _read_rate(state, segments.get(key, {})) for key, state in states.items()}
 
 
-def _rate(state: KeepRateState, segments: Mapping[int, Segment]) -> KeepRate:
+def _read_rate(state: KeepRateState, segments: Mapping[int, Segment]) -> KeepRate:
     lasting = [segments[number] for number in sorted(segments) if number >= state.first] or [Segment(state.first)]
     return KeepRate(
         lasting[-1], tuple(lasting[:-1]), state.debt, state.threshold, state.recent, state.scale, state.reach
     )
 
 
-def _segment(part: RingSegment) -> Segment:
-    return Segment(part.number, part.received, struct.pack(f"{len(part.scores)}d", *part.scores))
+def _read_segment(segment: RingSegment) -> Segment:
+    return Segment(segment.number, segment.received, struct.pack(f"{len(segment.scores)}d", *segment.scores))

@@ -79,15 +79,15 @@ class KeepRate(NamedTuple):
     @property
     def size(self) -> int:
         """Return how many scores there are."""
-        return min(RING, self._scored())
+        return min(RING, self._count_scored())
 
     @property
     def share(self) -> float:
         """Return the share of received frames that the score decided on; 1 before any came."""
         received = sum([segment.received for segment in self.segments])
-        return self._scored() / received if received else 1.0
+        return self._count_scored() / received if received else 1.0
 
-    def _scored(self) -> int:
+    def _count_scored(self) -> int:
         return sum([len(segment.packed) for segment in self.segments]) // BYTES
 
 
@@ -103,19 +103,19 @@ def rank(score: float, frame_id: str) -> float:
     return score * (1 - LOT) + lot * LOT
 
 
-def on_scale(state: KeepRate, scale: str) -> KeepRate:
+def restart_on_scale(state: KeepRate, scale: str) -> KeepRate:
     """Return the state for scores of another scale: those it has say nothing there, what is owed stays owed."""
     empty = Segment(state.newest.number + 1)
     return state._replace(newest=empty, full=(), threshold=None, scale=scale, reach=None)
 
 
-def wanted_share(state: KeepRate, budget: float, audit_share: float) -> float:
+def share_to_keep(state: KeepRate, budget: float, audit_share: float) -> float:
     """Return q, the share of the scored frames to keep, 0..1: what the budget leaves after the audit, and the debt.
 
     The debt moves it to between half and twice of what it would be.
     """
-    left = _share_of_scored(state, budget, audit_share)
-    return min(1.0, max(left / 2, min(2 * left, left + state.debt / DEBT_OVER)))
+    budgeted_share = _share_of_scored(state, budget, audit_share)
+    return min(1.0, max(budgeted_share / 2, min(2 * budgeted_share, budgeted_share + state.debt / DEBT_OVER)))
 
 
 def _share_of_scored(state: KeepRate, budget: float, audit_share: float) -> float:
@@ -123,7 +123,7 @@ def _share_of_scored(state: KeepRate, budget: float, audit_share: float) -> floa
     return max(0.0, budget - audit_share) / max(1e-9, (1 - audit_share) * state.share)
 
 
-def after_frame(
+def add_frame(
     state: KeepRate,
     score: float | None,
     kept: bool | None,
@@ -145,35 +145,35 @@ def after_frame(
     if score is not None:
         packed += _PACK(score)
         if len(packed) % (EVERY * BYTES) == 0:
-            state = _with(state, Segment(number, received, packed))
-            state = _look_again(state, budget, audit_share, enough, allowed)
+            state = _replace_newest(state, Segment(number, received, packed))
+            state = _renew_thresholds(state, budget, audit_share, enough, allowed)
             number, received, packed = state.newest
     newest = Segment(number, received + 1, packed)
     if kept is None:
-        return _with(state, newest)
+        return _replace_newest(state, newest)
     debt = round(min(DEBT_AT_MOST, max(-DEBT_AT_MOST, state.debt + budget - kept)), 6)
     recent = (state.recent + "01"[kept])[-WATCHED:]
     state = KeepRate(newest, state.full, debt, state.threshold, recent, state.scale, state.reach)
     if alarmed and len(recent) == WATCHED and abs(recent.count("1") / WATCHED - budget) > ALARM:
         forgetful = state._replace(full=state.full[-REMEMBERED_AFTER_ALARM:], recent="")
-        return _look_again(forgetful, budget, audit_share)
+        return _renew_thresholds(forgetful, budget, audit_share)
     return state
 
 
-def _with(state: KeepRate, newest: Segment) -> KeepRate:
+def _replace_newest(state: KeepRate, newest: Segment) -> KeepRate:
     """Return the state with another newest segment; where that is full, a new one is begun."""
     if len(newest.packed) < SEGMENT * BYTES:
         return KeepRate(newest, *state[1:])
     return KeepRate(Segment(newest.number + 1), (*state.full, newest)[-FULL:], *state[2:])
 
 
-def _look_again(
+def _renew_thresholds(
     state: KeepRate, budget: float, audit_share: float, enough: int = ENOUGH, allowed: Shares | None = None
 ) -> KeepRate:
     """Return the state with what its scores now say: the threshold, and what the allowed shares reach."""
     size = state.size
     if state.threshold is not None or size >= enough:
-        state = _moved(state, wanted_share(state, budget, audit_share))
+        state = _move_threshold(state, share_to_keep(state, budget, audit_share))
     if allowed is None or size < ENOUGH:
         return state
     least, most = (min(1.0, _share_of_scored(state, share, audit_share)) for share in allowed)
@@ -181,11 +181,11 @@ def _look_again(
     return state._replace(reach=(quantile(scores, most), quantile(scores, least)))
 
 
-def _moved(state: KeepRate, share: float) -> KeepRate:
+def _move_threshold(state: KeepRate, share: float) -> KeepRate:
     """Move the threshold where that changes the rate by more than 0.2 points."""
     scores = state.scores
-    now = None if state.threshold is None else np.count_nonzero(scores >= state.threshold) / len(scores)
-    if now is not None and abs(now - share) <= MOVES_AT_LEAST:
+    reached_share = None if state.threshold is None else np.count_nonzero(scores >= state.threshold) / len(scores)
+    if reached_share is not None and abs(reached_share - share) <= MOVES_AT_LEAST:
         return state
     return state._replace(threshold=quantile(scores, share))
 

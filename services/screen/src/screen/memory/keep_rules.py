@@ -22,17 +22,17 @@ def matches(rule: KeepRule, frame: IngestedFrame, boxes: Iterable[Box]) -> bool:
     return any(box.class_name == rule.class_name and box.score >= rule.min_score for box in boxes)
 
 
-def matching(rules: Sequence[KeepRule], frame: IngestedFrame, boxes: Sequence[Box]) -> tuple[str, ...]:
+def select_matching(rules: Sequence[KeepRule], frame: IngestedFrame, boxes: Sequence[Box]) -> tuple[str, ...]:
     """Return the names of the rules whose kind a frame is of."""
     return tuple(rule.name for rule in rules if matches(rule, frame, boxes))
 
 
-def within_allowance(names: Iterable[str], allowances: Mapping[str, float]) -> tuple[str, ...]:
+def select_allowed(names: Iterable[str], allowances: Mapping[str, float]) -> tuple[str, ...]:
     """Return those rules of a frame that still may keep one."""
     return tuple(name for name in names if allowances.get(name, 0.0) >= 1)
 
 
-def after_frame(rules: Sequence[KeepRule], kept_by: Sequence[str], allowances: Mapping[str, float]) -> dict[str, float]:
+def add_frame(rules: Sequence[KeepRule], kept_by: Sequence[str], allowances: Mapping[str, float]) -> dict[str, float]:
     """Return the allowances after one more frame; a rule that is new begins with one frame."""
     return {
         rule.name: round(min(IN_A_ROW, allowances.get(rule.name, 1.0) + rule.quota) - (rule.name in kept_by), 6)

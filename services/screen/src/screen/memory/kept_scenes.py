@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from screen.vision.embedding import Vector
 
 PLACES = 512
-SHELF = 128
-SHELVES = PLACES // SHELF
+BLOCK_SCENES = 128
+BLOCKS = PLACES // BLOCK_SCENES
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,40 +34,40 @@ class Gallery:
     """The last 512 kept scenes, as one network (`eye`) saw them; scenes are numbered from 0 for ever."""
 
     eye: str = ""
-    shelves: tuple[SceneBlock, ...] = ()
+    blocks: tuple[SceneBlock, ...] = ()
 
     @property
     def next_number(self) -> int:
-        return self.shelves[-1].number + len(self.shelves[-1]) if self.shelves else 0
+        return self.blocks[-1].number + len(self.blocks[-1]) if self.blocks else 0
 
     def since(self, number: int) -> Iterator[tuple[SceneBlock, int, Vector]]:
-        """Return the scenes from a number on, each with its shelf and its number."""
-        for shelf in self.shelves:
-            scenes = shelf.scenes
-            for place in range(max(0, number - shelf.number), len(shelf)):
-                yield shelf, shelf.number + place, scenes[place]
+        """Return the scenes from a number on, each with its block and its number."""
+        for block in self.blocks:
+            scenes = block.scenes
+            for place in range(max(0, number - block.number), len(block)):
+                yield block, block.number + place, scenes[place]
 
 
 NOTHING_KEPT = Gallery()
 
 
-def nearest(gallery: Gallery, eye: str, scene: Vector) -> float | None:
+def find_nearest_cosine(gallery: Gallery, eye: str, scene: Vector) -> float | None:
     """Return the largest cosine to a kept scene, -1..1; None where there is none that this network saw."""
     if not _is_comparable(gallery, eye, scene):
         return None
-    best = max(float((shelf.scenes @ scene).max()) for shelf in gallery.shelves)
+    best = max(float((block.scenes @ scene).max()) for block in gallery.blocks)
     return round(min(1.0, max(-1.0, best)), 4)
 
 
 def add(gallery: Gallery, eye: str, scene: Vector) -> Gallery:
     """Return the gallery with one more scene; the oldest go, and all of them where another network looks now."""
-    shelves = gallery.shelves if _is_comparable(gallery, eye, scene) else ()
+    blocks = gallery.blocks if _is_comparable(gallery, eye, scene) else ()
     raw = scene.astype("<f4").tobytes()
-    if not shelves or len(shelves[-1]) == SHELF:
-        return Gallery(eye, (*shelves, SceneBlock(gallery.next_number, len(scene), raw))[-SHELVES - 1 :])
-    newest = shelves[-1]
-    return Gallery(eye, (*shelves[:-1], replace(newest, raw=newest.raw + raw)))
+    if not blocks or len(blocks[-1]) == BLOCK_SCENES:
+        return Gallery(eye, (*blocks, SceneBlock(gallery.next_number, len(scene), raw))[-BLOCKS - 1 :])
+    newest = blocks[-1]
+    return Gallery(eye, (*blocks[:-1], replace(newest, raw=newest.raw + raw)))
 
 
 def _is_comparable(gallery: Gallery, eye: str, scene: Vector) -> bool:
-    return gallery.eye == eye and bool(gallery.shelves) and gallery.shelves[-1].dimensions == len(scene)
+    return gallery.eye == eye and bool(gallery.blocks) and gallery.blocks[-1].dimensions == len(scene)

@@ -6,7 +6,7 @@ Source: frugal streaming (Ma, Muthukrishnan and Sandler, 2013). In steps of 2 % 
 STEP = 1.02
 
 
-def moved(median: float, value: float) -> float:
+def move(median: float, value: float) -> float:
     """Return the median after one more value, both above 0; the first one is the median."""
     if median <= 0:
         return round(value, 6)

@@ -19,7 +19,7 @@ class Sharpness(NamedTuple):
 NOTHING_USUAL = Sharpness()
 
 
-def relative(usual: Sharpness, laplacian_variance: float) -> float | None:
+def compare_to_usual(usual: Sharpness, laplacian_variance: float) -> float | None:
     """Return a picture's sharpness as a multiple of its camera's usual one; None while that is not known."""
     if usual.seen < KNOWN_AFTER or usual.median <= 0:
         return None
@@ -28,14 +28,14 @@ def relative(usual: Sharpness, laplacian_variance: float) -> float | None:
 
 def is_blurred(usual: Sharpness, laplacian_variance: float, *, ratio: float, at_night: bool) -> bool:
     """Say whether a picture is far less sharp than usual; at night only the third such one in a row is."""
-    found = relative(usual, laplacian_variance)
-    if found is None or found >= ratio:
+    relative_sharpness = compare_to_usual(usual, laplacian_variance)
+    if relative_sharpness is None or relative_sharpness >= ratio:
         return False
     return not at_night or usual.in_a_row + 1 >= IN_A_ROW_AT_NIGHT
 
 
-def after(usual: Sharpness, laplacian_variance: float, *, ratio: float) -> Sharpness:
+def add_picture(usual: Sharpness, laplacian_variance: float, *, ratio: float) -> Sharpness:
     """Return what is usual after one more picture."""
-    found = relative(usual, laplacian_variance)
-    in_a_row = usual.in_a_row + 1 if found is not None and found < ratio else 0
-    return Sharpness(running_median.moved(usual.median, laplacian_variance), usual.seen + 1, in_a_row)
+    relative_sharpness = compare_to_usual(usual, laplacian_variance)
+    in_a_row = usual.in_a_row + 1 if relative_sharpness is not None and relative_sharpness < ratio else 0
+    return Sharpness(running_median.move(usual.median, laplacian_variance), usual.seen + 1, in_a_row)

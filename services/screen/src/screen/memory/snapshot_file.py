@@ -50,11 +50,11 @@ class Snapshot(NamedTuple):
     entries: Mapping[bytes, bytes]
 
 
-def grown(known: Snapshot | None, records: Sequence[Record], *, partition: int, now: datetime) -> Snapshot:
+def extend_snapshot(snapshot: Snapshot | None, records: Sequence[Record], *, partition: int, now: datetime) -> Snapshot:
     """Return a snapshot with the records that came since; `now` is before they were read."""
-    before = known.entries if known else NOTHING
-    since = known.head.offset if known else 0
-    entries = newest_of(records, before)
+    known_entries = snapshot.entries if snapshot else NOTHING
+    since = snapshot.head.offset if snapshot else 0
+    entries = newest_of(records, known_entries)
     offset = records[-1].offset + 1 if records else since
     return Snapshot(Head(partition=partition, offset=offset, taken_at=now, entries=len(entries)), entries)
 

@@ -18,7 +18,7 @@ from roadloop_runtime.records import Partition, Record
 from roadloop_runtime.storage.objects import ObjectMissing, ObjectRefused, ObjectStore
 from screen.memory import entries
 from screen.memory.entries import NOTHING, TOPIC
-from screen.memory.snapshot_file import BadSnapshot, Head, Snapshot, as_file, grown, of_file
+from screen.memory.snapshot_file import BadSnapshot, Head, Snapshot, as_file, extend_snapshot, of_file
 from screen.memory.state import Memory
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class MemoryTopic:
     """Memory's topic, and where its snapshots are."""
 
     bootstrap: str
@@ -42,22 +42,22 @@ class Remembered:
 
     async def rebuild(self, partition: int) -> Memory:
         """Return what is remembered of a partition."""
-        known, records = await self.read(partition)
-        since = known.head.offset if known else None
+        snapshot, records = await self.read(partition)
+        since = snapshot.head.offset if snapshot else None
         log.info("memory_rebuilt", partition=partition, snapshot_up_to=since, entries_read=len(records))
-        return entries.rebuild(records, known.entries if known else NOTHING)
+        return entries.rebuild(records, snapshot.entries if snapshot else NOTHING)
 
     async def read(self, partition: int) -> tuple[Snapshot | None, Sequence[Record]]:
         """Return a partition's snapshot with the entries after it; without one, all entries."""
-        known = await self.newest(partition)
-        place = Partition(self.topic, partition)
-        if known is None:
-            return None, await read_partition(self.bootstrap, place)
+        snapshot = await self.newest(partition)
+        topic_partition = Partition(self.topic, partition)
+        if snapshot is None:
+            return None, await read_partition(self.bootstrap, topic_partition)
         try:
-            return known, await read_partition(self.bootstrap, place, known.head.offset)
+            return snapshot, await read_partition(self.bootstrap, topic_partition, snapshot.head.offset)
         except LogTooShort as error:  # somebody has made the topic anew
             log.warning("snapshot_of_another_log", partition=partition, error=str(error))
-            return None, await read_partition(self.bootstrap, place)
+            return None, await read_partition(self.bootstrap, topic_partition)
 
     async def newest(self, partition: int) -> Snapshot | None:
         """Return a partition's snapshot; None where there is none that can be used."""
@@ -81,14 +81,14 @@ class Remembered:
 class Snapshots:
     """Takes a partition's snapshot once its topic has `after` more entries, and before the one there is grows old."""
 
-    remembered: Remembered
+    memory_topic: MemoryTopic
     after: int
     heads: dict[int, Head] = field(default_factory=dict)
 
     async def keep(self, partitions: int, every_s: float) -> None:
         """Look after the snapshots until cancelled. While S3 is away the old ones stay."""
         while True:
-            ends = await read_end_offsets(self.remembered.bootstrap, self.remembered.topic, partitions)
+            ends = await read_end_offsets(self.memory_topic.bootstrap, self.memory_topic.topic, partitions)
             for partition, end in ends.items():
                 try:
                     await self.renew(partition, end)
@@ -98,15 +98,15 @@ class Snapshots:
 
     async def renew(self, partition: int, end: int) -> None:
         """Take a snapshot where one is due; `end` is the topic's. Raises Transient, ObjectRefused or ObjectMissing."""
-        now = self.remembered.clock()
+        now = self.memory_topic.clock()
         if not self._is_due(partition, end, now):
             return
-        known, records = await self.remembered.read(partition)
-        if known is not None:
-            self._note(known.head)
+        snapshot, records = await self.memory_topic.read(partition)
+        if snapshot is not None:
+            self._note(snapshot.head)
             if not self._is_due(partition, end, now):  # it was taken by another sink, or in this one's life before
                 return
-        await self._write(grown(known, records, partition=partition, now=now))
+        await self._write(extend_snapshot(snapshot, records, partition=partition, now=now))
 
     def _is_due(self, partition: int, end: int, now: datetime) -> bool:
         head = self.heads.get(partition)
@@ -114,12 +114,14 @@ class Snapshots:
             return end >= self.after
         return not (0 <= end - head.offset < self.after and head.is_young(now))
 
-    async def _write(self, taken: Snapshot) -> None:
-        content = await asyncio.to_thread(as_file, taken)
-        key = await self.remembered.key_of(taken.head.partition)
-        await self.remembered.store.put(BUCKET, key, content, "application/gzip")
-        self._note(taken.head)
-        log.info("snapshot_taken", key=key, up_to=taken.head.offset, entries=taken.head.entries, size=len(content))
+    async def _write(self, snapshot: Snapshot) -> None:
+        content = await asyncio.to_thread(as_file, snapshot)
+        key = await self.memory_topic.key_of(snapshot.head.partition)
+        await self.memory_topic.store.put(BUCKET, key, content, "application/gzip")
+        self._note(snapshot.head)
+        log.info(
+            "snapshot_taken", key=key, up_to=snapshot.head.offset, entries=snapshot.head.entries, size=len(content)
+        )
 
     def _note(self, head: Head) -> None:
         self.heads[head.partition] = head

@@ -49,30 +49,30 @@ class Unjudged:
     detail: str
 
 
-def iou(one: Box, other: Box) -> float:
+def iou(box: Box, other: Box) -> float:
     """Return intersection over union, 0..1; without `min` and `max`, for it is asked some fifty times a frame."""
-    width = (one.x2 if one.x2 < other.x2 else other.x2) - (one.x1 if one.x1 > other.x1 else other.x1)
+    width = (box.x2 if box.x2 < other.x2 else other.x2) - (box.x1 if box.x1 > other.x1 else other.x1)
     if width <= 0:
         return 0.0
-    height = (one.y2 if one.y2 < other.y2 else other.y2) - (one.y1 if one.y1 > other.y1 else other.y1)
+    height = (box.y2 if box.y2 < other.y2 else other.y2) - (box.y1 if box.y1 > other.y1 else other.y1)
     if height <= 0:
         return 0.0
     shared = width * height
-    return shared / (area(one) + area(other) - shared)
+    return shared / (area(box) + area(other) - shared)
 
 
 def area(box: Box) -> float:
     return (box.x2 - box.x1) * (box.y2 - box.y1)
 
 
-def match(ours: Sequence[Box], theirs: Sequence[Box], at_least: float = 0.5) -> list[tuple[Box | None, Box | None]]:
+def match(boxes: Sequence[Box], others: Sequence[Box], at_least: float = 0.5) -> list[tuple[Box | None, Box | None]]:
     """Pair boxes of IoU `at_least`, the best scored ones first: with one of their own class, else with any.
 
     Each has one partner at most; the rest stays alone.
     """
-    free, alone = list(theirs), list[Box]()
+    free, alone = list(others), list[Box]()
     pairs: list[tuple[Box | None, Box | None]] = []
-    for box in sorted(ours, key=lambda b: -b.score):
+    for box in sorted(boxes, key=lambda b: -b.score):
         if not _pair(box, [other for other in free if other.class_name == box.class_name], at_least, free, pairs):
             alone.append(box)
     for box in alone:
@@ -92,7 +92,7 @@ def _pair(
     return True
 
 
-def served(boxes: Sequence[Box], at_least: float, covered: float = 0.6) -> list[Box]:
+def select_claims(boxes: Sequence[Box], at_least: float, covered: float = 0.6) -> list[Box]:
     """Return what a model claims is there: boxes from a score on, best first, and one at a place, whatever its class.
 
     Detectors give several classes to one thing; all but the best are doubt, no claim.

@@ -30,13 +30,13 @@ def draw_boxes(picture: bytes, boxes: Sequence[Detection], width: int = 512) -> 
     height = round(image.shape[0] * width / image.shape[1])
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if image.shape[1] > width else 2)
     draw_on(image, boxes)
-    return encoded(image, ".jpg")
+    return encode_image(image, ".jpg")
 
 
-def encoded(image: Image, suffix: str) -> bytes:
+def encode_image(image: Image, suffix: str) -> bytes:
     """Return an image as a file of that kind, .jpg or .png."""
-    written: bytes = cv2.imencode(suffix, image)[1].tobytes()
-    return written
+    content: bytes = cv2.imencode(suffix, image)[1].tobytes()
+    return content
 
 
 def draw_on(image: Image, boxes: Sequence[Detection | Box], shown_from: float = SHOWN_FROM) -> None:
@@ -58,5 +58,5 @@ def _draw(image: Image, box: Detection | Box, colour: tuple[int, int, int], unit
     left = max(0, min(left, width - wide))
     foot = max(tall + below, min(top, height))  # above the box, or inside where there is no room
     cv2.rectangle(image, (left, foot - tall - below), (left + wide, foot), colour, cv2.FILLED)
-    letters = (0, 0, 0) if sum(colour) > 330 else (255, 255, 255)
-    cv2.putText(image, text, (left, foot - below // 2 - 1), FONT, 0.45 * unit, letters, thick, cv2.LINE_AA)
+    text_colour = (0, 0, 0) if sum(colour) > 330 else (255, 255, 255)
+    cv2.putText(image, text, (left, foot - below // 2 - 1), FONT, 0.45 * unit, text_colour, thick, cv2.LINE_AA)

@@ -22,7 +22,7 @@ from screen.decision.verdict import Decision
 from screen.history.rows import facts_of_row, picture_of_row, seen_by
 from screen.memory.state import Memory
 from screen.vision.detections import Box
-from screen.vision.label_errors import errors
+from screen.vision.label_errors import count_errors
 
 SECONDS_PER_FRAME, SECONDS_PER_OBJECT = 4.0, 3.0
 EXAMPLES = 20
@@ -180,7 +180,7 @@ def _errors(row: Mapping[str, Any], labels: Labels) -> int:
     """Return how many errors the model made in a labelled frame; 0 for any other."""
     if row["frame_id"] not in labels:
         return 0
-    return errors([Box(**claim) for claim in row["claims"]], labels[row["frame_id"]])
+    return count_errors([Box(**claim) for claim in row["claims"]], labels[row["frame_id"]])
 
 
 def _count(answer: Answer, row: Mapping[str, Any], decision: Decision, threshold: float, is_hard: bool) -> None:
