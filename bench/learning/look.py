@@ -12,7 +12,7 @@ from learning.configuration import Streams
 from learning.stream import Moment, moments, render
 from roadloop_world.rendering.drives import TruthBox, jpeg
 from roadloop_world.rendering.scenes import CLASSES
-from screen.serving.answer import Found
+from screen.serving.answer import DetectorResult
 from screen.serving.detector import Detector, open_detector
 
 DETECTORS = Path(__file__).resolve().parents[2] / "services" / "trainer-trigger" / "detectors"
@@ -67,7 +67,7 @@ def look(seed: int, asked: Streams, seen: Callable[[int], None]) -> Predictions:
 @dataclass(frozen=True, slots=True)
 class _Look:
     measured: Measured
-    found: tuple[Found, ...]
+    found: tuple[DetectorResult, ...]
     truth: Rows
     unlabelable: Rows
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from screen.serving.answer import WrongAnswer
-from screen.serving.canvas import LAYOUT_LENGTH, picture_layout, prepare
+from screen.serving.canvas import LAYOUT_LENGTH, describe_layout, prepare
 from screen.serving.card import UnknownFamily, read_card
 from screen.serving.detector import Detector, open_session
 from tests.unit.screen.networks import HALF, UINT8, Floats, folder, helper, model, opened, picture, says
@@ -187,7 +187,7 @@ def test_half_precision_goes_in_and_single_comes_out(tmp_path: Path) -> None:
     inputs = [helper.make_tensor_value_info("images", HALF, ["B", 3, 64, 64])]
     reduced = model(nodes, inputs, [helper.make_tensor_value_info("output0", HALF, ["B", 64])])
     detector = opened_unread(tmp_path, reduced)
-    (answer,) = detector.answers([detector.prepare(picture(64, 64, (255, 255, 255)))])
+    (answer,) = detector.run_network([detector.prepare(picture(64, 64, (255, 255, 255)))])
     assert answer["predictions"].dtype == np.float32
     assert answer["predictions"].tolist() == [1.0] * 64
 
@@ -255,7 +255,7 @@ def _street(shift: int) -> Floats:
     image = np.full((90, 160, 3), (90, 140, 200), np.uint8)
     image[45:] = 80
     cv2.rectangle(image, (20 + shift, 40), (60 + shift, 70), (200, 30, 30), -1)
-    return picture_layout(image)
+    return describe_layout(image)
 
 
 def test_a_layout_tells_like_pictures_from_others(tmp_path: Path) -> None:
@@ -272,5 +272,5 @@ def test_a_layout_tells_the_direction_of_edges() -> None:
     upright, lying = np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 3), np.uint8)
     upright[:, 12:] = 255
     lying[12:] = 255
-    sums = [picture_layout(image)[48:].reshape(4, 16).sum(1).nonzero()[0].tolist() for image in (upright, lying)]
+    sums = [describe_layout(image)[48:].reshape(4, 16).sum(1).nonzero()[0].tolist() for image in (upright, lying)]
     assert sums == [[0], [2]]

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from screen.detector_check.synthetic_pictures import drawn_pictures
-from screen.serving.answer import Found, read_answer
+from screen.serving.answer import DetectorResult, read_answer
 from screen.serving.card import read_card
 from screen.serving.detector import Detector, open_session
 from tests.unit.screen.networks import FLOAT, constant, helper
@@ -55,10 +55,10 @@ def detector(path: Path, network: bytes, **card: Any) -> Detector:
     return Detector(read_card({**BASE, **card}), open_session(path / "model.onnx", ["CPUExecutionProvider"]))
 
 
-def of_best_class(nanodet: Detector, encoded: bytes) -> Found:
+def of_best_class(nanodet: Detector, encoded: bytes) -> DetectorResult:
     """Return what NanoDet sees where a cell may speak for its best class only, as in a YOLO and a DETR."""
     prepared = nanodet.prepare(encoded)
-    (answer,) = nanodet.answers([prepared])
+    (answer,) = nanodet.run_network([prepared])
     best = answer["scores"] == answer["scores"].max(1, keepdims=True)
     return read_answer({**answer, "scores": answer["scores"] * best}, nanodet.card, prepared.fit, prepared.layout)
 

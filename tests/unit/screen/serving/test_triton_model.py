@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from screen.serving.answer import Found, suppress
-from screen.serving.canvas import BadPicture, decode, letterbox, picture_size, stretch, undo
-from screen.serving.detector import open_detector, providers
+from screen.serving.answer import DetectorResult, suppress
+from screen.serving.canvas import BadPicture, decode, letterbox, read_picture_size, stretch, undo
+from screen.serving.detector import choose_providers, open_detector
 
 ROOT = Path(__file__).parents[4]
 SIZE = (256, 160)
@@ -93,7 +93,7 @@ def _bomb(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_size_is_read_from_the_header(suffix: str) -> None:
-    assert picture_size(_picture(321, 123, suffix)[:1200]) == (321, 123)
+    assert read_picture_size(_picture(321, 123, suffix)[:1200]) == (321, 123)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_at_most_a_hundred_detections() -> None:
 @pytest.fixture
 def served(model: Any) -> Any:
     """Return a Triton model whose detector finds nothing, to test what surrounds it."""
-    nothing = Found(np.zeros((0, 6), np.float32), np.zeros((0, 7), np.float32), np.zeros(96, np.float32))
+    nothing = DetectorResult(np.zeros((0, 6), np.float32), np.zeros((0, 7), np.float32), np.zeros(96, np.float32))
     triton = model.TritonPythonModel()
     triton.version = 3
     triton.detector = SimpleNamespace(
@@ -191,8 +191,11 @@ def test_no_detections_are_an_answer(served: Any) -> None:
 def test_pictures_of_one_request_are_answered_together_or_not_at_all(served: Any) -> None:
     counts = (2, 0, 1)
 
-    def detect(prepared: list[Any]) -> list[Found]:
-        return [Found(np.ones((n, 6)), np.ones((n, 7)), np.full(96, n)) for n, _ in zip(counts, prepared, strict=True)]
+    def detect(prepared: list[Any]) -> list[DetectorResult]:
+        return [
+            DetectorResult(np.ones((n, 6)), np.ones((n, 7)), np.full(96, n))
+            for n, _ in zip(counts, prepared, strict=True)
+        ]
 
     served.detector.detect = detect
     good, bad = _picture(256, 160), b"no picture".ljust(len(_picture(256, 160)), b"\0")
@@ -254,7 +257,7 @@ def test_where_a_network_runs(
     loaded: list[str] = []
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
     monkeypatch.setattr("onnxruntime.preload_dlls", lambda: loaded.append("cuda"))
-    assert providers(kind, "1") == expected
+    assert choose_providers(kind, "1") == expected
     assert bool(loaded) == (expected[0] is CUDA)
 
 

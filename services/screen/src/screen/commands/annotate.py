@@ -20,7 +20,7 @@ from screen.detector_check.finding import Finding
 from screen.detector_check.network import REFUSED
 from screen.inference.request_batcher import RequestBatcher
 from screen.inference.triton import Triton
-from screen.serving.answer import Found, WrongAnswer
+from screen.serving.answer import DetectorResult, WrongAnswer
 from screen.serving.card import Card
 from screen.serving.detector import Detector, judge_grey
 from screen.vision.detections import Box
@@ -99,7 +99,7 @@ def _all(place: Path, findings: Sequence[Finding]) -> str:
     return f"{place}: " + "; ".join(f"{one.what}: {one.remedy}" for one in findings)
 
 
-def boxes_of(found: Found, classes: Sequence[str]) -> tuple[Box, ...]:
+def boxes_of(found: DetectorResult, classes: Sequence[str]) -> tuple[Box, ...]:
     """Return what was found with its classes by name."""
     rows = found.detections.tolist()
     return tuple(Box(x1, y1, x2, y2, score, classes[int(index)]) for x1, y1, x2, y2, score, index in rows)

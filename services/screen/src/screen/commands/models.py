@@ -17,7 +17,7 @@ from screen.detector_check.card_file import detector_folder
 from screen.detector_check.check import Picture, open_tried, try_detector
 from screen.detector_check.finding import Finding
 from screen.detector_check.synthetic_pictures import drawn_pictures
-from screen.serving.answer import Found
+from screen.serving.answer import DetectorResult
 from screen.serving.canvas import BadPicture
 from screen.serving.detector import Detector
 from screen.vision.detections import Box
@@ -64,7 +64,7 @@ def tried(folder: Path, pictures: Path | None, out: Path | None) -> list[Finding
     if not isinstance(detector, Detector):
         return detector
 
-    def tell(picture: Picture, found: Found | BadPicture) -> None:
+    def tell(picture: Picture, found: DetectorResult | BadPicture) -> None:
         name, encoded = picture
         if isinstance(found, BadPicture):
             typer.echo(escape_controls(f"{name}: {found}"))

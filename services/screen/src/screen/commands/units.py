@@ -21,7 +21,7 @@ TITLES = (
 )
 NUMBERS = frozenset(TITLES[7:]) | {"partition", "offset"}
 TIMEOUT_S = 5.0
-Found = dict[str, dict[str, list[dict[str, Any]]]]
+DetectorResult = dict[str, dict[str, list[dict[str, Any]]]]
 
 
 def units(
@@ -57,7 +57,7 @@ def _watch(workers: Sequence[str], last: int, interval_s: float) -> None:
             time.sleep(interval_s)
 
 
-async def ask(workers: Sequence[str]) -> Found:
+async def ask(workers: Sequence[str]) -> DetectorResult:
     """Ask every worker; raise Refused where one does not answer."""
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
         return dict(zip(workers, await asyncio.gather(*(_ask(client, worker) for worker in workers)), strict=True))
@@ -72,7 +72,7 @@ async def _ask(client: httpx.AsyncClient, worker: str) -> Any:
         raise Refused(f"no worker answers at {worker} ({said}): give the health port of `python -m screen`") from error
 
 
-def show(found: Found, last: int, as_json: bool) -> None:
+def show(found: DetectorResult, last: int, as_json: bool) -> None:
     """Print what was found: a table for a person, lines with tabs or JSON for a program."""
     if as_json:
         typer.echo(json.dumps(found))
@@ -80,7 +80,7 @@ def show(found: Found, last: int, as_json: bool) -> None:
         show_rows(TITLES, rows(found, last), NUMBERS)
 
 
-def rows(found: Found, last: int) -> list[tuple[str, ...]]:
+def rows(found: DetectorResult, last: int) -> list[tuple[str, ...]]:
     """Return a row per unit, of each worker those under way first."""
     return [
         _row(worker, unit, state)

@@ -9,7 +9,7 @@ import numpy as np
 from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
 from screen.detector_check.answer_summary import Seen
 from screen.detector_check.finding import Finding
-from screen.serving.answer import Floats, corners
+from screen.serving.answer import Floats, to_corners
 from screen.serving.card import BoxFormat, BoxUnit, Card
 
 SIGMOID_OF_ONE = 0.7311  # a sigmoid of a probability lies between 0.5 and this
@@ -84,7 +84,7 @@ def _is_sound(boxes: Floats, card: Card) -> bool:
     if (card.box_unit == "pixel") != bool(np.abs(boxes).max() > 2):
         return False
     canvas = np.array(card.size * 2, np.float32) if card.box_unit == "pixel" else np.ones(4, np.float32)
-    edges = corners(boxes, card.box_format) / canvas
+    edges = to_corners(boxes, card.box_format) / canvas
     inside = (edges >= -MARGIN).all(1) & (edges <= 1 + MARGIN).all(1) & (edges[:, 2:] > edges[:, :2]).all(1)
     return bool(inside.mean() > 0.5)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from screen.serving.answer import Answer, Floats, Found, probabilities, read_answer, split
+from screen.serving.answer import Answer, DetectorResult, Floats, compute_probabilities, read_answer, split
 from screen.serving.canvas import Prepared
 from screen.serving.card import Card
 
@@ -23,13 +23,13 @@ class Seen:
     best: float  # the best probability
     least: float  # the least
     boxes: Floats  # [N <= 20, 4] the surest, as the network gives them
-    found: Found
+    found: DetectorResult
 
 
 def see(answer: Answer, card: Card, prepared: Prepared) -> Seen:
     """Sum an answer up. Raises WrongAnswer where network and card disagree on shapes."""
     said = split(answer, card)
-    chances = probabilities(said, card)
+    chances = compute_probabilities(said, card)
     each = np.nan_to_num(chances.max(1))
     rows = np.argsort(-each, kind="stable")[:SUREST]
     over = rows[each[rows] >= card.score_floor]

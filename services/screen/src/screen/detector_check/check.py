@@ -13,13 +13,13 @@ from screen.detector_check.answer_summary import Seen, see
 from screen.detector_check.card_file import read_detector_card
 from screen.detector_check.finding import Finding
 from screen.detector_check.network import REFUSED, check_network, open_network, tensors_of
-from screen.serving.answer import Floats, Found, WrongAnswer
+from screen.serving.answer import DetectorResult, Floats, WrongAnswer
 from screen.serving.canvas import BadPicture, prepare
 from screen.serving.card import Card
 from screen.serving.detector import Detector
 
 Picture = tuple[str, bytes]  # name and file
-Tell = Callable[[Picture, Found | BadPicture], None]
+Tell = Callable[[Picture, DetectorResult | BadPicture], None]
 DOUBTED = 16  # pictures that other cards are tried on
 SAME = 1e-4  # how far what a network says of a picture may depend on the others of its batch
 
@@ -69,7 +69,7 @@ def _look(detector: Detector, picture: Picture, tell: Tell) -> Seen | None:
     except BadPicture as error:
         tell(picture, error)
         return None
-    (answer,) = detector.answers([prepared])
+    (answer,) = detector.run_network([prepared])
     one = see(answer, detector.card, prepared)
     tell(picture, one.found)
     return one
@@ -80,11 +80,11 @@ def _ask_twice(detector: Detector) -> list[Finding]:
     shape = (detector.card.input_height, detector.card.input_width, 3)
     noise = prepare(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8), detector.card)
     grey = prepare(np.full(shape, 114, np.uint8), detector.card)
-    first, again = detector.answers([noise]), detector.answers([noise])
+    first, again = detector.run_network([noise]), detector.run_network([noise])
     if any(not np.array_equal(first[0][role], again[0][role], equal_nan=True) for role in first[0]):
         return [Finding("it says something else of the same picture when asked again", "export it for inference")]
     try:
-        beside = detector.answers([grey, noise])[1:]
+        beside = detector.run_network([grey, noise])[1:]
     except (*REFUSED, ValueError) as error:
         what = f"it takes one picture but not two at once ({' '.join(str(error).split())[:160]})"
         return [Finding(what, "export it with a free batch dimension (dynamic axes) on inputs and outputs")]
@@ -102,7 +102,7 @@ def _doubt(detector: Detector, kept: Sequence[bytes], as_is: Sequence[float]) ->
     for doubt in doubts(detector.card):
         other = Detector(doubt.other, detector.session)
         prepared = [other.prepare(encoded) for encoded in kept]
-        surest = [see(other.answers([one])[0], other.card, one).surest for one in prepared]
+        surest = [see(other.run_network([one])[0], other.card, one).surest for one in prepared]
         if found := suspect(doubt, detector.card, as_is, surest):
             findings.append(found)
     return findings

@@ -35,7 +35,7 @@ class Prepared(NamedTuple):
     layout: NDArray[np.float32] | None  # [112], where the network has no embedding of its own
 
 
-def picture_size(encoded: bytes) -> tuple[int, int]:
+def read_picture_size(encoded: bytes) -> tuple[int, int]:
     """Return width and height from a JPEG's or PNG's header, without decoding it."""
     if encoded[:8] == b"\x89PNG\r\n\x1a\n" and len(encoded) >= 24:
         width, height = struct.unpack(">II", encoded[16:24])
@@ -57,15 +57,15 @@ def picture_size(encoded: bytes) -> tuple[int, int]:
 
 def decode(encoded: bytes, size: tuple[int, int]) -> Picture:
     """Return the picture; scaled down by 2 or 4 where that still is all that a canvas of `size` needs."""
-    width, height = picture_size(encoded)
+    width, height = read_picture_size(encoded)
     if not 0 < width * height <= MAX_PIXELS:
         raise BadPicture(f"{width} x {height} pixels; at most {MAX_PIXELS} are allowed")
-    room = min(width, height) / max(size)
-    flag = cv2.IMREAD_COLOR
+    spare_scale = min(width, height) / max(size)
+    read_flag = cv2.IMREAD_COLOR
     for factor, reduced in ((2, cv2.IMREAD_REDUCED_COLOR_2), (4, cv2.IMREAD_REDUCED_COLOR_4)):
-        flag = reduced if room >= factor else flag
+        read_flag = reduced if spare_scale >= factor else read_flag
     try:
-        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), read_flag)
     except cv2.error:
         picture = None
     if picture is None:
@@ -96,14 +96,14 @@ def letterbox(picture: Picture, size: tuple[int, int], pad: int) -> tuple[Pictur
 def prepare(picture: Picture, card: Card) -> Prepared:
     """Put a picture on the card's canvas, in its colours, scale, layout and number type."""
     canvas, fit = stretch(picture, card.size) if card.fit == "stretch" else letterbox(picture, card.size, card.pad)
-    layout = None if "embedding" in card.tensors else picture_layout(picture)
+    layout = None if "embedding" in card.tensors else describe_layout(picture)
     pixels: NDArray[np.generic] = canvas[:, :, ::-1] if card.colours == "bgr" else canvas
     if card.dtype != "uint8":
-        pixels = _scaled(pixels.astype(np.float32), card).astype(card.dtype)
+        pixels = _scale(pixels.astype(np.float32), card).astype(card.dtype)
     return Prepared(pixels.transpose(2, 0, 1) if card.layout == "nchw" else pixels, fit, layout)
 
 
-def _scaled(pixels: NDArray[np.float32], card: Card) -> NDArray[np.float32]:
+def _scale(pixels: NDArray[np.float32], card: Card) -> NDArray[np.float32]:
     factor = card.scale / np.array(card.std, np.float64)
     shift = np.array(card.mean, np.float64) / np.array(card.std, np.float64)
     if (factor == 1).all() and (shift == 0).all():
@@ -121,7 +121,7 @@ def undo(boxes: NDArray[np.float32], fit: Fit) -> NDArray[np.float32]:
     return inside
 
 
-def picture_layout(picture: Picture) -> NDArray[np.float32]:
+def describe_layout(picture: Picture) -> NDArray[np.float32]:
     """Describe a picture [112] by where its colours and edges are, in a grid of 4 x 4.
 
     First the mean red, green and blue of each cell, 0..1; then each cell's mean strength of edges in four directions.
@@ -133,5 +133,5 @@ def picture_layout(picture: Picture) -> NDArray[np.float32]:
     strength, direction = np.hypot(right, down), (np.arctan2(down, right) / np.pi * 4).round() % 4
     edges = [strength * (direction == turn) for turn in range(4)]
     cells = np.stack([*np.moveaxis(small, 2, 0), *edges]).reshape(7, _GRID, _SMALL // _GRID, _GRID, _SMALL // _GRID)
-    told: NDArray[np.float32] = cells.mean((2, 4)).astype(np.float32).ravel()
-    return told
+    layout: NDArray[np.float32] = cells.mean((2, 4)).astype(np.float32).ravel()
+    return layout

@@ -89,9 +89,9 @@ def read_card(content: Mapping[str, Any]) -> Card:
         raise UnknownFamily(f"family {given['family']!r} is none of {', '.join(FAMILIES)}")
     filled = {**family, **given, "tensors": {**family["tensors"], **given.get("tensors", {})}}
     filled.setdefault("no_object", filled.get("activation") == "softmax")
-    known = {field.name for field in fields(Card)}
-    return Card(**{name: _frozen(value) for name, value in filled.items() if name in known})
+    field_names = {field.name for field in fields(Card)}
+    return Card(**{name: _freeze(value) for name, value in filled.items() if name in field_names})
 
 
-def _frozen(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from .answer import Answer, Found, read_answer
+from .answer import Answer, DetectorResult, read_answer
 from .canvas import Prepared, decode, prepare
 from .card import Card, read_card
 
@@ -29,20 +29,20 @@ class Detector:
         """Return the network's input for one picture file; raise BadPicture for what is none."""
         return prepare(decode(encoded, self.card.size), self.card)
 
-    def detect(self, prepared: Sequence[Prepared]) -> list[Found]:
+    def detect(self, prepared: Sequence[Prepared]) -> list[DetectorResult]:
         """Judge prepared pictures together. Raises WrongAnswer where the network and its card disagree."""
-        answers = self.answers(prepared)
+        answers = self.run_network(prepared)
         return [read_answer(a, self.card, p.fit, p.layout) for a, p in zip(answers, prepared, strict=True)]
 
-    def answers(self, prepared: Sequence[Prepared]) -> list[Answer]:
+    def run_network(self, prepared: Sequence[Prepared]) -> list[Answer]:
         """Return what the network says of each picture, unread."""
         if self._alone:
-            return [answer for one in prepared for answer in self._run([one])]
+            return [answer for picture in prepared for answer in self._run([picture])]
         return self._run(prepared)
 
     def _run(self, prepared: Sequence[Prepared]) -> list[Answer]:
         card = self.card
-        images = np.stack([one.pixels for one in prepared])
+        images = np.stack([picture.pixels for picture in prepared])
         answers = self.session.run([card.tensors[role] for role in card.outputs], {card.tensors["images"]: images})
         rows = zip(*answers, strict=True)
         return [dict(zip(card.outputs, (np.asarray(part, np.float32) for part in row), strict=True)) for row in rows]
@@ -73,7 +73,7 @@ def open_session(network: Path, providers: Sequence[Any]) -> Any:
     return onnxruntime.InferenceSession(str(network), options, providers=list(providers))
 
 
-def providers(kind: str, device: str) -> list[Any]:
+def choose_providers(kind: str, device: str) -> list[Any]:
     """Return where a network runs, best first: on that GPU where Triton gives one and this onnxruntime can use it."""
     if kind == "GPU" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         onnxruntime.preload_dlls()  # CUDA's libraries may lie in packages, where the loader does not look

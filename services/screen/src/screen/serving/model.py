@@ -12,9 +12,9 @@ import numpy as np
 import triton_python_backend_utils as pb
 from numpy.typing import NDArray
 
-from .answer import Found
+from .answer import DetectorResult
 from .canvas import BadPicture
-from .detector import open_detector, providers
+from .detector import choose_providers, open_detector
 
 
 class TritonPythonModel:
@@ -23,19 +23,21 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Open the detector of this version's directory."""
         self.version = int(args["model_version"])
-        places = providers(args.get("model_instance_kind", "CPU"), args.get("model_instance_device_id", "0"))
-        self.detector = open_detector(Path(args["model_repository"]) / args["model_version"], places)
-        where = self.detector.session.get_providers()[0]
-        pb.Logger.log_info(f"{args['model_name']} version {self.version} runs on {where}")
+        providers = choose_providers(args.get("model_instance_kind", "CPU"), args.get("model_instance_device_id", "0"))
+        self.detector = open_detector(Path(args["model_repository"]) / args["model_version"], providers)
+        provider = self.detector.session.get_providers()[0]
+        pb.Logger.log_info(f"{args['model_name']} version {self.version} runs on {provider}")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request alone: its pictures, or an error that says what is wrong with one of them."""
         prepared = [self._prepare(request) for request in requests]
-        good = [picture for one in prepared if isinstance(one, list) for picture in one]
-        found = iter(self.detector.detect(good) if good else [])
+        good = [picture for pictures in prepared if isinstance(pictures, list) for picture in pictures]
+        results = iter(self.detector.detect(good) if good else [])
         return [
-            self._response([next(found) for _ in one]) if isinstance(one, list) else pb.InferenceResponse(error=one)
-            for one in prepared
+            self._response([next(results) for _ in pictures])
+            if isinstance(pictures, list)
+            else pb.InferenceResponse(error=pictures)
+            for pictures in prepared
         ]
 
     def _prepare(self, request: Any) -> Any:
@@ -52,19 +54,19 @@ class TritonPythonModel:
         except Exception as error:  # one item must not take the batch with it
             return pb.TritonError(f"cannot prepare the picture: {error!r}", pb.TritonError.INTERNAL)
 
-    def _response(self, found: Sequence[Found]) -> Any:
+    def _response(self, results: Sequence[DetectorResult]) -> Any:
         tensors = {
-            "DETECTIONS": _stacked([one.detections for one in found]),
-            "PROBABILITIES": _stacked([one.probabilities.astype(np.float32) for one in found]),
-            "EMBEDDING": np.stack([one.embedding for one in found]).astype(np.float32),
-            "VERSION": np.full((len(found), 1), self.version, np.int32),
+            "DETECTIONS": _stack([result.detections for result in results]),
+            "PROBABILITIES": _stack([result.probabilities.astype(np.float32) for result in results]),
+            "EMBEDDING": np.stack([result.embedding for result in results]).astype(np.float32),
+            "VERSION": np.full((len(results), 1), self.version, np.int32),
         }
         return pb.InferenceResponse([pb.Tensor(name, np.ascontiguousarray(part)) for name, part in tensors.items()])
 
 
-def _stacked(tables: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _stack(tables: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return tables [N, W] of different lengths as one [pictures, longest N, W]: what is missing is -1, as no score."""
     whole = np.full((len(tables), max(map(len, tables)), tables[0].shape[1]), -1, np.float32)
-    for place, table in zip(whole, tables, strict=True):
-        place[: len(table)] = table
+    for padded_table, table in zip(whole, tables, strict=True):
+        padded_table[: len(table)] = table
     return whole
