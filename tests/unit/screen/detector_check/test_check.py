@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 from screen.detector_check.card_file import read_detector_card
-from screen.detector_check.check import Picture, open_tried, try_detector
+from screen.detector_check.check import Picture, open_detector_folder, try_detector
 from screen.detector_check.finding import Finding
-from screen.detector_check.synthetic_pictures import drawn_pictures
+from screen.detector_check.synthetic_pictures import draw_pictures
 from screen.serving.card import Card
 from screen.serving.detector import Detector
 from tests.unit.screen.networks import FLOAT, HALF, INT64, UINT8, constant, folder, helper, model, picture, says
@@ -44,9 +44,9 @@ def findings(
     drawn: bool = False,
     **card: Any,
 ) -> list[Finding]:
-    detector = open_tried(folder(path, network, **{"family": "yolo", **card}))
+    detector = open_detector_folder(folder(path, network, **{"family": "yolo", **card}))
     if isinstance(detector, Detector):
-        return try_detector(detector, pictures, silent, drawn=drawn)
+        return try_detector(detector, pictures, silent, synthetic=drawn)
     return detector
 
 
@@ -67,11 +67,11 @@ def test_a_good_detector_has_nothing_wrong(network: onnx.ModelProto, card: Any, 
 
 def test_a_good_detector_finds_what_is_told(tmp_path: Path) -> None:
     told: list[tuple[str, int]] = []
-    detector = open_tried(folder(tmp_path, YOLO, family="yolo"))
+    detector = open_detector_folder(folder(tmp_path, YOLO, family="yolo"))
     assert isinstance(detector, Detector)
     shown = [*PICTURES, ("c.txt", b"no picture")]
     said = try_detector(
-        detector, shown, lambda p, f: told.append((p[0], len(getattr(f, "detections", ())))), drawn=False
+        detector, shown, lambda p, f: told.append((p[0], len(getattr(f, "detections", ())))), synthetic=False
     )
     assert (said, told) == ([], [("a.png", 2), ("b.png", 2), ("c.txt", 0)])
 
@@ -120,7 +120,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 @pytest.mark.parametrize("absent", ["model.onnx", "detector.json"])
 def test_a_folder_that_lacks_a_file(absent: str, tmp_path: Path) -> None:
     (folder(tmp_path, YOLO, family="yolo") / absent).unlink()
-    (said,) = open_tried(tmp_path)  # type: ignore[misc]
+    (said,) = open_detector_folder(tmp_path)  # type: ignore[misc]
     assert said.what == f"{tmp_path / absent} is not there"
 
 
@@ -312,7 +312,7 @@ def test_what_is_wrong_with_an_answer(network: Any, card: Any, what: str, remedy
 
 
 def test_nothing_on_drawn_pictures_may_be_right(tmp_path: Path) -> None:
-    (said,) = findings(tmp_path, with_scores(*[[0.01, 0.02]] * 3), list(drawn_pictures()), drawn=True)
+    (said,) = findings(tmp_path, with_scores(*[[0.01, 0.02]] * 3), list(draw_pictures()), drawn=True)
     assert (said.grave, said.remedy) == (False, "give --pictures with objects it knows")
 
 

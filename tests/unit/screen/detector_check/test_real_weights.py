@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from screen.detector_check.synthetic_pictures import drawn_pictures
+from screen.detector_check.synthetic_pictures import draw_pictures
 from screen.serving.answer import DetectorResult, read_answer
 from screen.serving.card import read_card
 from screen.serving.detector import Detector, open_session
@@ -73,7 +73,7 @@ def of_best_class(nanodet: Detector, encoded: bytes) -> DetectorResult:
 def test_the_same_weights_see_the_same(network: Any, card: dict[str, Any], tmp_path: Path) -> None:
     nanodet = detector(tmp_path, (ROOT / "model.onnx").read_bytes(), family="nanodet")
     other = detector(tmp_path, network(), **FED, **card)
-    for _, encoded in drawn_pictures():
+    for _, encoded in draw_pictures():
         (found,) = other.detect([other.prepare(encoded)])
         expected = of_best_class(nanodet, encoded)
         assert len(found.detections) > 5

@@ -15,7 +15,7 @@ from roadloop_runtime.cli.terminal import Refused, escape_controls, report_refus
 from roadloop_runtime.outcome import Transient
 from screen.commands.annotated_pictures import LINES, Detect, Page, Told, annotate_all, plan
 from screen.detector_check.card_file import detector_folder, read_detector_card
-from screen.detector_check.check import open_tried
+from screen.detector_check.check import open_detector_folder
 from screen.detector_check.finding import Finding
 from screen.detector_check.network import REFUSED
 from screen.inference.request_batcher import RequestBatcher
@@ -74,7 +74,7 @@ def opened_lines(out: Path) -> Iterator[TextIO]:
 
 def open_here(folder: Path) -> Detector:
     """Open a detector's folder. Raises Refused with all that is wrong with it."""
-    opened = open_tried(detector_folder(folder))
+    opened = open_detector_folder(detector_folder(folder))
     if not isinstance(opened, Detector):
         raise Refused(_all(folder, opened))
     try:

@@ -14,9 +14,9 @@ from roadloop_runtime.cli.terminal import Refused, escape_controls, report_refus
 from screen.commands.annotate import boxes_of
 from screen.commands.annotated_pictures import Page, drawn_name, plan, write
 from screen.detector_check.card_file import detector_folder
-from screen.detector_check.check import Picture, open_tried, try_detector
+from screen.detector_check.check import Picture, open_detector_folder, try_detector
 from screen.detector_check.finding import Finding
-from screen.detector_check.synthetic_pictures import drawn_pictures
+from screen.detector_check.synthetic_pictures import draw_pictures
 from screen.serving.answer import DetectorResult
 from screen.serving.canvas import BadPicture
 from screen.serving.detector import Detector
@@ -60,7 +60,7 @@ def add_model(
 def tried(folder: Path, pictures: Path | None, out: Path | None) -> list[Finding]:
     """Try the detector of a folder, with a line per picture; return what is wrong."""
     pages = plan(pictures, out) if pictures else None
-    detector = open_tried(folder)
+    detector = open_detector_folder(folder)
     if not isinstance(detector, Detector):
         return detector
 
@@ -74,8 +74,8 @@ def tried(folder: Path, pictures: Path | None, out: Path | None) -> list[Finding
         if out:
             _draw(out / drawn_name(Path(name)), encoded, boxes)
 
-    shown = ((page.name, _bytes_of(page)) for page in pages) if pages else drawn_pictures()
-    return try_detector(detector, shown, tell, drawn=pages is None)
+    shown = ((page.name, _bytes_of(page)) for page in pages) if pages else draw_pictures()
+    return try_detector(detector, shown, tell, synthetic=pages is None)
 
 
 def _draw(target: Path, picture: bytes, boxes: Sequence[Box]) -> None:

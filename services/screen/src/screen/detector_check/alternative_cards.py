@@ -20,7 +20,7 @@ class Doubt:
     pictures: int  # fewer cannot tell
 
 
-def doubts(card: Card) -> Iterator[Doubt]:
+def raise_doubts(card: Card) -> Iterator[Doubt]:
     """Return what could be another way.
 
     NanoDet on 18 street pictures is 1.06 times as sure of the right order of colours, on 14 of them; a detector that
@@ -33,13 +33,13 @@ def doubts(card: Card) -> Iterator[Doubt]:
 
 def suspect(doubt: Doubt, card: Card, as_is: Sequence[float], otherwise: Sequence[float]) -> Finding | None:
     """Say so where the other value makes the network surer, on three quarters of the pictures."""
-    here, there = np.array(as_is), np.array(otherwise)
-    if len(here) < doubt.pictures or there.sum() <= doubt.times * here.sum() or (there > here).mean() < 0.75:
+    own, other = np.array(as_is), np.array(otherwise)
+    if len(own) < doubt.pictures or other.sum() <= doubt.times * own.sum() or (other > own).mean() < 0.75:
         return None
     value = json.dumps(getattr(doubt.other, doubt.field))
     return Finding(
         f"with {doubt.field} {value} instead of {getattr(card, doubt.field)} the network is surer on "
-        f"{int((there > here).sum())} of {len(here)} pictures, {there.sum() / max(here.sum(), 1e-9):.2f} times in all",
+        f"{int((other > own).sum())} of {len(own)} pictures, {other.sum() / max(own.sum(), 1e-9):.2f} times in all",
         f'if that is how it was trained, set "{doubt.field}": {value}',
         grave=False,
     )

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
-from screen.detector_check.answer_summary import Seen
+from screen.detector_check.answer_summary import AnswerSummary
 from screen.detector_check.finding import Finding
 from screen.serving.answer import Floats, to_corners
 from screen.serving.card import BoxFormat, BoxUnit, Card
@@ -19,26 +19,26 @@ SMALLER_EMBEDDING = "export its mean over the picture, or leave it out of tensor
 MARGIN = 0.1  # of the canvas: how far a box at the edge may reach out
 
 
-def symptoms(card: Card, seen: Sequence[Seen], drawn: bool) -> list[Finding]:
-    """Say what is wrong; `drawn` pictures have nothing that a detector must know."""
-    if broken := sorted({role for one in seen for role in one.broken}):
-        count = sum(bool(one.broken) for one in seen)
-        return [_not_finite(broken, count, len(seen))]
-    scores = _check_scores(card, seen)
+def find_symptoms(card: Card, summaries: Sequence[AnswerSummary], synthetic: bool) -> list[Finding]:
+    """Say what is wrong; `synthetic` pictures have nothing that a detector must know."""
+    if broken := sorted({role for summary in summaries for role in summary.broken}):
+        count = sum(bool(summary.broken) for summary in summaries)
+        return [_describe_not_finite(broken, count, len(summaries))]
+    scores = _check_scores(card, summaries)
     if scores:
         return [scores]
-    return [*_check_boxes(card, seen), *_check_found(seen, drawn), *_check_embedding(seen)]
+    return [*_check_boxes(card, summaries), *_check_detections(summaries, synthetic), *_check_embedding(summaries)]
 
 
-def _not_finite(broken: Sequence[str], count: int, of: int) -> Finding:
+def _describe_not_finite(broken: Sequence[str], count: int, of: int) -> Finding:
     return Finding(
         f"{', '.join(broken)}: not a number, or infinite, on {count} of {of} pictures",
         "look at scale, mean and std, and where the network is float16, export it as float32",
     )
 
 
-def _check_scores(card: Card, seen: Sequence[Seen]) -> Finding | None:
-    lowest, highest = min(one.lowest for one in seen), max(one.highest for one in seen)
+def _check_scores(card: Card, summaries: Sequence[AnswerSummary]) -> Finding | None:
+    lowest, highest = min(summary.lowest for summary in summaries), max(summary.highest for summary in summaries)
     reach = f"the scores reach from {lowest:.3g} to {highest:.3g}"
     inside = lowest >= 0 and highest <= 1
     if card.activation == "none" and not (lowest >= -0.001 and highest <= 1.001):
@@ -47,10 +47,10 @@ def _check_scores(card: Card, seen: Sequence[Seen]) -> Finding | None:
         return Finding(f"{reach}: so a sigmoid of probabilities does", "export it with one sigmoid less")
     if card.activation == "sigmoid" and inside:
         return Finding(f"{reach} before the sigmoid: these are probabilities already", 'set "activation": "none"')
-    if card.activation == "softmax" and inside and all(one.sums_to_one for one in seen):
+    if card.activation == "softmax" and inside and all(summary.sums_to_one for summary in summaries):
         remedy = f'set "activation": "none" and "no_object": {str(card.no_object).lower()}'
         return Finding(f"{reach} and each row adds up to 1: a softmax is in the graph already", remedy)
-    least = min(one.least for one in seen)
+    least = min(summary.least for summary in summaries)
     if card.family != "roadloop" and least >= card.score_floor:
         return Finding(
             f"every score is at least {least:.3g}, so every box is of every class",
@@ -59,8 +59,8 @@ def _check_scores(card: Card, seen: Sequence[Seen]) -> Finding | None:
     return None
 
 
-def _check_boxes(card: Card, seen: Sequence[Seen]) -> Iterator[Finding]:
-    boxes = np.concatenate([one.boxes for one in seen])
+def _check_boxes(card: Card, summaries: Sequence[AnswerSummary]) -> Iterator[Finding]:
+    boxes = np.concatenate([summary.boxes for summary in summaries])
     if not len(boxes):
         return
     if not np.ptp(boxes, axis=0).any() and not boxes.any():
@@ -69,7 +69,7 @@ def _check_boxes(card: Card, seen: Sequence[Seen]) -> Iterator[Finding]:
     if _is_sound(boxes, card):
         return
     readings = [replace(card, box_format=form, box_unit=unit) for form, unit in product(FORMATS, UNITS)]
-    fitting = [other for other in readings if _is_sound(boxes, other)]
+    fitting = [reading for reading in readings if _is_sound(boxes, reading)]
     first = ", ".join(f"{edge:.4g}" for edge in boxes[0])
     yield Finding(
         f"read as {card.box_format} in {card.box_unit}s, most boxes are not in the picture (the first is {first})",
@@ -89,24 +89,24 @@ def _is_sound(boxes: Floats, card: Card) -> bool:
     return bool(inside.mean() > 0.5)
 
 
-def _check_found(seen: Sequence[Seen], drawn: bool) -> Iterator[Finding]:
-    if any(len(one.found.detections) for one in seen):
+def _check_detections(summaries: Sequence[AnswerSummary], synthetic: bool) -> Iterator[Finding]:
+    if any(len(summary.result.detections) for summary in summaries):
         return
-    best = max(one.best for one in seen)
+    best = max(summary.best for summary in summaries)
     yield Finding(
-        f"nothing was found on any of {len(seen)} pictures; the best score is {best:.3g}",
+        f"nothing was found on any of {len(summaries)} pictures; the best score is {best:.3g}",
         "give --pictures with objects it knows"
-        if drawn
+        if synthetic
         else "look at scale, mean, std and colours, and whether score_floor is too high",
-        grave=not drawn,
+        grave=not synthetic,
     )
 
 
-def _check_embedding(seen: Sequence[Seen]) -> Iterator[Finding]:
-    if any(one.found.embedding.ndim != 1 for one in seen):
-        shape = ["batch", *seen[0].found.embedding.shape]
+def _check_embedding(summaries: Sequence[AnswerSummary]) -> Iterator[Finding]:
+    if any(summary.result.embedding.ndim != 1 for summary in summaries):
+        shape = ["batch", *summaries[0].result.embedding.shape]
         yield Finding(f"the embedding is {shape}, not [batch, D]", SMALLER_EMBEDDING)
-    elif (size := max(one.found.embedding.size for one in seen)) > EMBEDDING_DIMENSIONS:
+    elif (size := max(summary.result.embedding.size for summary in summaries)) > EMBEDDING_DIMENSIONS:
         yield Finding(
             f"the embedding has {size} numbers, and {EMBEDDING_DIMENSIONS} are taken: no frame could be judged",
             SMALLER_EMBEDDING,

@@ -12,7 +12,7 @@ SUREST = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class AnswerSummary:
     """One picture's answer, in short, so that any number of pictures can be tried."""
 
     broken: tuple[str, ...]  # outputs that have a number that is none
@@ -23,24 +23,24 @@ class Seen:
     best: float  # the best probability
     least: float  # the least
     boxes: Floats  # [N <= 20, 4] the surest, as the network gives them
-    found: DetectorResult
+    result: DetectorResult
 
 
-def see(answer: Answer, card: Card, prepared: Prepared) -> Seen:
+def summarise_answer(answer: Answer, card: Card, prepared: Prepared) -> AnswerSummary:
     """Sum an answer up. Raises WrongAnswer where network and card disagree on shapes."""
-    said = split(answer, card)
-    chances = compute_probabilities(said, card)
-    each = np.nan_to_num(chances.max(1))
-    rows = np.argsort(-each, kind="stable")[:SUREST]
-    over = rows[each[rows] >= card.score_floor]
-    return Seen(
+    raw_boxes = split(answer, card)
+    chances = compute_probabilities(raw_boxes, card)
+    best_chances = np.nan_to_num(chances.max(1))
+    rows = np.argsort(-best_chances, kind="stable")[:SUREST]
+    above_floor = rows[best_chances[rows] >= card.score_floor]
+    return AnswerSummary(
         broken=tuple(role for role in card.outputs if not np.isfinite(answer[role]).all()),
-        lowest=float(said.scores.min(initial=np.inf)),
-        highest=float(said.scores.max(initial=-np.inf)),
-        sums_to_one=bool(np.allclose(said.scores.sum(1), 1, atol=0.01)),
-        surest=float(each[rows[:5]].sum()),
-        best=float(each.max(initial=0)),
+        lowest=float(raw_boxes.scores.min(initial=np.inf)),
+        highest=float(raw_boxes.scores.max(initial=-np.inf)),
+        sums_to_one=bool(np.allclose(raw_boxes.scores.sum(1), 1, atol=0.01)),
+        surest=float(best_chances[rows[:5]].sum()),
+        best=float(best_chances.max(initial=0)),
         least=float(chances.min(initial=1)),
-        boxes=said.boxes[over if len(over) else rows],
-        found=read_answer(answer, card, prepared.fit, prepared.layout),
+        boxes=raw_boxes.boxes[above_floor if len(above_floor) else rows],
+        result=read_answer(answer, card, prepared.fit, prepared.layout),
     )

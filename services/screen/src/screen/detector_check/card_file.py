@@ -37,46 +37,46 @@ def read_detector_card(text: bytes) -> Card | list[Finding]:
         return [Finding(f"detector.json is no JSON: {error}", "mend it at the place named")]
     if not isinstance(content, dict):
         return [Finding(f"detector.json holds a {type(content).__name__}", "write a JSON object, as in the README")]
-    findings = [*_misspelt(content), *_invalid(content)]
+    findings = [*_check_names(content), *_check_values(content)]
     if findings:
         return findings
     card = read_card(DetectorCard.model_validate(content).model_dump())
-    findings = [*_meaningless(content, card), *_twice(card)]
+    findings = [*_check_meaning(content, card), *_check_classes(card)]
     return findings or card
 
 
-def _misspelt(content: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_names(content: Mapping[str, Any]) -> Iterator[Finding]:
     for name in sorted(content.keys() - DetectorCard.model_fields.keys()):
-        yield Finding(f"{name!r} is no field of a card", _instead(name, DetectorCard.model_fields))
+        yield Finding(f"{name!r} is no field of a card", _suggest(name, DetectorCard.model_fields))
     family = content.get("family")
     if not isinstance(family, str):
         return
     if family not in FAMILIES:
-        yield Finding(f"family {family!r} is not known", _instead(family, FAMILIES))
+        yield Finding(f"family {family!r} is not known", _suggest(family, FAMILIES))
         return
     tensors = content.get("tensors")
     roles = (*FAMILIES[family]["tensors"], OPTIONAL_TENSOR)
     for role in sorted(tensors.keys() - set(roles)) if isinstance(tensors, dict) else ():
-        yield Finding(f"tensors: {role!r} is nothing that {family} has", _instead(role, dict.fromkeys(roles)))
+        yield Finding(f"tensors: {role!r} is nothing that {family} has", _suggest(role, dict.fromkeys(roles)))
 
 
-def _instead(name: str, known: Mapping[str, Any]) -> str:
+def _suggest(name: str, known: Mapping[str, Any]) -> str:
     close = get_close_matches(name, known, n=1)
     return f"write {close[0]!r}" if close else f"take one of {', '.join(known)}"
 
 
-def _invalid(content: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_values(content: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         DetectorCard.model_validate(content)
     except ValidationError as error:
-        for wrong in error.errors(include_url=False, include_context=False):
-            place = ".".join(map(str, wrong["loc"]))
-            missing = wrong["type"] == "missing"
-            found = "is missing" if missing else f"is {json.dumps(wrong['input'], default=str)[:80]}"
-            yield Finding(f"{place} {found}", "add it" if missing else wrong["msg"])
+        for error_details in error.errors(include_url=False, include_context=False):
+            place = ".".join(map(str, error_details["loc"]))
+            missing = error_details["type"] == "missing"
+            problem = "is missing" if missing else f"is {json.dumps(error_details['input'], default=str)[:80]}"
+            yield Finding(f"{place} {problem}", "add it" if missing else error_details["msg"])
 
 
-def _meaningless(content: Mapping[str, Any], card: Card) -> Iterator[Finding]:
+def _check_meaning(content: Mapping[str, Any], card: Card) -> Iterator[Finding]:
     given = {name for name, value in content.items() if value not in (None, False, "none")}
     for name in sorted(given.intersection(NO_MEANING.get(card.family, ()))):
         yield Finding(f"{name} means nothing to the family {card.family}", "take it out, or name another family")
@@ -85,6 +85,6 @@ def _meaningless(content: Mapping[str, Any], card: Card) -> Iterator[Finding]:
             yield Finding(f"{name} has no effect: as uint8 the network is given the pixels themselves", "take it out")
 
 
-def _twice(card: Card) -> Iterator[Finding]:
+def _check_classes(card: Card) -> Iterator[Finding]:
     for name in sorted({name for name in card.classes if card.classes.count(name) > 1}):
         yield Finding(f"classes: {name!r} is there {card.classes.count(name)} times", "name each class once")

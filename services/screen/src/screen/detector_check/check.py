@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from screen.detector_check.alternative_cards import doubts, suspect
-from screen.detector_check.answer_checks import symptoms
-from screen.detector_check.answer_summary import Seen, see
+from screen.detector_check.alternative_cards import raise_doubts, suspect
+from screen.detector_check.answer_checks import find_symptoms
+from screen.detector_check.answer_summary import AnswerSummary, summarise_answer
 from screen.detector_check.card_file import read_detector_card
 from screen.detector_check.finding import Finding
 from screen.detector_check.network import REFUSED, check_network, open_network, tensors_of
@@ -24,7 +24,7 @@ DOUBTED = 16  # pictures that other cards are tried on
 SAME = 1e-4  # how far what a network says of a picture may depend on the others of its batch
 
 
-def open_tried(folder: Path) -> Detector | list[Finding]:
+def open_detector_folder(folder: Path) -> Detector | list[Finding]:
     """Return the detector of a folder, or why it would not load. Only model.onnx and the card are there to it."""
     absent = [name for name in ("detector.json", "model.onnx") if not (folder / name).is_file()]
     if absent:
@@ -37,25 +37,25 @@ def open_tried(folder: Path) -> Detector | list[Finding]:
     if isinstance(session, Finding):
         return [session]
     findings = check_network(card, tensors_of(session.get_inputs()), tensors_of(session.get_outputs()))
-    return findings if any(one.grave for one in findings) else Detector(card, session)
+    return findings if any(finding.grave for finding in findings) else Detector(card, session)
 
 
-def try_detector(detector: Detector, pictures: Iterable[Picture], tell: Tell, *, drawn: bool) -> list[Finding]:
-    """Show a detector pictures, one after another, and say what is wrong; `drawn` ones cannot raise doubts."""
-    inputs, outputs = (tensors_of(one) for one in (detector.session.get_inputs(), detector.session.get_outputs()))
+def try_detector(detector: Detector, pictures: Iterable[Picture], tell: Tell, *, synthetic: bool) -> list[Finding]:
+    """Show a detector pictures, one after another, and say what is wrong; `synthetic` ones cannot raise doubts."""
+    inputs, outputs = (tensors_of(side) for side in (detector.session.get_inputs(), detector.session.get_outputs()))
     findings = check_network(detector.card, inputs, outputs)
-    seen, kept = list[Seen](), list[bytes]()
+    summaries, kept = list[AnswerSummary](), list[bytes]()
     try:
         findings += _ask_twice(detector)
         for name, encoded in pictures:
-            if (one := _look(detector, (name, encoded), tell)) is not None:
-                seen.append(one)
+            if (summary := _try_picture(detector, (name, encoded), tell)) is not None:
+                summaries.append(summary)
                 kept += [encoded] if len(kept) < DOUBTED else []
-        if not seen:
+        if not summaries:
             return [*findings, Finding("no picture could be read", "give --pictures a folder with JPEG or PNG files")]
-        findings += symptoms(detector.card, seen, drawn)
-        if not drawn:
-            findings += _doubt(detector, kept, [one.surest for one in seen[:DOUBTED]])
+        findings += find_symptoms(detector.card, summaries, synthetic)
+        if not synthetic:
+            findings += _check_alternatives(detector, kept, [summary.surest for summary in summaries[:DOUBTED]])
     except WrongAnswer as error:
         findings.append(Finding(str(error), "mend classes, family, objectness or no_object in the card"))
     except REFUSED as error:
@@ -63,16 +63,16 @@ def try_detector(detector: Detector, pictures: Iterable[Picture], tell: Tell, *,
     return findings
 
 
-def _look(detector: Detector, picture: Picture, tell: Tell) -> Seen | None:
+def _try_picture(detector: Detector, picture: Picture, tell: Tell) -> AnswerSummary | None:
     try:
         prepared = detector.prepare(picture[1])
     except BadPicture as error:
         tell(picture, error)
         return None
     (answer,) = detector.run_network([prepared])
-    one = see(answer, detector.card, prepared)
-    tell(picture, one.found)
-    return one
+    summary = summarise_answer(answer, detector.card, prepared)
+    tell(picture, summary.result)
+    return summary
 
 
 def _ask_twice(detector: Detector) -> list[Finding]:
@@ -88,21 +88,21 @@ def _ask_twice(detector: Detector) -> list[Finding]:
     except (*REFUSED, ValueError) as error:
         what = f"it takes one picture but not two at once ({' '.join(str(error).split())[:160]})"
         return [Finding(what, "export it with a free batch dimension (dynamic axes) on inputs and outputs")]
-    if not beside or any(not _same(first[0][role], beside[0][role]) for role in first[0]):
+    if not beside or any(not _is_same(first[0][role], beside[0][role]) for role in first[0]):
         return [Finding("what it says of a picture depends on the others of its batch", "export it for inference")]
     return []
 
 
-def _same(one: Floats, other: Floats) -> bool:
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=SAME, atol=SAME * 10, equal_nan=True))
+def _is_same(answer: Floats, other: Floats) -> bool:
+    return answer.shape == other.shape and bool(np.allclose(answer, other, rtol=SAME, atol=SAME * 10, equal_nan=True))
 
 
-def _doubt(detector: Detector, kept: Sequence[bytes], as_is: Sequence[float]) -> list[Finding]:
+def _check_alternatives(detector: Detector, kept: Sequence[bytes], as_is: Sequence[float]) -> list[Finding]:
     findings = []
-    for doubt in doubts(detector.card):
+    for doubt in raise_doubts(detector.card):
         other = Detector(doubt.other, detector.session)
         prepared = [other.prepare(encoded) for encoded in kept]
-        surest = [see(other.run_network([one])[0], other.card, one).surest for one in prepared]
-        if found := suspect(doubt, detector.card, as_is, surest):
-            findings.append(found)
+        surest = [summarise_answer(other.run_network([picture])[0], other.card, picture).surest for picture in prepared]
+        if finding := suspect(doubt, detector.card, as_is, surest):
+            findings.append(finding)
     return findings

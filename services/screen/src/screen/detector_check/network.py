@@ -57,35 +57,39 @@ def open_network(file: Path) -> Any | Finding:
     try:
         return open_session(file, ["CPUExecutionProvider"])
     except REFUSED as error:
-        said = str(error)
+        message = str(error)
     for pattern, what, remedy in WHY_IT_DOES_NOT_OPEN:
-        if found := re.search(pattern, said):
-            return Finding(f"model.onnx does not open: {what}", remedy.format(*found.groups()))
-    return Finding(f"model.onnx does not open: {said[:300]}", "look that up, and export the network anew")
+        if match := re.search(pattern, message):
+            return Finding(f"model.onnx does not open: {what}", remedy.format(*match.groups()))
+    return Finding(f"model.onnx does not open: {message[:300]}", "look that up, and export the network anew")
 
 
-def tensors_of(described: Sequence[Any]) -> tuple[Tensor, ...]:
+def tensors_of(descriptions: Sequence[Any]) -> tuple[Tensor, ...]:
     """Return what a session says of its inputs or outputs."""
-    return tuple(Tensor(one.name, tuple(one.shape), one.type) for one in described)
+    return tuple(Tensor(description.name, tuple(description.shape), description.type) for description in descriptions)
 
 
 def check_network(card: Card, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Finding]:
     """Say what of a network is not as its card has it."""
-    there = {tensor.name: tensor for tensor in inputs}
-    missing = [_missing("images", card, "input", inputs)] if card.tensors["images"] not in there else []
+    input_by_name = {tensor.name: tensor for tensor in inputs}
+    missing = (
+        [_describe_missing("images", card, "input", inputs)] if card.tensors["images"] not in input_by_name else []
+    )
     others = [str(tensor) for tensor in inputs if tensor.name != card.tensors["images"]]
     if others and not missing:
         missing = [Finding(f"the network wants other inputs too: {', '.join(others)}", "export it with pictures alone")]
     names = {tensor.name for tensor in outputs}
-    missing += [_missing(role, card, "output", outputs) for role in card.outputs if card.tensors[role] not in names]
-    images = there.get(card.tensors["images"])
+    missing += [
+        _describe_missing(role, card, "output", outputs) for role in card.outputs if card.tensors[role] not in names
+    ]
+    images = input_by_name.get(card.tensors["images"])
     return missing + (list(_check_images(card, images)) if images else [])
 
 
-def _missing(role: str, card: Card, kind: str, there: Sequence[Tensor]) -> Finding:
+def _describe_missing(role: str, card: Card, kind: str, tensors: Sequence[Tensor]) -> Finding:
     return Finding(
-        f"the network has no {kind} {card.tensors[role]!r}; it has {', '.join(map(str, there))}",
-        f'name the right one in the card, as in "tensors": {{"{role}": "{there[0].name if there else ""}"}}',
+        f"the network has no {kind} {card.tensors[role]!r}; it has {', '.join(map(str, tensors))}",
+        f'name the right one in the card, as in "tensors": {{"{role}": "{tensors[0].name if tensors else ""}"}}',
     )
 
 
@@ -99,27 +103,27 @@ def _check_images(card: Card, images: Tensor) -> Iterator[Finding]:
         yield Finding(f"the network wants {list(images.shape)}, not a batch of pictures", "export it with 4 dimensions")
         return
     if isinstance(images.shape[0], int):
-        yield _fixed_batch(images.shape[0])
-    if problem := _wrong_canvas(card, images.shape):
+        yield _describe_fixed_batch(images.shape[0])
+    if problem := _check_canvas(card, images.shape):
         yield problem
 
 
-def _fixed_batch(size: int) -> Finding:
+def _describe_fixed_batch(size: int) -> Finding:
     remedy = "export it with a free batch dimension (dynamic axes)"
     if size == 1:
         return Finding("the network takes one picture at a time, so batches do not help it", remedy, grave=False)
     return Finding(f"the network takes exactly {size} pictures at a time", remedy)
 
 
-def _wrong_canvas(card: Card, shape: Sequence[int | str | None]) -> Finding | None:
+def _check_canvas(card: Card, shape: Sequence[int | str | None]) -> Finding | None:
     """Hold the sizes that a network has fixed against the card's; what it leaves free is as the card has it."""
     layout = {(True, False): "nchw", (False, True): "nhwc"}.get((shape[1] == 3, shape[3] == 3), card.layout)
     channels, height, width = shape[1:] if layout == "nchw" else (shape[3], shape[1], shape[2])
     if isinstance(channels, int) and channels != 3:
         return Finding(f"the network wants {channels} channels", "take one that looks at colour pictures")
-    wanted: dict[str, int | str] = {"layout": layout}
-    wanted |= {n: size for n, size in (("input_height", height), ("input_width", width)) if isinstance(size, int)}
-    wrong = {name: size for name, size in wanted.items() if getattr(card, name) != size}
+    fixed_sizes: dict[str, int | str] = {"layout": layout}
+    fixed_sizes |= {n: size for n, size in (("input_height", height), ("input_width", width)) if isinstance(size, int)}
+    wrong = {name: size for name, size in fixed_sizes.items() if getattr(card, name) != size}
     if not wrong:
         return None
     has = ", ".join(f"{name} {getattr(card, name)}" for name in wrong)

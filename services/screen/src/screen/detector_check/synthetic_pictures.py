@@ -12,19 +12,19 @@ SEED = 5
 Image = NDArray[np.uint8]  # [H, W, 3], RGB
 
 
-def drawn_pictures() -> Iterator[tuple[str, bytes]]:
+def draw_pictures() -> Iterator[tuple[str, bytes]]:
     """Yield names and JPEG files, always the same ones."""
     rng = np.random.default_rng(SEED)
     for number, (width, height) in enumerate(SIZES, 1):
-        picture = _road(width, height)
+        picture = _draw_road(width, height)
         for colour in COLOURS[:number]:
-            _vehicle(picture, colour, float(rng.uniform(0.1, 0.8)), float(rng.uniform(0.08, 0.2)))
+            _draw_vehicle(picture, colour, float(rng.uniform(0.1, 0.8)), float(rng.uniform(0.08, 0.2)))
         grain = rng.normal(0, 4, picture.shape)
         noisy = np.clip(picture + grain, 0, 255).astype(np.uint8)
         yield f"drawn-{number}-{width}x{height}.jpg", cv2.imencode(".jpg", noisy[:, :, ::-1])[1].tobytes()
 
 
-def _road(width: int, height: int) -> Image:
+def _draw_road(width: int, height: int) -> Image:
     picture = np.empty((height, width, 3), np.uint8)
     horizon = height // 2
     picture[:horizon] = np.linspace((110, 160, 220), (200, 220, 240), horizon)[:, None]
@@ -34,7 +34,7 @@ def _road(width: int, height: int) -> Image:
     return picture
 
 
-def _vehicle(picture: Image, colour: tuple[int, int, int], x: float, size: float) -> None:
+def _draw_vehicle(picture: Image, colour: tuple[int, int, int], x: float, size: float) -> None:
     height, width = picture.shape[:2]
     left, wide, tall = round(x * width), round(size * width), round(size * width * 0.6)
     bottom = round(height * (0.55 + size))
