@@ -10,7 +10,7 @@ import pytest
 from roadloop_local.addresses import Stack
 from roadloop_schemas.models import DetectorCard
 from roadloop_world.actors.tenant_setup import DETECTORS
-from screen.detector_check.synthetic_pictures import drawn_pictures
+from screen.detector_check.synthetic_pictures import draw_pictures
 from screen.inference.request_batcher import RequestBatcher
 from screen.inference.triton import Triton
 from screen.rollout import model_repository
@@ -54,7 +54,7 @@ async def looks(triton: Triton, model: str) -> list[Prediction]:
     """Return what a model sees in the drawn pictures, asked for in batches of every size."""
     found, batcher = [], RequestBatcher(triton.infer)
     for size in BATCHES:
-        for _, encoded in drawn_pictures():
+        for _, encoded in draw_pictures():
             found += await asyncio.gather(*(batcher.detect(model, 1, encoded) for _ in range(size)))
     return found
 

@@ -32,9 +32,9 @@ def experienced() -> Memory:
         memory = memory.add_embedding("acme", WHERE.slice_key, WHERE.eye, picture)
         memory = memory.add_camera_embedding(WHERE.camera_key, WHERE.slice_key, picture, step)
     kept = KeptFrame(f"{0:016x}", (("car", 1),), ROAD)
-    return memory.add_kept_scene(WHERE.slice_key, WHERE.eye, measure_scene(memory, WHERE, ROAD).direction).keep(
-        WHERE.camera_key, kept
-    )
+    return memory.add_kept_scene(
+        WHERE.slice_key, WHERE.eye, measure_scene(memory, WHERE, ROAD).direction
+    ).add_kept_frame(WHERE.camera_key, kept)
 
 
 def known(memory: Memory, *found: Judged | Unjudged, at: int = 0, policy: ScreenPolicy = POLICY) -> Facts:

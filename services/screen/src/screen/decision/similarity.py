@@ -8,7 +8,7 @@ from roadloop_schemas.frames import IngestedFrame
 from screen.decision.frame_keys import FrameKeys
 from screen.decision.scene_distance import Scene
 from screen.memory import kept_scenes
-from screen.memory.kept_scenes import NOTHING_KEPT
+from screen.memory.kept_scenes import NOTHING_KEPT, Gallery
 from screen.memory.state import KeptFrame, Memory
 from screen.vision.detections import PERHAPS_THERE, SURELY_THERE, Box
 
@@ -56,12 +56,14 @@ def compare(memory: Memory, keys: FrameKeys, picture: Picture, scene: Scene) -> 
     return Likeness(
         nearest_bits=None if nearest is None else nearest[0],
         nearest_step=scene.nearest_step,
-        nearest_cosine=None
-        if scene.direction is None
-        else kept_scenes.find_nearest_cosine(kept, keys.eye, scene.direction),
+        nearest_cosine=_nearest_cosine(kept, keys, scene),
         light_change=memory.light_change(keys.camera_key, picture.brightness),
         new_object=nearest is not None and shows_more(picture.surely, nearest[1]),
     )
+
+
+def _nearest_cosine(kept: Gallery, keys: FrameKeys, scene: Scene) -> float | None:
+    return None if scene.direction is None else kept_scenes.find_nearest_cosine(kept, keys.eye, scene.direction)
 
 
 def shows_more(surely: Objects, kept: KeptFrame) -> bool:
