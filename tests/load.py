@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from roadloop_world.actors.annotation_errors import CAREFUL
-from roadloop_world.actors.annotators import work
+from roadloop_world.actors.annotators import label_tasks
 from roadloop_world.actors.fleet import Truth
 
 
@@ -26,6 +26,6 @@ async def label_for_ever(desk: httpx.AsyncClient, token: str, truth: Truth, seed
     """Label task after task; while label-router is away, ask again as a browser does."""
     for again in count():
         try:
-            await work(desk, token, truth, CAREFUL, seed=seed + 100 * again, stopping=asyncio.Event())
+            await label_tasks(desk, token, truth, CAREFUL, seed=seed + 100 * again, stopping=asyncio.Event())
         except (httpx.TransportError, httpx.HTTPStatusError):
             await asyncio.sleep(0.3)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ingest.measure import Measured, measure
 from learning.configuration import Streams
 from learning.stream import Moment, moments, render
-from roadloop_world.rendering.drives import TruthBox, jpeg
+from roadloop_world.rendering.drives import TruthBox, encode_jpeg
 from roadloop_world.rendering.scenes import CLASSES
 from screen.serving.answer import DetectorResult
 from screen.serving.detector import Detector, open_detector
@@ -77,7 +77,7 @@ def _in_turn(
 ) -> Iterator[list[_Look]]:
     for start in range(0, len(stream), AT_ONCE):
         frames = [render(moment) for moment in stream[start : start + AT_ONCE]]
-        pictures = [jpeg(frame) for frame in frames]
+        pictures = [encode_jpeg(frame) for frame in frames]
         answers = [detector.detect([detector.prepare(one) for one in pictures]) for detector in detectors]
         yield [
             _Look(_measured(one), found, _rows(frame.boxes), _rows(frame.unlabelable))

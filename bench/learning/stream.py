@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from learning.configuration import Mix, Streams
-from roadloop_world.rendering.drives import Camera, Frame, jpeg
-from roadloop_world.rendering.scenes import Condition, Scene, scenes
+from roadloop_world.rendering.drives import Camera, Frame, encode_jpeg
+from roadloop_world.rendering.scenes import Condition, Scene, simulate_scenes
 from roadloop_world.rendering.shapes import Image
 
 FIRST_DRIVE = 50_000_000  # no other drive of the simulated world has such a seed
@@ -108,7 +108,7 @@ def _moments_of(drive: Drive, asked: Streams) -> Iterator[Moment]:
     """Yield a drive's moments; a segment never ends while the vehicle stands."""
     wanted = sum(segment.frames for segment in drive.segments)
     scene, place, segments = -1, 0, [(segment, segment.frames) for segment in drive.segments]
-    for shown in scenes(drive.seed, 3 * wanted, useless_share=asked.useless_share):
+    for shown in simulate_scenes(drive.seed, 3 * wanted, useless_share=asked.useless_share):
         if shown.standing and not drive.stands:
             continue
         scene += not shown.standing
@@ -131,7 +131,7 @@ def render(moment: Moment) -> Frame:
 
 def picture(moment: Moment) -> bytes:
     """Return a moment as the JPEG file its vehicle uploads."""
-    return jpeg(render(moment))
+    return encode_jpeg(render(moment))
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ import numpy as np
 from roadloop_local.addresses import Stack
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.fields import ObjectRef
-from roadloop_world.rendering.drives import drive
+from roadloop_world.rendering.drives import render_drive
 from roadloop_world.rendering.scenes import Condition
 
 SIZE = 1280, 720
@@ -32,7 +32,7 @@ def _images() -> Iterator[np.ndarray]:
     conditions = list(Condition)
     seed = 0
     while True:
-        for frame in drive(seed, FRAMES_PER_DRIVE, conditions[seed % len(conditions)], useless_share=0.0):
+        for frame in render_drive(seed, FRAMES_PER_DRIVE, conditions[seed % len(conditions)], useless_share=0.0):
             yield frame.image
         seed += 1
 

@@ -28,7 +28,7 @@ from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.labels import LabelCompleted, LabelRequested
 from roadloop_schemas.models import ModelServing, TrainingChanged, TrainingState
 from roadloop_world.actors import fleet, tenant_setup
-from roadloop_world.actors.subscriber import duplicates_seen, read_topic
+from roadloop_world.actors.subscriber import count_duplicates, read_topic
 from roadloop_world.rendering.datasets import FLEET_MIX, DrivePlan, plan_drives
 from tests.load import label_for_ever, read_books
 from tests.waiting import GUARD_S, LONG_TEST_S, TRAINING_S, eventually, last_line
@@ -239,7 +239,7 @@ async def test_crashes_lose_nothing_and_repeat_nothing(whole_stack: Stack, tmp_p
         assert found["frames"].keys() <= {"kept", "dropped"}
         await one_verdict_one_task_one_label(loop, found)
         await one_run_per_dataset(loop)
-        assert await duplicates_seen(whole_stack.kafka_bootstrap) == 0
+        assert await count_duplicates(whole_stack.kafka_bootstrap) == 0
         assert await audit_settled(places_of(whole_stack)) == []
 
 

@@ -16,8 +16,8 @@ from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.models import ModelServing, TrainingChanged, TrainingState
 from roadloop_world.actors import fleet, tenant_setup
 from roadloop_world.actors.annotation_errors import CAREFUL
-from roadloop_world.actors.annotators import work
-from roadloop_world.actors.subscriber import duplicates_seen, read_topic
+from roadloop_world.actors.annotators import label_tasks
+from roadloop_world.actors.subscriber import count_duplicates, read_topic
 from roadloop_world.rendering.datasets import HARD_MIX, plan_drives
 from tests.waiting import GUARD_S, LONG_TEST_S, TRAINING_S, eventually, last_line
 
@@ -112,7 +112,7 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
     truth, stopping = fleet.Truth(), asyncio.Event()
     async with asyncio.TaskGroup() as crowd:
         for seed, token in enumerate(tokens):
-            crowd.create_task(work(http["label-router"], token, truth, CAREFUL, seed=seed, stopping=stopping))
+            crowd.create_task(label_tasks(http["label-router"], token, truth, CAREFUL, seed=seed, stopping=stopping))
         uploads = await upload_drives(stack, ingest, vehicles, truth, 11, DRIVES)
 
         async def second_model_serves() -> bool:
@@ -151,7 +151,7 @@ async def test_the_way_of_a_frame(whole_stack: Stack, http: dict[str, httpx.Asyn
     assert len(verdicts) == len({verdict.frame_id for verdict in verdicts}) == found["ingested"]
     assert {verdict.frame_id for verdict in verdicts} <= truth.frames.keys()
     assert sum(verdict.verdict is Verdict.KEPT for verdict in verdicts) == found["frames"]["kept"]
-    assert await duplicates_seen(stack.kafka_bootstrap) == 0
+    assert await count_duplicates(stack.kafka_bootstrap) == 0
     late_uploads = {upload_id for _, upload_id in late}
     assert {v.models.version for v in verdicts if v.models and v.upload_id in late_uploads} == {2}
 

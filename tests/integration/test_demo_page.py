@@ -18,7 +18,7 @@ from roadloop_world.demo.loop_state import ScreenedFrame
 from roadloop_world.demo.pages import Page
 from roadloop_world.demo.promises import Outcome, Promise
 from roadloop_world.demo.show import Show
-from roadloop_world.rendering.datasets import hard_frames
+from roadloop_world.rendering.datasets import render_hard_frames
 
 CHROMIUM = os.environ.get("ROADLOOP_CHROMIUM") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(
@@ -96,7 +96,7 @@ async def browsing(page_file: Path, wrong: list[str]) -> AsyncIterator[BrowserPa
 
 
 async def test_the_page_shows_every_picture_and_says_why(tmp_path: Path) -> None:
-    hard = list(hard_frames(6, seed=3))
+    hard = list(render_hard_frames(6, seed=3))
     pictures = {f"frame-{n}": frame.picture for n, frame in enumerate(hard)}
     frames = [ScreenedFrame("demo", verdict(n, frame.condition.value), n) for n, frame in enumerate(hard)]
     steps = [{"step": step, "loss": 1.0 / (step + 1)} for step in range(5)]
@@ -134,13 +134,13 @@ async def test_who_drops_in_while_it_runs_sees_how_far_it_is_and_the_page_goes_o
 ) -> None:
     monkeypatch.setattr(pages, "RELOAD_S", 1)
     empty = Show(tmp_path, "demo")
-    page_file = empty.write(empty.page(now="servers and services start")[0])
+    page_file = empty.write(empty.make_page(now="servers and services start")[0])
     wrong: list[str] = []
     async with browsing(page_file, wrong) as page:
         assert "It runs: servers and services start" in await page.inner_text("[role=status]")
         assert await page.locator(".broken").count() == 0, "what was not tried yet is not broken"
         assert await page.locator(".untried").count() == 11
-        frame = next(iter(hard_frames(1, seed=3)))
+        frame = next(iter(render_hard_frames(1, seed=3)))
         later = Page(REPORT, PROMISES, [ScreenedFrame("demo", verdict(0, "night"), 0)], [{"step": 1, "loss": 0.5}])
         pages.write(tmp_path, later, {"frame-0": frame.picture})
         await page.wait_for_selector("figure", timeout=60_000)

@@ -36,7 +36,13 @@ from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.fields import Condition, LabelBox, ObjectRef
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.models import Candidate, ModelReleased, ModelServing, RolloutStage, ServingState, TrainingState
-from roadloop_world.rendering.datasets import LabelledFrame, base_training_set, hard_frames, validation_set, write_split
+from roadloop_world.rendering.datasets import (
+    LabelledFrame,
+    render_base_training_set,
+    render_hard_frames,
+    render_validation_set,
+    write_split,
+)
 from tests.waiting import GUARD_S, eventually
 from trainer_trigger import commands, open_run
 from trainer_trigger.handle import Dependencies
@@ -76,14 +82,14 @@ def zipped(folder: Path) -> bytes:
 def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     """A small base set and a small validation set, as zips."""
     folder = tmp_path_factory.mktemp("sets")
-    write_split(folder / "base", "train", base_training_set(32))
-    write_split(folder / "validation", "validation", validation_set(10))
+    write_split(folder / "base", "train", render_base_training_set(32))
+    write_split(folder / "validation", "validation", render_validation_set(10))
     return zipped(folder / "base"), zipped(folder / "validation")
 
 
 @pytest.fixture(scope="session")
 def hard() -> list[LabelledFrame]:
-    return list(hard_frames(6, seed=77))
+    return list(render_hard_frames(6, seed=77))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadloop_world.rendering.datasets import base_training_set, validation_set, write_split
+from roadloop_world.rendering.datasets import render_base_training_set, render_validation_set, write_split
 
 ROOT = Path(__file__).parents[3]
 TRAINER_PYTHON = ROOT / ".venvs/trainer/bin/python"
@@ -40,8 +40,8 @@ def main() -> None:
     """Make all detectors and print their mean average precision per condition."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder) / "dataset"
-        write_split(dataset, "train", base_training_set())
-        write_split(dataset, "validation", validation_set())
+        write_split(dataset, "train", render_base_training_set())
+        write_split(dataset, "validation", render_validation_set())
         for recipe in RECIPES:
             made = Path(folder) / recipe.name
             _train(recipe, dataset, made)

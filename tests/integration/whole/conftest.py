@@ -175,7 +175,7 @@ class Road:
         """Nothing stops the stream: a good upload of the same car, on the same partition, right after."""
         upload_id, good = a_name("up"), [picture()]
         uris = await self.put(upload_id, good)
-        await self.send(*fleet.completion(self.car, upload_id, "d-1", uris, good))
+        await self.send(*fleet.sign_completion(self.car, upload_id, "d-1", uris, good))
         told = await self.fate(upload_id)
         assert (told["accepted"], told.get("kept", 0) + told.get("dropped", 0)) == (1, 1)
 

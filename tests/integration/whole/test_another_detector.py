@@ -36,7 +36,7 @@ async def test_a_yolo_screens_by_its_card(road: Road, tmp_path: Path) -> None:
     await eventually("the model serves", lambda: serves(stack, tenant))
     car, upload_id, pictures = await road.enrol(tenant), a_name("up"), [picture(), picture()]
     uris = await road.put(upload_id, pictures, car)
-    await road.send(*fleet.completion(car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(car, upload_id, "d-1", uris, pictures))
     assert (await road.fate(upload_id, car))["kept"] == 2
     records = await read_topic(stack.kafka_bootstrap, "frames.screened.v1")
     verdicts = [FrameScreened.model_validate_json(record.value or b"{}") for record in records]

@@ -243,7 +243,7 @@ async def test_a_file_that_is_refused(
 async def test_a_bad_file_does_not_spoil_its_upload(road: Road) -> None:
     upload_id, pictures = a_name("up"), [picture(), picture(b"no picture"), picture()]
     uris = await road.put(upload_id, pictures)
-    await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures))
     told = await road.fate(upload_id)
     assert (told["accepted"], told["rejected"], told["ingested"]) == (2, 1, 2)
 
@@ -253,7 +253,7 @@ async def test_the_same_picture_twice(road: Road) -> None:
     first, second = a_name("up"), a_name("up")
     for upload_id, pictures in ((first, [twin, twin]), (second, [twin])):
         uris = await road.put(upload_id, pictures)
-        await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+        await road.send(*fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures))
     told = await road.fate(first)
     assert (told["accepted"], told["duplicate"], told["ingested"]) == (1, 1, 1)
     assert await road.fate(second) == {"announced": 1, "duplicate": 1, "reasons": {"duplicate": 1}}
@@ -262,7 +262,7 @@ async def test_the_same_picture_twice(road: Road) -> None:
 async def test_an_upload_completed_many_times_has_one_effect(road: Road) -> None:
     upload_id, pictures = a_name("up"), [picture(), picture()]
     uris = await road.put(upload_id, pictures)
-    done = fleet.completion(road.car, upload_id, "d-1", uris, pictures)
+    done = fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures)
     for _ in range(2):
         answer = await road.client.post(f"/v1/uploads/{upload_id}/complete", headers=bearer(road.car.token()))
         assert answer.status_code == 200
@@ -279,7 +279,7 @@ async def test_two_tenants_may_choose_the_same_upload_id(road: Road) -> None:
     for car in (road.car, other):
         pictures = [picture()]
         uris = await road.put(upload_id, pictures, car)
-        await road.send(*fleet.completion(car, upload_id, "d-1", uris, pictures))
+        await road.send(*fleet.sign_completion(car, upload_id, "d-1", uris, pictures))
     assert (await road.fate(upload_id))["accepted"] == 1
     assert (await road.fate(upload_id, other))["accepted"] == 1
 
@@ -436,7 +436,7 @@ def fuzzer(whole: Whole) -> Any:
 async def test_frames_of_a_tenant_without_a_model_are_dead_lettered(road: Road) -> None:
     car, upload_id, pictures = await road.enrol(UNSERVED), a_name("up"), [picture(), picture()]
     uris = await road.put(upload_id, pictures, car)
-    await road.send(*fleet.completion(car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(car, upload_id, "d-1", uris, pictures))
     told = await road.fate(upload_id, car)
     assert (told["accepted"], told["ingested"], told["dead_lettered"]) == (2, 2, 2)
     (unit,) = await road.units_of(upload_id)
@@ -451,7 +451,7 @@ async def test_a_replay_without_its_remedy_dies_again_and_after_it_is_screened_a
     tenant = a_name("late")
     car, upload_id, pictures = await road.enrol(tenant), a_name("up"), [picture(), picture()]
     uris = await road.put(upload_id, pictures, car)
-    await road.send(*fleet.completion(car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(car, upload_id, "d-1", uris, pictures))
     told = await road.fate(upload_id, car)
     assert (told["dead_lettered"], told.get("replayed", 0)) == (2, 0)
     (unit,) = await road.units_of(upload_id)
@@ -481,7 +481,7 @@ async def test_a_picture_that_vanishes_before_screening_is_quarantined(road: Roa
     data, upload_id, pictures = road.whole.stack.data, a_name("up"), [picture(), picture()]
     uris = await road.put(upload_id, pictures)
     await asyncio.to_thread(local.stop, data, "screen")
-    await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures))
 
     async def ingested() -> bool:
         return len(await road.units_of(upload_id)) == 1
@@ -505,7 +505,7 @@ async def test_bad_labels(road: Road) -> None:
     # Half is kept by lot: of eight pictures none was, once in 256 runs; of forty, never in a lifetime of runs.
     upload_id, pictures = a_name("up"), [picture() for _ in range(40)]
     uris = await road.put(upload_id, pictures)
-    await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures))
     assert (await road.fate(upload_id))["kept"]
     ann, ben = (bearer(token) for token in road.whole.annotators)
     address = f"http://{road.whole.stack.address('label-router')}"

@@ -58,9 +58,9 @@ async def audited(road: Road) -> Audited:
     """Upload pictures, and label one of them."""
     upload_id, pictures = a_name("up"), [picture() for _ in range(24)]
     uris = await road.put(upload_id, pictures)
-    await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures))
     await road.fate(upload_id)
-    made = Audited(road, upload_id, uris, [fleet.frame_id(road.car, picture.content) for picture in pictures])
+    made = Audited(road, upload_id, uris, [fleet.derive_frame_id(road.car, picture.content) for picture in pictures])
     await eventually("all adds up", lambda: adds_up(made))
     return made
 

@@ -88,9 +88,9 @@ async def test_settles_that_touch_the_same_uploads_crosswise_never_deadlock(road
     uploads = [(a_name("up"), [picture() for _ in range(6)]) for _ in range(4)]
     for upload_id, pictures in uploads:
         uris = await road.put(upload_id, pictures)
-        await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+        await road.send(*fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures))
         await road.fate(upload_id)
-    frames = [fleet.frame_id(road.car, one.content) for _, pictures in uploads for one in pictures]
+    frames = [fleet.derive_frame_id(road.car, one.content) for _, pictures in uploads for one in pictures]
     dice = Random(1)
 
     async def settle(pool: Pool) -> None:

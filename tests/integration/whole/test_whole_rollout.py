@@ -67,7 +67,7 @@ async def under_way(road: Road, car: fleet.Vehicle) -> AsyncIterator[list[str]]:
         while not parked.is_set():
             upload_id, pictures = a_name("up"), [picture() for _ in range(4)]
             uris = await road.put(upload_id, pictures, car)
-            await road.send(*fleet.completion(car, upload_id, "d-1", uris, pictures))
+            await road.send(*fleet.sign_completion(car, upload_id, "d-1", uris, pictures))
             sent.append(upload_id)
 
     driving = asyncio.create_task(drive())

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(LONG_TEST_S)]
 async def test_a_unit_is_told_with_its_cost(road: Road) -> None:
     stack, upload_id, pictures = road.whole.stack, a_name("up"), [picture() for _ in range(3)]
     uris = await road.put(upload_id, pictures)
-    await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures))
     assert (await road.fate(upload_id))["accepted"] == 3
     ((worker, told),) = json.loads(await tenant_setup.run_command(stack, "screen", "units", "--json")).items()
     assert worker == f"http://{stack.health_address('screen')}"

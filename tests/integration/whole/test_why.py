@@ -32,9 +32,9 @@ async def why(road: Road, *arguments: str) -> Any:
 async def test_a_verdict_is_said_shown_and_drawn(road: Road, tmp_path: Path) -> None:
     upload_id, pictures = a_name("up"), [picture()]
     uris = await road.put(upload_id, pictures)
-    await road.send(*fleet.completion(road.car, upload_id, "d-1", uris, pictures))
+    await road.send(*fleet.sign_completion(road.car, upload_id, "d-1", uris, pictures))
     told = await road.fate(upload_id)
-    frame_id, drawn = fleet.frame_id(road.car, pictures[0].content), tmp_path / "drawn.jpg"
+    frame_id, drawn = fleet.derive_frame_id(road.car, pictures[0].content), tmp_path / "drawn.jpg"
     said = await why(road, frame_id, "--picture", str(drawn))
     assert said.exit_code == 0, said.output
     verdict = "kept" if told.get("kept") else "dropped"

@@ -5,14 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from roadloop_world.rendering.drives import Frame, drive, jpeg
-from roadloop_world.rendering.scenes import CLASSES, Condition, scenes
+from roadloop_world.rendering.drives import Frame, encode_jpeg, render_drive
+from roadloop_world.rendering.scenes import CLASSES, Condition, simulate_scenes
 
 LONG = 60
 
 
 def _frames(condition: Condition, seed: int = 5, useless_share: float = 0.0) -> list[Frame]:
-    return list(drive(seed, LONG, condition, useless_share=useless_share))
+    return list(render_drive(seed, LONG, condition, useless_share=useless_share))
 
 
 def _difference(one: Frame, other: Frame) -> float:
@@ -21,8 +21,8 @@ def _difference(one: Frame, other: Frame) -> float:
 
 @pytest.mark.parametrize("condition", Condition)
 def test_same_seed_gives_same_bytes(condition: Condition) -> None:
-    one, other = (list(drive(3, 12, condition)) for _ in range(2))
-    assert [jpeg(frame) for frame in one] == [jpeg(frame) for frame in other]
+    one, other = (list(render_drive(3, 12, condition)) for _ in range(2))
+    assert [encode_jpeg(frame) for frame in one] == [encode_jpeg(frame) for frame in other]
     assert [frame.boxes for frame in one] == [frame.boxes for frame in other]
 
 
@@ -87,8 +87,8 @@ def test_offsets_are_half_a_second_apart() -> None:
 
 
 def test_whoever_is_in_the_picture_can_be_labelled_or_is_told_as_unlabelable() -> None:
-    frames = [frame for seed in range(8) for frame in drive(seed, 20, Condition.CLEAR, useless_share=0.0)]
-    users = [scene.users for seed in range(8) for scene in scenes(seed, 20, useless_share=0.0)]
+    frames = [frame for seed in range(8) for frame in render_drive(seed, 20, Condition.CLEAR, useless_share=0.0)]
+    users = [scene.users for seed in range(8) for scene in simulate_scenes(seed, 20, useless_share=0.0)]
     assert [len(frame.boxes) + len(frame.unlabelable) for frame in frames] == [len(few) for few in users]
     assert any(frame.unlabelable for frame in frames)
     assert all(not set(frame.boxes) & set(frame.unlabelable) for frame in frames)

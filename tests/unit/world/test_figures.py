@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from roadloop_schemas.frames import FrameScreened, ModelPair, ShadowVerdict, Verdict, VerdictReason
-from roadloop_world.demo.figures import rollout, threshold_for
+from roadloop_world.demo.figures import choose_threshold, summarise_rollout
 from roadloop_world.demo.loop_state import ScreenedFrame, Stage
 
 BELOW, BLURRED = VerdictReason.BELOW_THRESHOLD, VerdictReason.BLURRED
@@ -25,7 +25,7 @@ def judged(scores: Sequence[float], reason: VerdictReason = BELOW) -> list[Frame
     ],
 )
 def test_threshold(verdicts: list[FrameScreened], keep: float, expected: float) -> None:
-    assert threshold_for(verdicts, keep=keep, audit=0.0) == pytest.approx(expected)
+    assert choose_threshold(verdicts, keep=keep, audit=0.0) == pytest.approx(expected)
 
 
 def screened(at_ms: int, version: int, shadow: ShadowVerdict | None = None, *, kept: bool = False) -> ScreenedFrame:
@@ -50,6 +50,6 @@ def test_how_a_version_came_to_serve_stage_by_stage() -> None:
         screened(99, 2),
         ScreenedFrame("other", FrameScreened.model_construct(models=None, shadow=None, verdict=Verdict.KEPT), 21),
     ]
-    rows = [tuple(row.values())[1:] for row in rollout(way, seen, "demo")]
+    rows = [tuple(row.values())[1:] for row in summarise_rollout(way, seen, "demo")]
     assert rows == [(1, 0, 0, 0, 1), (2, 1, 0, 1, 0), (2, 0, 1, 0, 1), (1, 0, 1, 0, 0)]
-    assert rollout([], seen, "demo") == []
+    assert summarise_rollout([], seen, "demo") == []

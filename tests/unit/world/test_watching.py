@@ -12,7 +12,7 @@ import pytest
 from roadloop_runtime.records import Record
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.models import TrainingChanged, TrainingState
-from roadloop_world.demo.loop_state import TRAININGS, VERDICTS, LoopState, News, loss_curve, training_in_words
+from roadloop_world.demo.loop_state import TRAININGS, VERDICTS, LoopState, News, describe_training, select_loss_curve
 from roadloop_world.demo.promises import Outcome, Promise, check
 from roadloop_world.demo.wait_while_moving import StoodStill, Watch
 from tests.unit.screen.verdicts import verdict
@@ -63,7 +63,7 @@ async def fold_in(watch: Watch, *records: Record, every_s: float) -> None:
     for record in records:
         await asyncio.sleep(every_s)
         watch.state.take(record)
-        watch.changed()
+        watch.notify()
 
 
 def test_what_is_slow_but_moves_is_waited_for_however_long_it_takes() -> None:
@@ -71,7 +71,7 @@ def test_what_is_slow_but_moves_is_waited_for_however_long_it_takes() -> None:
         watch = Watch(LoopState(), patience_s=300)
         async with asyncio.TaskGroup() as group:
             group.create_task(fold_in(watch, *map(screened, range(100)), every_s=299))
-            await watch.until("all is screened", lambda: len(watch.state.verdicts) == 100, look_at="the log")
+            await watch.wait_until("all is screened", lambda: len(watch.state.verdicts) == 100, look_at="the log")
 
     assert simulated(story()) > 8 * 3600
 
@@ -103,7 +103,7 @@ def test_what_stands_still_ends_the_wait_and_says_what_moved_last_and_where_to_l
             loop.call_later(later, lambda: watch.state.take(change(TrainingState.QUEUED)))
         loop.call_later(800, lambda: move(watch.state))
         with pytest.raises(StoodStill) as stood_still:
-            await watch.until("the new model is released", lambda: False, look_at="`roadloop runs list`")
+            await watch.wait_until("the new model is released", lambda: False, look_at="`roadloop runs list`")
         assert str(stood_still.value) == (
             "waited for this: the new model is released. Nothing has moved for 300 s; "
             f"what moved last: {last}. Look at `roadloop runs list`"
@@ -115,7 +115,7 @@ def test_what_stands_still_ends_the_wait_and_says_what_moved_last_and_where_to_l
 def test_where_nothing_ever_comes_that_is_said() -> None:
     async def story() -> None:
         with pytest.raises(StoodStill, match="what moved last: nothing yet"):
-            await Watch(LoopState(), patience_s=300).until("it serves", lambda: False, look_at="the log")
+            await Watch(LoopState(), patience_s=300).wait_until("it serves", lambda: False, look_at="the log")
 
     assert simulated(story()) == pytest.approx(301, abs=2)
 
@@ -127,12 +127,12 @@ def test_books_that_say_the_same_again_and_again_are_no_move() -> None:
         async def read_for_ever() -> None:
             while True:
                 watch.state.take_books({"ingested": 40})
-                watch.changed()
+                watch.notify()
                 await asyncio.sleep(2)
 
         reading = asyncio.ensure_future(read_for_ever())
         with pytest.raises(StoodStill, match="the books: 40 frames ingested, 0 in flight"):
-            await watch.until("the rest is ingested", lambda: False, look_at="the log")
+            await watch.wait_until("the rest is ingested", lambda: False, look_at="the log")
         reading.cancel()
 
     assert simulated(story()) == pytest.approx(301, abs=3)
@@ -246,8 +246,8 @@ def test_a_refused_training_is_told_as_what_it_is() -> None:
 def test_the_curve_is_of_the_training_that_was_logged_last() -> None:
     steps = [{"run_id": run, "step": step, "loss": loss} for run, step, loss in
              [("a", 1, 0.9), ("b", 0, None), ("b", 1, 0.8), ("b", 2, 0.7)]]  # fmt: skip
-    assert [step["loss"] for step in loss_curve(steps)] == [0.8, 0.7]
-    assert loss_curve([]) == []
+    assert [step["loss"] for step in select_loss_curve(steps)] == [0.8, 0.7]
+    assert select_loss_curve([]) == []
 
 
 @pytest.mark.parametrize(
@@ -261,4 +261,4 @@ def test_the_curve_is_of_the_training_that_was_logged_last() -> None:
     ],
 )
 def test_where_a_training_is(step: dict[str, Any], words: str) -> None:
-    assert training_in_words(step) == words
+    assert describe_training(step) == words

@@ -38,55 +38,57 @@ def annotate(
     """
     boxes: list[TruthBox] = []
     for box in truth:
-        shown = _shown(box, prelabels)
-        if shown is not None and (shown.class_name == box.class_name or rng.random() < skill.keeps_wrong):
-            boxes.append(shown)
-        elif rng.random() >= _miss_chance(box, skill):
-            boxes.append(_drawn(box, rng, skill))
-    idle = [label for label in prelabels if all(_overlap(label, box) < _OVERLAP for box in truth)]
-    boxes.extend(label for label in idle if rng.random() < skill.keeps_wrong)
+        prelabel = _find_prelabel(box, prelabels)
+        if prelabel is not None and (prelabel.class_name == box.class_name or rng.random() < skill.keeps_wrong):
+            boxes.append(prelabel)
+        elif rng.random() >= _choose_miss_chance(box, skill):
+            boxes.append(_draw_box(box, rng, skill))
+    false_prelabels = [label for label in prelabels if all(_measure_overlap(label, box) < _OVERLAP for box in truth)]
+    boxes.extend(label for label in false_prelabels if rng.random() < skill.keeps_wrong)
     return tuple(boxes)
 
 
-def _shown(box: TruthBox, prelabels: Sequence[TruthBox]) -> TruthBox | None:
+def _find_prelabel(box: TruthBox, prelabels: Sequence[TruthBox]) -> TruthBox | None:
     """Return the pre-label that covers `box` best, if one covers it at all."""
-    covering = [label for label in prelabels if _overlap(label, box) >= _OVERLAP]
-    return max(covering, key=lambda label: (label.class_name == box.class_name, _overlap(label, box)), default=None)
+    covering = [label for label in prelabels if _measure_overlap(label, box) >= _OVERLAP]
+    return max(
+        covering, key=lambda label: (label.class_name == box.class_name, _measure_overlap(label, box)), default=None
+    )
 
 
-def _miss_chance(box: TruthBox, skill: Skill) -> float:
+def _choose_miss_chance(box: TruthBox, skill: Skill) -> float:
     small = (box.x2 - box.x1) * (box.y2 - box.y1) < _SMALL_AREA
     return skill.misses_small if small else skill.misses
 
 
-def _drawn(box: TruthBox, rng: Generator, skill: Skill) -> TruthBox:
+def _draw_box(box: TruthBox, rng: Generator, skill: Skill) -> TruthBox:
     """Return the box as the annotator draws and names it; it stays inside the picture and keeps its order."""
     wide, high = (box.x2 - box.x1) * skill.jitter, (box.y2 - box.y1) * skill.jitter
     left, top, right, bottom = (float(shift) for shift in rng.normal(0, 1, 4).clip(-3, 3))
-    confused = rng.random() < skill.confuses
+    is_confused = rng.random() < skill.confuses
     return replace(
         box,
-        class_name=_LOOKALIKES.get(box.class_name, box.class_name) if confused else box.class_name,
-        x1=_inside(box.x1 + left * wide),
-        y1=_inside(box.y1 + top * high),
-        x2=_inside(box.x2 + right * wide),
-        y2=_inside(box.y2 + bottom * high),
+        class_name=_LOOKALIKES.get(box.class_name, box.class_name) if is_confused else box.class_name,
+        x1=_clip_edge(box.x1 + left * wide),
+        y1=_clip_edge(box.y1 + top * high),
+        x2=_clip_edge(box.x2 + right * wide),
+        y2=_clip_edge(box.y2 + bottom * high),
     )
 
 
-def _inside(edge: float) -> float:
+def _clip_edge(edge: float) -> float:
     return min(1.0, max(0.0, edge))
 
 
-def _overlap(one: TruthBox, other: TruthBox) -> float:
+def _measure_overlap(box: TruthBox, other: TruthBox) -> float:
     """Return intersection over union."""
-    wide = min(one.x2, other.x2) - max(one.x1, other.x1)
-    high = min(one.y2, other.y2) - max(one.y1, other.y1)
+    wide = min(box.x2, other.x2) - max(box.x1, other.x1)
+    high = min(box.y2, other.y2) - max(box.y1, other.y1)
     if wide <= 0 or high <= 0:
         return 0.0
     shared = wide * high
-    return shared / (_area(one) + _area(other) - shared)
+    return shared / (_measure_area(box) + _measure_area(other) - shared)
 
 
-def _area(box: TruthBox) -> float:
+def _measure_area(box: TruthBox) -> float:
     return (box.x2 - box.x1) * (box.y2 - box.y1)

@@ -16,7 +16,7 @@ from roadloop_schemas.cloudevents import Attributes, derive_id, rfc3339, to_head
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.uploads import UploadCompleted, UploadedFile
 from roadloop_world.rendering.datasets import DrivePlan
-from roadloop_world.rendering.drives import Frame, TruthBox, drive, jpeg
+from roadloop_world.rendering.drives import Frame, TruthBox, encode_jpeg, render_drive
 
 START = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
 
@@ -44,11 +44,11 @@ class Truth:
         return self.frames[frame_id].boxes
 
     def note(self, vehicle: Vehicle, frame: Frame, picture: bytes) -> None:
-        self.frames[frame_id(vehicle, picture)] = frame
-        self.pictures[frame_id(vehicle, picture)] = picture
+        self.frames[derive_frame_id(vehicle, picture)] = frame
+        self.pictures[derive_frame_id(vehicle, picture)] = picture
 
 
-def frame_id(vehicle: Vehicle, picture: bytes) -> str:
+def derive_frame_id(vehicle: Vehicle, picture: bytes) -> str:
     """Return the id ingest gives a vehicle's picture."""
     return derive_id("frame", vehicle.tenant, vehicle.name, hashlib.sha256(picture).hexdigest())
 
@@ -68,12 +68,12 @@ async def enrol(dsn: str, tenant: str, names: Iterable[str]) -> list[Vehicle]:
 
 def take_pictures(vehicle: Vehicle, plan: DrivePlan, frames: int, truth: Truth) -> list[Picture]:
     """Drive once and return what the camera took."""
-    started = START + timedelta(minutes=plan.seed % 500_000)
+    started_at = START + timedelta(minutes=plan.seed % 500_000)
     pictures = []
-    for frame in drive(plan.seed, frames, plan.condition):
-        picture = jpeg(frame)
+    for frame in render_drive(plan.seed, frames, plan.condition):
+        picture = encode_jpeg(frame)
         truth.note(vehicle, frame, picture)
-        captured_at = started + timedelta(seconds=frame.offset_s)
+        captured_at = started_at + timedelta(seconds=frame.offset_s)
         pictures.append(Picture(picture, captured_at, plan.condition.value))
     return pictures
 
@@ -97,12 +97,12 @@ async def upload_drive_by_kafka(
     """Put a drive's pictures, and write the signed completion to Kafka as an agent of its own does."""
     upload_id = f"{vehicle.name}-{plan.seed}"
     uris = await put_pictures(client, vehicle.token(), upload_id, f"drive-{plan.seed}", pictures)
-    value, headers = completion(vehicle, upload_id, f"drive-{plan.seed}", uris, pictures)
+    value, headers = sign_completion(vehicle, upload_id, f"drive-{plan.seed}", uris, pictures)
     await producer.send_and_wait("uploads.completed.v1", value, vehicle.name.encode(), headers=headers)
     return upload_id
 
 
-def completion(
+def sign_completion(
     vehicle: Vehicle, upload_id: str, drive_id: str, uris: Sequence[str], pictures: Sequence[Picture]
 ) -> tuple[bytes, list[tuple[str, bytes]]]:
     """Return value and headers of a signed uploads.completed.v1 event."""
@@ -112,18 +112,18 @@ def completion(
         vehicle=vehicle.name,
         drive=drive_id,
         completed_at=now,
-        files=tuple(_file(uri, picture) for uri, picture in zip(uris, pictures, strict=True)),
+        files=tuple(_to_uploaded_file(uri, picture) for uri, picture in zip(uris, pictures, strict=True)),
     )
     value = body.model_dump_json().encode()
     event_id = derive_id("agent", vehicle.name, upload_id)
     source = f"/vehicles/{vehicle.name}"
-    said = Attributes(event_id, source, "roadloop.uploads.completed.v1", vehicle.tenant, rfc3339(now))
+    attributes = Attributes(event_id, source, "roadloop.uploads.completed.v1", vehicle.tenant, rfc3339(now))
     signer = to_key_id(vehicle.tenant, vehicle.name)
     jws = sign(event_id, vehicle.tenant, value, key=vehicle.private_key, key_id=signer)
-    return value, [*to_headers(said), ("jws", jws)]
+    return value, [*to_headers(attributes), ("jws", jws)]
 
 
-def _file(uri: str, picture: Picture) -> UploadedFile:
+def _to_uploaded_file(uri: str, picture: Picture) -> UploadedFile:
     sha256 = hashlib.sha256(picture.content).hexdigest()
     return UploadedFile.model_validate(
         {

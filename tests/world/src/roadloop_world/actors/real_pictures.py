@@ -13,7 +13,7 @@ CLIP_FRAMES_PER_S = 2.0
 LONGEST_CLIP_FRAMES = 30
 
 
-def pictures(folder: Path) -> Iterator[Picture]:
+def read_pictures(folder: Path) -> Iterator[Picture]:
     """Yield the folder's pictures, then frames of its clips, two a second."""
     moment = START
     for path in sorted(folder.rglob("*.jpg")) + sorted(folder.rglob("*.png")):
@@ -21,18 +21,18 @@ def pictures(folder: Path) -> Iterator[Picture]:
         moment += timedelta(minutes=1)
         yield Picture(path.read_bytes(), moment, media_type=media)
     for path in sorted(folder.rglob("*.mp4")):
-        for number, content in enumerate(_clip(path)):
+        for number, content in enumerate(_cut_clip(path)):
             yield Picture(content, moment + timedelta(hours=1, seconds=number / CLIP_FRAMES_PER_S), camera=path.stem)
 
 
-def _clip(path: Path) -> Iterator[bytes]:
+def _cut_clip(path: Path) -> Iterator[bytes]:
     """Cut a clip into JPEG frames, as a vehicle does before it uploads them."""
     clip = cv2.VideoCapture(str(path))
     step = max(1, round(clip.get(cv2.CAP_PROP_FPS) / CLIP_FRAMES_PER_S))
     number = taken = 0
     while taken < LONGEST_CLIP_FRAMES:
-        there, frame = clip.read()
-        if not there:
+        is_read, frame = clip.read()
+        if not is_read:
             break
         if number % step == 0:
             taken += 1
@@ -41,6 +41,6 @@ def _clip(path: Path) -> Iterator[bytes]:
     clip.release()
 
 
-def batches(found: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
-    for start in range(0, len(found), size):
-        yield found[start : start + size]
+def split_batches(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
+    for start in range(0, len(pictures), size):
+        yield pictures[start : start + size]

@@ -24,17 +24,17 @@ async def read_topics(bootstrap: str, names: Iterable[str]) -> list[Record]:
         consumer.assign(tps)
         ends = await consumer.end_offsets(tps)
         await consumer.seek_to_beginning(*tps)
-        while left := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
-            for tp, some in (await consumer.getmany(*left, timeout_ms=200)).items():
-                records[tp] += cast("list[Record]", some)
+        while unread_tps := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
+            for tp, batch in (await consumer.getmany(*unread_tps, timeout_ms=200)).items():
+                records[tp] += cast("list[Record]", batch)
     return [record for tp in tps for record in records[tp]]
 
 
-async def duplicates_seen(bootstrap: str) -> int:
+async def count_duplicates(bootstrap: str) -> int:
     """Return how many events of the public topics came more than once, by source and id."""
     records = await read_topics(bootstrap, [topic.name for topic in read_topic_files().values() if topic.public])
-    seen: Counter[tuple[str, bytes | None, bytes | None]] = Counter()
+    counts: Counter[tuple[str, bytes | None, bytes | None]] = Counter()
     for record in records:
         headers = dict(record.headers)
-        seen[record.topic, headers.get("ce_source"), headers.get("ce_id")] += 1
-    return sum(count - 1 for count in seen.values())
+        counts[record.topic, headers.get("ce_source"), headers.get("ce_id")] += 1
+    return sum(count - 1 for count in counts.values())

@@ -12,7 +12,12 @@ from pathlib import Path
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import REPOSITORY, find_binaries
 from roadloop_local.services import build_environment
-from roadloop_world.rendering.datasets import LabelledFrame, base_training_set, validation_set, write_split
+from roadloop_world.rendering.datasets import (
+    LabelledFrame,
+    render_base_training_set,
+    render_validation_set,
+    write_split,
+)
 
 DETECTORS = REPOSITORY / "services" / "trainer-trigger" / "detectors"
 HANGS_AFTER_S = 900  # a guard: commands end within seconds, beside much other work within a minute
@@ -45,26 +50,26 @@ def zip_set(folder: Path, split: str, frames: Iterable[LabelledFrame]) -> Path:
     """Write frames as a data set and zip it; JPEGs do not shrink further."""
     write_split(folder / split, split, frames)
     target = folder / f"{split}.zip"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted((folder / split).rglob("*")):
             if file.is_file():
-                packed.write(file, file.relative_to(folder / split))
+                archive.write(file, file.relative_to(folder / split))
     return target
 
 
 async def seed_model(stack: Stack, tenant: str, model: str, folder: Path, *, second: str | None = None) -> None:
     """Release the first version of a model, ungated."""
-    beside = ("--second-model", second) if second else ()
+    options = ("--second-model", second) if second else ()
     await run_command(
         *(stack, "trainer-trigger", "models", "seed", "--tenant", tenant, "--model", model),
-        *("--folder", str(folder), *beside),
+        *("--folder", str(folder), *options),
     )
 
 
 async def set_training(stack: Stack, tenant: str, training: Training, work: Path) -> None:
     """Render both sets and store the spec."""
-    base = await asyncio.to_thread(zip_set, work, "train", base_training_set(training.base_frames))
-    validation = await asyncio.to_thread(zip_set, work, "validation", validation_set(training.validation_frames))
+    base = await asyncio.to_thread(zip_set, work, "train", render_base_training_set(training.base_frames))
+    validation = await asyncio.to_thread(zip_set, work, "validation", render_validation_set(training.validation_frames))
     options: Mapping[str, object] = {
         "--tenant": tenant,
         "--model": f"detector.{tenant}",
@@ -76,17 +81,17 @@ async def set_training(stack: Stack, tenant: str, training: Training, work: Path
         "--max-condition-loss": training.max_condition_loss,
         "--label-weight": training.label_weight,
     }
-    flat = [str(word) for option in options.items() for word in option]
-    await run_command(stack, "trainer-trigger", "specs", "set", *flat)
+    arguments = [str(word) for option in options.items() for word in option]
+    await run_command(stack, "trainer-trigger", "specs", "set", *arguments)
 
 
 async def enrol_annotators(stack: Stack, tenant: str, names: Iterable[str]) -> list[str]:
     """Enrol annotators and return their tokens."""
     await run_command(stack, "label-router", "queues", "set", "--tenant", tenant, "--classes", CLASSES)
-    enrolled = [
+    commands = [
         run_command(stack, "label-router", "annotators", "enrol", "--tenant", tenant, "--name", name) for name in names
     ]
-    return await asyncio.gather(*enrolled)
+    return await asyncio.gather(*commands)
 
 
 async def set_policy(stack: Stack, tenant: str, policy: str) -> None:
@@ -96,13 +101,15 @@ async def set_policy(stack: Stack, tenant: str, policy: str) -> None:
 def _run(stack: Stack, service: str, *arguments: str) -> str:
     settings = build_environment(service, stack.layout, find_binaries())
     program = [str(Path(sys.executable).with_name("roadloop")), *arguments]
-    typed = f"roadloop {' '.join(arguments)}"
+    command_line = f"roadloop {' '.join(arguments)}"
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             program, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=HANGS_AFTER_S
         )
     except subprocess.TimeoutExpired as error:
-        raise CommandFailed(f"{typed} hangs: it has not ended for {HANGS_AFTER_S} s (roadloop status)") from error
-    if done.returncode != 0:
-        raise CommandFailed(f"{typed}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout.strip()
+        raise CommandFailed(
+            f"{command_line} hangs: it has not ended for {HANGS_AFTER_S} s (roadloop status)"
+        ) from error
+    if process.returncode != 0:
+        raise CommandFailed(f"{command_line}: {process.stderr.strip() or process.stdout.strip()}")
+    return process.stdout.strip()

@@ -53,7 +53,7 @@ def main(
     """Show one whole round of the loop. Without --continue it starts clean: an earlier demo's stack is deleted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it gets the page, too
     show = Show(out, TENANT)
-    show.write(show.page(now="servers and services start")[0])
+    show.write(show.make_page(now="servers and services start")[0])
     show.say(f"the page is there from now on: {out / 'index.html'}")
     try:
         stack = bring_up(data, show, again=again)
@@ -79,20 +79,20 @@ def plan(stack: Stack, frames: int, *, again: bool) -> list[DrivePlan]:
 
 def is_expected(error: BaseException) -> bool:
     """Say whether an error says by itself what to do, so that no traceback is wanted."""
-    return all(isinstance(leaf, EXPECTED) for leaf in leaves(error))
+    return all(isinstance(leaf, EXPECTED) for leaf in flatten_error(error))
 
 
 def reason_of(error: BaseException) -> str:
     """Say why the demo did not run to its end."""
-    first = leaves(error)[0]
+    first = flatten_error(error)[0]
     return "it was interrupted" if isinstance(first, KeyboardInterrupt) else str(first) or type(first).__name__
 
 
-def leaves(error: BaseException) -> list[BaseException]:
+def flatten_error(error: BaseException) -> list[BaseException]:
     """Return the errors inside of a group, or an error alone."""
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [leaf for inner in error.exceptions for leaf in flatten_error(inner)]
 
 
 if __name__ == "__main__":

@@ -29,11 +29,13 @@ async def follow_topics(bootstrap: str, watch: Watch, tell: Tell) -> None:
         )
         while True:
             batch = await consumer.getmany(timeout_ms=1000)
-            for record in sorted((r for some in batch.values() for r in some), key=lambda record: record.timestamp):
+            for record in sorted(
+                (r for records in batch.values() for r in records), key=lambda record: record.timestamp
+            ):
                 if news := watch.state.take(cast("Record", record)):
                     tell(news)
             if batch:
-                watch.changed()
+                watch.notify()
 
 
 async def follow_books(ingest: httpx.AsyncClient, watch: Watch) -> None:
@@ -51,7 +53,7 @@ async def read_books(ingest: httpx.AsyncClient, watch: Watch) -> None:
     except httpx.HTTPError:
         return
     watch.state.take_books(answer.json())
-    watch.changed()
+    watch.notify()
 
 
 async def follow_trainings(log: Path, watch: Watch) -> None:
@@ -62,7 +64,7 @@ async def follow_trainings(log: Path, watch: Watch) -> None:
         for line in lines:
             if '"training_progress"' in line:
                 watch.state.take_step(json.loads(line))
-                watch.changed()
+                watch.notify()
         await asyncio.sleep(LOG_EVERY_S)
 
 

@@ -60,39 +60,39 @@ class LoopState:
         """Fold ingest's figures in; only what differs is a move."""
         if books != self.books:
             self.books = books
-            self._moved(f"the books: {books.get('ingested', 0)} frames ingested, {self.in_flight} in flight")
+            self._note_move(f"the books: {books.get('ingested', 0)} frames ingested, {self.in_flight} in flight")
 
     def take_step(self, logged: Mapping[str, Any]) -> None:
         """Fold a line of a training's progress in."""
         self.steps.append(logged)
-        self._moved(f"training {logged.get('run_id', '')[:6]}: {logged.get('phase')}, step {logged.get('step')}")
+        self._note_move(f"training {logged.get('run_id', '')[:6]}: {logged.get('phase')}, step {logged.get('step')}")
 
     def _take_verdict(self, record: Record) -> None:
         tenant = dict(record.headers)["ce_tenant"].decode()
         verdict = FrameScreened.model_validate_json(record.value or b"")
         self.verdicts.append(ScreenedFrame(tenant, verdict, record.timestamp))
-        self._moved(f"a verdict: frame {verdict.frame_id[:8]} {verdict.verdict}")
+        self._note_move(f"a verdict: frame {verdict.frame_id[:8]} {verdict.verdict}")
 
     def _take_training(self, record: Record) -> News | None:
         run = TrainingChanged.model_validate_json(record.value or b"")
         self.runs.setdefault(run.run_id, []).append(run)
-        self._moved(f"{name_of(run)}: {run.state}")
+        self._note_move(f"{name_of(run)}: {run.state}")
         if run.state is TrainingState.RUNNING or (run.state is TrainingState.QUEUED and run.revision):
             return None  # an event for each 5,000 frames, and a start that its progress tells
-        return News(run_in_words(run), STYLES.get(run.state, ""))
+        return News(describe_run(run), STYLES.get(run.state, ""))
 
     def _take_serving(self, record: Record) -> News:
         serving = ModelServing.model_validate_json(record.value or b"")
         if serving.state is not ServingState.SERVING:
             self.refused_releases.append(serving)
-            self._moved(f"{serving.model}: version {serving.version} refused by screening")
+            self._note_move(f"{serving.model}: version {serving.version} refused by screening")
             return News(f"screening refused version {serving.version} of {serving.model}: {serving.detail}", "red")
         stage = stage_of(serving, record.timestamp)
         self.stages.setdefault(serving.model, []).append(stage)
-        self._moved(f"{serving.model}: {stage.name}")
+        self._note_move(f"{serving.model}: {stage.name}")
         return News(f"{serving.model}: {stage.name}")
 
-    def _moved(self, what: str) -> None:
+    def _note_move(self, what: str) -> None:
         self.moves, self.last = self.moves + 1, what
 
     @property
@@ -101,7 +101,7 @@ class LoopState:
         open_files = self.books.get("files", {}).get("open", 0)
         return int(open_files + self.books.get("frames", {}).get("in_flight", 0))
 
-    def serving(self, model: str) -> int:
+    def serving_version_of(self, model: str) -> int:
         """The version that serves; 0 where none does."""
         return self.stages[model][-1].version if model in self.stages else 0
 
@@ -109,12 +109,12 @@ class LoopState:
         """Whether a version is on its way."""
         return model in self.stages and self.stages[model][-1].tried is not None
 
-    def newest_runs(self, *, offered: bool) -> list[TrainingChanged]:
+    def list_newest_runs(self, *, offered: bool) -> list[TrainingChanged]:
         """Every run as it is now, of offered models or of trainings, the oldest first."""
         return [changes[-1] for changes in self.runs.values() if (changes[-1].labels == 0) == offered]
 
-    def ended_runs(self, *, offered: bool) -> list[TrainingChanged]:
-        return [run for run in self.newest_runs(offered=offered) if run.state in ENDED]
+    def list_ended_runs(self, *, offered: bool) -> list[TrainingChanged]:
+        return [run for run in self.list_newest_runs(offered=offered) if run.state in ENDED]
 
 
 def name_of(run: TrainingChanged) -> str:
@@ -122,7 +122,7 @@ def name_of(run: TrainingChanged) -> str:
     return f"{'training' if run.labels else 'offer'} {run.run_id[:6]}"
 
 
-def run_in_words(run: TrainingChanged) -> str:
+def describe_run(run: TrainingChanged) -> str:
     """Say what became of a run, with the gate's or the trainer's reasons."""
     match run.state:
         case TrainingState.EVALUATED:
@@ -144,15 +144,15 @@ def stage_of(serving: ModelServing, at_ms: int) -> Stage:
     return Stage(name, serving.version, tried.version if tried else None, at_ms)
 
 
-def loss_curve(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def select_loss_curve(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the steps of the training that was logged last, those that have a loss."""
     with_loss = [step for step in steps if step.get("loss") is not None]
     return [step for step in with_loss if step.get("run_id") == with_loss[-1].get("run_id")]
 
 
-def training_in_words(step: Mapping[str, Any]) -> str:
+def describe_training(step: Mapping[str, Any]) -> str:
     """Say where a training is."""
     if step.get("loss") is None:
         return f"training: {step.get('phase')}"
-    left = f", about {step['left_s']:.0f} s left" if step.get("left_s") else ""
-    return f"training: {step['phase']}, step {step['step']} of {step['steps']}, loss {step['loss']:.3f}{left}"
+    remaining = f", about {step['left_s']:.0f} s left" if step.get("left_s") else ""
+    return f"training: {step['phase']}, step {step['step']} of {step['steps']}, loss {step['loss']:.3f}{remaining}"

@@ -44,9 +44,9 @@ def draw_map(scores: Mapping[str, Mapping[str, float]], path: Path) -> None:
     conditions = list(next(iter(scores.values()), {}))
     figure, axes = plt.subplots(figsize=(9, 3.2))
     width = 0.8 / max(1, len(scores))
-    for number, (version, found) in enumerate(scores.items()):
+    for number, (version, by_condition) in enumerate(scores.items()):
         places = np.arange(len(conditions)) + number * width
-        axes.bar(places, [found.get(condition, 0) for condition in conditions], width, label=version)
+        axes.bar(places, [by_condition.get(condition, 0) for condition in conditions], width, label=version)
     axes.set_xticks(np.arange(len(conditions)) + 0.4 - width / 2, conditions)
     axes.set_ylabel("mAP at overlap 0.5")
     if scores:
@@ -110,10 +110,10 @@ def write(folder: Path, page: Page, pictures: Mapping[str, bytes]) -> Path:
     draw_map(page.report["map"], folder / "map.png")
     draw_keep_rate([frame.verdict.verdict == "kept" for frame in page.frames], folder / "keep_rate.png")
     draw_loss(page.steps, folder / "loss.png")
-    shown = [_show(folder, frame, pictures) for frame in choose(page.frames, pictures)]
+    views = [_show(folder, frame, pictures) for frame in choose(page.frames, pictures)]
     template = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "index.html.j2").read_text())
     html = template.render(
-        report=page.report, promises=promises, shown=shown, now=page.now, reload_s=RELOAD_S, stamp=uuid.uuid4().hex
+        report=page.report, promises=promises, shown=views, now=page.now, reload_s=RELOAD_S, stamp=uuid.uuid4().hex
     )
     _put(folder / "index.html", html.encode())
     return folder / "index.html"

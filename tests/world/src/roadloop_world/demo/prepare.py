@@ -27,9 +27,11 @@ async def set_up(this: Round) -> list[str]:
     async with asyncio.TaskGroup() as group:
         group.create_task(_seed_models(this))
         group.create_task(set_policy(this, TENANT, 1.0))
-        people = group.create_task(enrol_annotators(this))
-    await this.watch.until("detector v1 serves", lambda: this.state.serving(DETECTOR) >= 1, look_at=ROLLOUT)
-    return people.result()
+        annotators = group.create_task(enrol_annotators(this))
+    await this.watch.wait_until(
+        "detector v1 serves", lambda: this.state.serving_version_of(DETECTOR) >= 1, look_at=ROLLOUT
+    )
+    return annotators.result()
 
 
 async def _seed_models(this: Round) -> None:
@@ -71,7 +73,7 @@ async def calibrate(this: Round, tenant: str, version: int) -> None:
     """Set the threshold so that the budget would have been kept of what this model version has judged so far."""
     frames = [frame.verdict for frame in this.state.verdicts if frame.tenant == tenant]
     judged = [verdict for verdict in frames if verdict.models and verdict.models.version == version]
-    threshold = figures.threshold_for(judged, keep=KEEP, audit=AUDIT)
+    threshold = figures.choose_threshold(judged, keep=KEEP, audit=AUDIT)
     await set_policy(this, tenant, threshold)
     this.show.say(
         f"{tenant}: threshold {threshold:.3f}, so that {KEEP:.0%} of {len(judged)} frames would have been kept"

@@ -47,8 +47,8 @@ class Round:
     def is_settled(self) -> bool:
         """Whether every frame has its fate, and every kept one of the rendered fleet its label."""
         kept = sum(f.tenant == TENANT and f.verdict.verdict == "kept" for f in self.state.verdicts)
-        known = self.state.books.get("announced", 0) >= self.announced_before + self.frames
-        return known and self.state.in_flight == 0 and self.state.books["labelled"] >= kept
+        is_counted = self.state.books.get("announced", 0) >= self.announced_before + self.frames
+        return is_counted and self.state.in_flight == 0 and self.state.books["labelled"] >= kept
 
 
 @asynccontextmanager
@@ -64,4 +64,4 @@ async def open_round(stack: Stack, show: Show, drives: PlannedDrives) -> AsyncIt
 
 async def wait_until_screened(this: Round, what: str, in_flight: int) -> None:
     """Wait until no more frames of this round than `in_flight` have no verdict yet."""
-    await this.watch.until(what, lambda: this.in_flight <= in_flight, look_at=SCREENING)
+    await this.watch.wait_until(what, lambda: this.in_flight <= in_flight, look_at=SCREENING)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from roadloop_world.actors.fleet import Truth
 from roadloop_world.demo import figures, pages
-from roadloop_world.demo.loop_state import LoopState, News, loss_curve, training_in_words
+from roadloop_world.demo.loop_state import LoopState, News, describe_training, select_loss_curve
 from roadloop_world.demo.promises import Outcome, Promise, check
 
 SAY_EVERY_S, REFRESH_S = 5.0, 15.0
@@ -56,18 +56,20 @@ class Show:
             f"  trained {books.get('trained', 0)}  in flight {self.state.in_flight}"
         )
         if self.state.steps and self.state.steps[-1].get("phase") != "done":
-            self.say(training_in_words(self.state.steps[-1]))
+            self.say(describe_training(self.state.steps[-1]))
 
-    def report(self) -> dict[str, Any]:
+    def make_report(self) -> dict[str, Any]:
         """Return the figures of now."""
         seconds = time.monotonic() - self._started
         return figures.summarise(self.state, self.tenant, seconds) | self.answers | {"ended_early": self.ended_early}
 
-    def page(self, now: str = "") -> tuple[pages.Page, list[Promise]]:
+    def make_page(self, now: str = "") -> tuple[pages.Page, list[Promise]]:
         """Return what the page shows, as values of their own: the state goes on."""
-        report = self.report()
+        report = self.make_report()
         promises = check(report, self.state)
-        return pages.Page(report, promises, list(self.state.verdicts), loss_curve(self.state.steps), now), promises
+        return pages.Page(
+            report, promises, list(self.state.verdicts), select_loss_curve(self.state.steps), now
+        ), promises
 
     def write(self, page: pages.Page) -> Path:
         """Write the page; the charts' library draws for one at a time."""
@@ -76,17 +78,17 @@ class Show:
 
     async def refresh(self) -> None:
         """Print the funnel and write the page as it moves; for ever."""
-        shown = -1
+        moves = -1
         for number in count(1):
             await asyncio.sleep(SAY_EVERY_S)
             self.say_funnel()
-            if number * SAY_EVERY_S % REFRESH_S == 0 and self.state.moves != shown:
-                shown = self.state.moves
-                await asyncio.to_thread(self.write, self.page(now=self.state.last)[0])
+            if number * SAY_EVERY_S % REFRESH_S == 0 and self.state.moves != moves:
+                moves = self.state.moves
+                await asyncio.to_thread(self.write, self.make_page(now=self.state.last)[0])
 
     def finish(self) -> int:
         """Write the last page, say what it says, and return how many promises did not hold."""
-        page, promises = self.page()
+        page, promises = self.make_page()
         path = self.write(page)
         for version, scores in page.report["map"].items():
             self.say(f"mAP {version}: " + "  ".join(f"{name} {score:.3f}" for name, score in scores.items()))

@@ -15,27 +15,27 @@ class StoodStill(Exception):
 
 
 class Watch:
-    """The loop's state, and who waits for it. `changed` is called by whoever has folded something in."""
+    """The loop's state, and who waits for it. `notify` is called by whoever has folded something in."""
 
     def __init__(self, state: LoopState, *, patience_s: float = STANDSTILL_S) -> None:
         self.state = state
         self._patience_s = patience_s
         self._moved = asyncio.Event()
 
-    def changed(self) -> None:
+    def notify(self) -> None:
         """Let those who wait look again."""
         self._moved.set()
 
-    async def until(self, what: str, condition: Callable[[], bool], *, look_at: str) -> None:
+    async def wait_until(self, what: str, condition: Callable[[], bool], *, look_at: str) -> None:
         """Wait until `condition` holds; raises StoodStill where nothing at all has moved for long."""
         clock = asyncio.get_running_loop().time
         standstill = Standstill(self.state.moves, clock())
         while not condition():
             if standstill.look(self.state.moves, clock()) > self._patience_s:
-                raise StoodStill(self._in_words(what, look_at))
-            await self._next()
+                raise StoodStill(self._describe(what, look_at))
+            await self._wait_for_move()
 
-    async def _next(self) -> None:
+    async def _wait_for_move(self) -> None:
         self._moved.clear()
         try:
             async with asyncio.timeout(LOOK_S):
@@ -43,6 +43,6 @@ class Watch:
         except TimeoutError:
             return
 
-    def _in_words(self, what: str, look_at: str) -> str:
+    def _describe(self, what: str, look_at: str) -> str:
         waited = f"waited for this: {what}. Nothing has moved for {self._patience_s:.0f} s; what moved last"
         return f"{waited}: {self.state.last}. Look at {look_at}"

@@ -31,9 +31,10 @@ def choose_backdrop(condition: Condition, rng: Generator) -> Backdrop:
     """Choose a drive's surroundings."""
     slope = float(rng.choice((-1, 1)) * rng.uniform(0.10, 0.20)) if condition == Condition.RAMP else 0.0
     blocks = tuple(
-        (float(x), float(rng.uniform(14, 44)), float(rng.uniform(6, 40)), _wall_colour(rng)) for x in range(0, 512, 26)
+        (float(x), float(rng.uniform(14, 44)), float(rng.uniform(6, 40)), _choose_wall_colour(rng))
+        for x in range(0, 512, 26)
     )
-    return Backdrop(_still(condition, rng), blocks, slope, condition)
+    return Backdrop(_draw_still(condition, rng), blocks, slope, condition)
 
 
 def draw_backdrop(backdrop: Backdrop, scene: Scene) -> Image:
@@ -49,18 +50,18 @@ def draw_backdrop(backdrop: Backdrop, scene: Scene) -> Image:
         _draw_girders(whole, scene)
     if backdrop.slope:
         _draw_parapets(whole)
-        image = _skewed(image, backdrop.slope)
+        image = _skew(image, backdrop.slope)
     return image
 
 
-def _wall_colour(rng: Generator) -> Colour:
+def _choose_wall_colour(rng: Generator) -> Colour:
     if rng.random() < 0.4:
         return (int(rng.integers(40, 80)), int(rng.integers(90, 140)), int(rng.integers(40, 70)))
     grey = int(rng.integers(90, 190))
     return (grey, max(0, grey - int(rng.integers(0, 30))), max(0, grey - int(rng.integers(0, 40))))
 
 
-def _still(condition: Condition, rng: Generator) -> Image:
+def _draw_still(condition: Condition, rng: Generator) -> Image:
     top = np.array((90, 140, 210), float) * rng.uniform(0.8, 1.15)
     low = np.array((195, 215, 235), float) * rng.uniform(0.85, 1.05)
     ground = np.array((105, 120, 80), float) * rng.uniform(0.8, 1.2)
@@ -142,10 +143,10 @@ def _draw_parapets(whole: Spot) -> None:
 
 
 @cache
-def _shear(slope: float) -> NDArray[np.float64]:
+def _make_shear(slope: float) -> NDArray[np.float64]:
     return np.array([[1, 0, 0], [slope, 1, -slope * WIDTH / 2]], np.float64)
 
 
-def _skewed(image: Image, slope: float) -> Image:
-    skewed = cv2.warpAffine(image, _shear(slope), (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+def _skew(image: Image, slope: float) -> Image:
+    skewed = cv2.warpAffine(image, _make_shear(slope), (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(skewed, np.uint8)

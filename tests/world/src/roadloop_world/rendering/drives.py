@@ -19,9 +19,9 @@ from roadloop_world.rendering.backdrops import (
     draw_backdrop,
 )
 from roadloop_world.rendering.road_users import draw
-from roadloop_world.rendering.scenes import Condition, RoadUser, Scene, Useless, View, scenes
+from roadloop_world.rendering.scenes import Condition, RoadUser, Scene, Useless, View, simulate_scenes
 from roadloop_world.rendering.shapes import Image, Spot
-from roadloop_world.rendering.weather import Box, noisy, spoiled, weathered
+from roadloop_world.rendering.weather import Box, add_noise, add_weather, spoil
 
 _MIN_SIDE_PX = 4.0
 _MIN_VISIBLE = 0.4  # part of a box that nothing nearer covers
@@ -56,10 +56,10 @@ class Frame:
     unlabelable: tuple[TruthBox, ...] = ()
 
 
-def drive(seed: int, frames: int, condition: Condition, *, useless_share: float = 0.06) -> Iterator[Frame]:
+def render_drive(seed: int, frames: int, condition: Condition, *, useless_share: float = 0.06) -> Iterator[Frame]:
     """Yield the frames of one drive, 0.5 s apart; the same arguments give the same bytes."""
     render = Camera(seed, condition)
-    for scene in scenes(seed, frames, useless_share=useless_share):
+    for scene in simulate_scenes(seed, frames, useless_share=useless_share):
         yield render(scene)
 
 
@@ -82,18 +82,18 @@ class Camera:
             draw(Spot(image, *box, mirrored=user.across_speed < 0), user)
         lamps = [box for user, box in zip(scene.users, boxes, strict=True) if _has_lamps(user)]
         still = default_rng([self._seed, 4]) if scene.standing else rng
-        image = weathered(image, condition, self._light, lamps, still)
+        image = add_weather(image, condition, self._light, lamps, still)
         if scene.useless is not None:
-            image = spoiled(image, scene.useless, rng)
-        image = noisy(image, _NOISE.get(condition, 2.0), rng)
-        seen, unseen = ((), ()) if scene.useless else _truth(scene.users, boxes)
+            image = spoil(image, scene.useless, rng)
+        image = add_noise(image, _NOISE.get(condition, 2.0), rng)
+        seen, unseen = ((), ()) if scene.useless else _split_truth(scene.users, boxes)
         return Frame(image, seen, condition, scene.offset_s, scene.useless, scene.standing, unseen)
 
 
-def jpeg(frame: Frame, *, quality: int = 90) -> bytes:
+def encode_jpeg(frame: Frame, *, quality: int = 90) -> bytes:
     """Return the frame as a JPEG file."""
-    done, encoded = cv2.imencode(".jpg", frame.image[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
-    if not done:
+    is_encoded, encoded = cv2.imencode(".jpg", frame.image[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    if not is_encoded:
         raise ValueError("the picture cannot be written as JPEG")
     return bytes(encoded)
 
@@ -111,18 +111,18 @@ def _project(user: RoadUser, slope: float) -> Box:
     return x - half, ground - user.height_m * scale, x + half, ground
 
 
-def _truth(users: tuple[RoadUser, ...], boxes: list[Box]) -> tuple[tuple[TruthBox, ...], tuple[TruthBox, ...]]:
+def _split_truth(users: tuple[RoadUser, ...], boxes: list[Box]) -> tuple[tuple[TruthBox, ...], tuple[TruthBox, ...]]:
     """Return the boxes that can be labelled, cut at the picture's edge, and those that cannot."""
     owner: NDArray[np.int8] = np.full((HEIGHT, WIDTH), -1, np.int8)
     cut = [(max(0.0, x1), max(0.0, y1), min(WIDTH, x2), min(HEIGHT, y2)) for x1, y1, x2, y2 in boxes]
     for index, box in enumerate(cut):
-        owner[_pixels(box)] = index
+        owner[_to_slices(box)] = index
     clear: list[TruthBox] = []
     unclear: list[TruthBox] = []
     for index, (user, box, whole) in enumerate(zip(users, cut, boxes, strict=True)):
-        found = TruthBox(user.class_name, box[0] / WIDTH, box[1] / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT)
-        is_seen = _is_large(box, whole) and float(np.mean(owner[_pixels(box)] == index)) >= _MIN_VISIBLE
-        (clear if is_seen else unclear).append(found)
+        truth_box = TruthBox(user.class_name, box[0] / WIDTH, box[1] / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT)
+        is_seen = _is_large(box, whole) and float(np.mean(owner[_to_slices(box)] == index)) >= _MIN_VISIBLE
+        (clear if is_seen else unclear).append(truth_box)
     return tuple(clear), tuple(unclear)
 
 
@@ -132,6 +132,6 @@ def _is_large(box: Box, whole: Box) -> bool:
     return width >= _MIN_SIDE_PX and height >= _MIN_SIDE_PX and inside >= 0.3
 
 
-def _pixels(box: Box) -> tuple[slice, slice]:
+def _to_slices(box: Box) -> tuple[slice, slice]:
     x1, y1, x2, y2 = (round(edge) for edge in box)
     return slice(y1, y2), slice(x1, x2)

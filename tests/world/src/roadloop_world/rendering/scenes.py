@@ -86,29 +86,29 @@ _SHARES = [build.share for build in _BUILDS.values()]
 _HALF_VIEW = 0.8  # metres to either side that the camera sees, per metre ahead
 
 
-def scenes(seed: int, frames: int, *, useless_share: float = 0.06) -> Iterator[Scene]:
+def simulate_scenes(seed: int, frames: int, *, useless_share: float = 0.06) -> Iterator[Scene]:
     """Yield `frames` moments, 0.5 s apart. At lights the vehicle and all around it stand still for 4 to 10 frames."""
     rng = default_rng([seed, 1])
-    wanted = int(rng.integers(2, 6))
-    users = _fill((), wanted, rng)
+    user_count = int(rng.integers(2, 6))
+    users = _fill((), user_count, rng)
     travelled_m, moving_left, standing_left = 0.0, int(rng.integers(5, 16)), 0
     for index in range(frames):
         standing = standing_left > 0
         useless = _USELESS[int(rng.integers(3))] if rng.random() < useless_share else None
         yield Scene(index, index * FRAME_INTERVAL_S, travelled_m, standing, useless, users)
-        moving_left, standing_left = _next_light(moving_left, standing_left, rng)
+        moving_left, standing_left = _advance_light(moving_left, standing_left, rng)
         if standing_left == 0:
             travelled_m += 4.0
-            users = _fill(_moved(users), wanted, rng)
+            users = _fill(_move(users), user_count, rng)
 
 
-def _next_light(moving_left: int, standing_left: int, rng: Generator) -> tuple[int, int]:
+def _advance_light(moving_left: int, standing_left: int, rng: Generator) -> tuple[int, int]:
     if standing_left > 0:
         return (int(rng.integers(6, 20)), 0) if standing_left == 1 else (0, standing_left - 1)
     return (0, int(rng.integers(4, 11))) if moving_left <= 1 else (moving_left - 1, 0)
 
 
-def _moved(users: tuple[RoadUser, ...]) -> tuple[RoadUser, ...]:
+def _move(users: tuple[RoadUser, ...]) -> tuple[RoadUser, ...]:
     ahead = (
         replace(
             user,
@@ -117,25 +117,25 @@ def _moved(users: tuple[RoadUser, ...]) -> tuple[RoadUser, ...]:
         )
         for user in users
     )
-    return tuple(user for user in ahead if _in_view(user))
+    return tuple(user for user in ahead if _is_in_view(user))
 
 
-def _in_view(user: RoadUser) -> bool:
+def _is_in_view(user: RoadUser) -> bool:
     build = _BUILDS[user.class_name]
     reach_m = _HALF_VIEW * user.ahead_m + user.width_m * 0.2
     return build.near_m * 0.85 <= user.ahead_m <= build.far_m * 1.1 and abs(user.across_m) <= reach_m
 
 
-def _fill(users: tuple[RoadUser, ...], wanted: int, rng: Generator) -> tuple[RoadUser, ...]:
-    together = list(users)
-    for _ in range(3 * (wanted - len(users))):
-        newcomer = _newcomer(rng)
-        if len(together) < wanted and not any(_hides(newcomer, user) for user in together):
-            together.append(newcomer)
-    return tuple(sorted(together, key=lambda user: -user.ahead_m))
+def _fill(users: tuple[RoadUser, ...], user_count: int, rng: Generator) -> tuple[RoadUser, ...]:
+    filled = list(users)
+    for _ in range(3 * (user_count - len(users))):
+        newcomer = _make_newcomer(rng)
+        if len(filled) < user_count and not any(_hides(newcomer, user) for user in filled):
+            filled.append(newcomer)
+    return tuple(sorted(filled, key=lambda user: -user.ahead_m))
 
 
-def _newcomer(rng: Generator) -> RoadUser:
+def _make_newcomer(rng: Generator) -> RoadUser:
     class_name = CLASSES[int(rng.choice(len(CLASSES), p=_SHARES))]
     build = _BUILDS[class_name]
     view = (View.REAR, View.FRONT, View.SIDE)[int(rng.choice(3, p=(0.3, 0.2, 0.5)))]
@@ -152,18 +152,18 @@ def _newcomer(rng: Generator) -> RoadUser:
         height_m=size * build.height_m,
         across_speed=direction * float(rng.uniform(0.4, 1)) * build.speed if crossing else 0.0,
         ahead_speed=0.0 if crossing else float(rng.uniform(-0.8, 0.6) if view == View.REAR else rng.uniform(-2.5, -1)),
-        paint=_colour(rng),
-        accent=_colour(rng),
+        paint=_choose_colour(rng),
+        accent=_choose_colour(rng),
     )
 
 
-def _colour(rng: Generator) -> tuple[int, int, int]:
+def _choose_colour(rng: Generator) -> tuple[int, int, int]:
     red, green, blue = (int(part) for part in rng.integers(25, 235, 3))
     return red, green, blue
 
 
-def _hides(one: RoadUser, other: RoadUser) -> bool:
+def _hides(user: RoadUser, other: RoadUser) -> bool:
     """Say whether the two overlap from the camera's place by more than a third of the narrower one."""
-    halves = (one.width_m / one.ahead_m / 2, other.width_m / other.ahead_m / 2)
-    apart = abs(one.across_m / one.ahead_m - other.across_m / other.ahead_m)
+    halves = (user.width_m / user.ahead_m / 2, other.width_m / other.ahead_m / 2)
+    apart = abs(user.across_m / user.ahead_m - other.across_m / other.ahead_m)
     return sum(halves) - apart > 0.66 * min(halves)

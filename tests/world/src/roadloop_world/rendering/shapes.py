@@ -29,7 +29,7 @@ class Spot:
 
 def polygon(spot: Spot, points: Sequence[Point], colour: Colour) -> None:
     """Fill the polygon through `points`."""
-    corners = np.array([_fixed(spot, point) for point in points], np.int32)
+    corners = np.array([_to_fixed(spot, point) for point in points], np.int32)
     cv2.fillConvexPoly(spot.image, corners, colour, cv2.LINE_AA, _SHIFT)
 
 
@@ -41,20 +41,20 @@ def bar(spot: Spot, corners: tuple[float, float, float, float], colour: Colour) 
 
 def disc(spot: Spot, centre: Point, radius: float, colour: Colour) -> None:
     """Fill a circle; `radius` is in parts of the spot's height."""
-    cv2.circle(spot.image, _fixed(spot, centre), _length(spot, radius), colour, -1, cv2.LINE_AA, _SHIFT)
+    cv2.circle(spot.image, _to_fixed(spot, centre), _to_length(spot, radius), colour, -1, cv2.LINE_AA, _SHIFT)
 
 
 def ring(spot: Spot, centre: Point, radius: float, colour: Colour) -> None:
     """Draw a circle's rim; `radius` is its outer edge in parts of the spot's height."""
-    width_px = _line_width(spot, 0.05)
-    inner = max(1, _length(spot, radius) - width_px * _SCALE // 2)
-    cv2.circle(spot.image, _fixed(spot, centre), inner, colour, width_px, cv2.LINE_AA, _SHIFT)
+    width_px = _to_line_width(spot, 0.05)
+    inner = max(1, _to_length(spot, radius) - width_px * _SCALE // 2)
+    cv2.circle(spot.image, _to_fixed(spot, centre), inner, colour, width_px, cv2.LINE_AA, _SHIFT)
 
 
 def stroke(spot: Spot, line: tuple[Point, Point], colour: Colour, width: float = 0.05) -> None:
     """Draw a straight line; `width` is in parts of the spot's height, at least one pixel."""
-    start, end = (_fixed(spot, point) for point in line)
-    cv2.line(spot.image, start, end, colour, _line_width(spot, width), cv2.LINE_AA, _SHIFT)
+    start, end = (_to_fixed(spot, point) for point in line)
+    cv2.line(spot.image, start, end, colour, _to_line_width(spot, width), cv2.LINE_AA, _SHIFT)
 
 
 def shade(colour: Colour, gain: float) -> Colour:
@@ -63,7 +63,7 @@ def shade(colour: Colour, gain: float) -> Colour:
     return red, green, blue
 
 
-def _fixed(spot: Spot, point: Point) -> tuple[int, int]:
+def _to_fixed(spot: Spot, point: Point) -> tuple[int, int]:
     x = 1.0 - point[0] if spot.mirrored else point[0]
     return (
         round((spot.x1 + x * (spot.x2 - spot.x1)) * _SCALE),
@@ -71,9 +71,9 @@ def _fixed(spot: Spot, point: Point) -> tuple[int, int]:
     )
 
 
-def _length(spot: Spot, part: float) -> int:
+def _to_length(spot: Spot, part: float) -> int:
     return max(1, round(part * (spot.y2 - spot.y1) * _SCALE))
 
 
-def _line_width(spot: Spot, part: float) -> int:
+def _to_line_width(spot: Spot, part: float) -> int:
     return max(1, round(part * (spot.y2 - spot.y1)))
