@@ -149,8 +149,8 @@ def stop_programs(layout: Layout, names: Iterable[str], patience_s: float = PATI
     }:
         states = [(name, state.state, state.pid) for name, state in sorted(running.items())]
         if verdict := patience.look(Signs(states), time.monotonic()):
-            shown = ", ".join(f"{name} ({state.lower()})" for name, state, _ in states)
-            raise StackError(f"{shown} did not stop, {verdict}: run `roadloop down` again")
+            described = ", ".join(f"{name} ({state.lower()})" for name, state, _ in states)
+            raise StackError(f"{described} did not stop, {verdict}: run `roadloop down` again")
         for name in running:
             tolerate(layout, Faults.NOT_RUNNING, "stopProcess", name)
         time.sleep(0.1)

@@ -56,15 +56,15 @@ def list_our_groups() -> Mapping[str, Collection[str]]:
     return groups
 
 
-async def _show_once(kafka: str, named: list[str] | None, every: bool, show: Show) -> None:
+async def _show_once(kafka: str, names: list[str] | None, every: bool, show: Show) -> None:
     async with connect(kafka) as clients:
-        show(sum_groups(await read_lags(clients, await _choose_groups(clients, named, every))))
+        show(sum_groups(await read_lags(clients, await _choose_groups(clients, names, every))))
 
 
-async def _show_repeatedly(kafka: str, named: list[str] | None, every: bool, interval_s: float, show: Show) -> None:
+async def _show_repeatedly(kafka: str, names: list[str] | None, every: bool, interval_s: float, show: Show) -> None:
     async with connect(kafka) as clients:
         while True:
-            show(sum_groups(await read_lags(clients, await _choose_groups(clients, named, every))))
+            show(sum_groups(await read_lags(clients, await _choose_groups(clients, names, every))))
             await asyncio.sleep(interval_s)
 
 
@@ -83,10 +83,10 @@ async def _until_ctrl_c(work: Coroutine[Any, Any, None]) -> None:
         raise error
 
 
-async def _choose_groups(clients: Clients, named: list[str] | None, every: bool) -> Mapping[str, Collection[str]]:
+async def _choose_groups(clients: Clients, names: list[str] | None, every: bool) -> Mapping[str, Collection[str]]:
     ours = list_our_groups()
-    if named:
-        return {group: ours.get(group, ()) for group in named}
+    if names:
+        return {group: ours.get(group, ()) for group in names}
     return {group: ours.get(group, ()) for group in (*ours, *await list_groups(clients))} if every else ours
 
 

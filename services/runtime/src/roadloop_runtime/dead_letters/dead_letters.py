@@ -79,16 +79,16 @@ class Count:
 def add_to_count(counts: Mapping[str, Count], dead_letter: DeadLetterRecord, replayed: frozenset[Place]) -> Count:
     """Add one letter to the count of its reason; `counts` are those of the letter's topic, by reason."""
     at_ms, again = dead_letter.place.written_at_ms, int(dead_letter.place in replayed)
-    old = counts.get(dead_letter.reason)
-    if old is None:
+    count = counts.get(dead_letter.reason)
+    if count is None:
         return Count(dead_letter.place.topic, dead_letter.reason, 1, again, at_ms, at_ms)
     return Count(
-        old.topic,
-        old.reason,
-        old.letters + 1,
-        old.replayed + again,
-        min(old.first_at_ms, at_ms),
-        max(old.last_at_ms, at_ms),
+        count.topic,
+        count.reason,
+        count.letters + 1,
+        count.replayed + again,
+        min(count.first_at_ms, at_ms),
+        max(count.last_at_ms, at_ms),
     )
 
 

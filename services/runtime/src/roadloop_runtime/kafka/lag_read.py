@@ -60,8 +60,10 @@ async def _read_group(
     clients: Clients, group: str, topics: Collection[str], counts: Mapping[str, int]
 ) -> Sequence[Lag]:
     committed = await _read_committed(clients.admin, group)
-    given = {Partition(topic, number) for topic in topics for number in range(counts.get(topic, 0))}
-    partitions = given | {partition for partition in committed if partition.partition < counts.get(partition.topic, 0)}
+    expected = {Partition(topic, number) for topic in topics for number in range(counts.get(topic, 0))}
+    partitions = expected | {
+        partition for partition in committed if partition.partition < counts.get(partition.topic, 0)
+    }
     logs = await _read_logs(clients.ends, partitions)
     ages = await _read_ages(clients.unread, find_next_offsets(committed, logs))
     return [

@@ -75,7 +75,7 @@ class Loop:
                 self._group = group
                 await self._claim.make()
                 watch = group.create_task(self._claim.watch())
-                await self._kafka.join(self._handlers, self._revoked, self._assigned)
+                await self._kafka.join(self._handlers, self._end_revoked, self._take_assigned)
                 self.joined = True
                 try:
                     while not stopping.is_set():
@@ -110,7 +110,7 @@ class Loop:
             if partition_task.open and partition_task.in_flight == 0:
                 partition_task.see_position(await self._kafka.position(partition))
 
-    async def _assigned(self, partitions: frozenset[Partition]) -> None:
+    async def _take_assigned(self, partitions: frozenset[Partition]) -> None:
         """Pause and hand over, nothing else: the client would only log what is raised here."""
         self._kafka.pause(partitions)
         if self._leaving:  # a partition task begun now would never end
@@ -130,7 +130,7 @@ class Loop:
             self._partition_tasks[partition] = (partition_task, self._group.create_task(partition_task.run()))
         metrics.REBALANCES.labels(self._kafka.group).inc()
 
-    async def _revoked(self, partitions: frozenset[Partition]) -> None:
+    async def _end_revoked(self, partitions: frozenset[Partition]) -> None:
         """Pause, and wait a little for what is decided to settle."""
         self._kafka.pause(partitions)
         await self._end_partition_tasks(partitions)

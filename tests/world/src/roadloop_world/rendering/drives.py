@@ -86,8 +86,8 @@ class Camera:
         if scene.useless is not None:
             image = spoil(image, scene.useless, rng)
         image = add_noise(image, _NOISE.get(condition, 2.0), rng)
-        seen, unseen = ((), ()) if scene.useless else _split_truth(scene.users, boxes)
-        return Frame(image, seen, condition, scene.offset_s, scene.useless, scene.standing, unseen)
+        labelable, unlabelable = ((), ()) if scene.useless else _split_truth(scene.users, boxes)
+        return Frame(image, labelable, condition, scene.offset_s, scene.useless, scene.standing, unlabelable)
 
 
 def encode_jpeg(frame: Frame, *, quality: int = 90) -> bytes:
