@@ -47,7 +47,7 @@ async def bring_stub(stack: Stack, tenant: str, *, pause_ms: float, instances: i
     folder = stack.model_repository / model / str(VERSION)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     (folder / "model.py").write_text(Path(__file__).with_name("stub.py").read_text())
-    config = model_repository.config(model, [VERSION], 1, model_repository.Instances())
+    config = model_repository.make_config(model, [VERSION], 1, model_repository.Instances())
     config["max_batch_size"] = batch
     config["instance_group"] = [{"count": instances, "kind": "KIND_CPU"}]
     config["parameters"]["pause_ms"] = {"string_value": str(pause_ms)}
@@ -68,7 +68,7 @@ async def load_detector(
     await asyncio.to_thread(
         model_repository.publish, stack.model_repository, release, (folder / "model.onnx").read_bytes()
     )
-    await _load(stack, model, model_repository.config(model, [VERSION], 1, instances))
+    await _load(stack, model, model_repository.make_config(model, [VERSION], 1, instances))
     return card
 
 

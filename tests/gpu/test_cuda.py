@@ -39,7 +39,7 @@ async def serve(stack: Stack, triton: Triton, detector: str, instances: Instance
     """Bring a detector into the server, and return the model's name there."""
     model = f"detector.{detector}.t{uuid4().hex[:12]}"
     releases.publish(stack, model, CARDS[detector], (DETECTORS / detector / "model.onnx").read_bytes())
-    await triton.load(model, json.dumps(model_repository.config(model, [1], 1, instances)))
+    await triton.load(model, json.dumps(model_repository.make_config(model, [1], 1, instances)))
     return model
 
 

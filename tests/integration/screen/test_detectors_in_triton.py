@@ -50,7 +50,7 @@ def publish(stack: Stack, card: DetectorCard) -> str:
 
 
 async def load(triton: Triton, model: str) -> None:
-    await triton.load(model, json.dumps(model_repository.config(model, [1], 1, Instances(1))))
+    await triton.load(model, json.dumps(model_repository.make_config(model, [1], 1, Instances(1))))
 
 
 async def test_a_yolo_serves_by_its_card(stack: Stack, triton: Triton) -> None:

@@ -53,7 +53,7 @@ class TritonPythonModel:
 
 def config(epoch: int) -> str:
     """Return a configuration with a queue so short that it is soon full."""
-    full = model_repository.config(MODEL, [1], epoch, model_repository.Instances())
+    full = model_repository.make_config(MODEL, [1], epoch, model_repository.Instances())
     full["instance_group"] = [{"count": INSTANCES, "kind": "KIND_CPU"}]
     full["max_batch_size"] = 1
     full["dynamic_batching"]["default_queue_policy"] |= {
@@ -108,7 +108,7 @@ async def test_a_full_queue_and_a_slow_one_are_outages_and_no_pictures_fault(tri
 
 
 async def test_live_pictures_do_not_wait_behind_a_backfill(stack: Stack, triton: Triton) -> None:
-    patient = model_repository.config(PATIENT, [1], 1, model_repository.Instances(count=1, kind="cpu"))
+    patient = model_repository.make_config(PATIENT, [1], 1, model_repository.Instances(count=1, kind="cpu"))
     patient["max_batch_size"] = 1
     patient["dynamic_batching"]["default_queue_policy"]["default_timeout_microseconds"] = int(GUARD_S * 1e6)
     folder = stack.model_repository / PATIENT / "1"

@@ -40,7 +40,7 @@ class Server:
 
 
 def test_a_request_has_no_more_pictures_than_the_server_takes() -> None:
-    assert json.loads(model_repository.template("config.json"))["max_batch_size"] == AT_MOST
+    assert json.loads(model_repository.read_template("config.json"))["max_batch_size"] == AT_MOST
 
 
 async def ask(server: Server, pictures: Sequence[bytes]) -> list[Prediction | BaseException]:

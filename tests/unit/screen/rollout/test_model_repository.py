@@ -51,7 +51,7 @@ def test_the_card_that_was_released_is_the_card_that_serves(tmp_path: Path) -> N
     ],
 )
 def test_instances(instances: Instances, expected: dict[str, Any]) -> None:
-    config = model_repository.config("detector.acme", [2, 3], 7, instances)
+    config = model_repository.make_config("detector.acme", [2, 3], 7, instances)
     assert config["instance_group"] == [expected]
     assert (config["name"], config["version_policy"]) == ("detector.acme", {"specific": {"versions": [2, 3]}})
     assert config["parameters"]["epoch"] == {"string_value": "7"}

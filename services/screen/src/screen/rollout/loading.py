@@ -45,8 +45,8 @@ class Loading:
         if not await self._triton.is_live():
             raise Transient("triton", "the model server is not live")
         self._epoch += 1
-        wanted = sorted({version, *beside})
-        held = [one for one in wanted if model_repository.holds(self._folder, release.model, one)]
-        config = model_repository.config(release.model, held, self._epoch, self._instances)
+        versions = sorted({version, *beside})
+        available = [number for number in versions if model_repository.holds(self._folder, release.model, number)]
+        config = model_repository.make_config(release.model, available, self._epoch, self._instances)
         await self._triton.load(release.model, json.dumps(config))
         await self._triton.ask_canary(release.model, version)

@@ -26,7 +26,7 @@ def publish(repository: Path, release: ModelReleased, weights: bytes) -> None:
     (staging / "model.onnx").write_bytes(weights)
     (staging / "detector.json").write_text(release.card.model_dump_json())
     for name in SERVING:
-        (staging / name).write_text(template(name))
+        (staging / name).write_text(read_template(name))
     staging.chmod(0o755)
     try:
         staging.rename(model / str(release.version))
@@ -44,12 +44,12 @@ class Instances:
     kind: Literal["auto", "cpu", "gpu"] = "auto"
 
 
-def config(model: str, versions: Sequence[int], epoch: int, instances: Instances) -> dict[str, Any]:
+def make_config(model: str, versions: Sequence[int], epoch: int, instances: Instances) -> dict[str, Any]:
     """Return the full configuration: overrides stick in the server, so all of it is sent every time.
 
     A changed epoch makes the server start its instances anew, which heals a dead stub.
     """
-    full: dict[str, Any] = json.loads(template("config.json"))
+    full: dict[str, Any] = json.loads(read_template("config.json"))
     full["name"] = model
     full["instance_group"] = [{"count": instances.count, "kind": f"KIND_{instances.kind.upper()}"}]
     full["version_policy"] = {"specific": {"versions": list(versions)}}
@@ -57,6 +57,6 @@ def config(model: str, versions: Sequence[int], epoch: int, instances: Instances
     return full
 
 
-def template(name: str) -> str:
+def read_template(name: str) -> str:
     """Read a file that goes with the package: what runs inside the model server."""
     return files("screen").joinpath("serving", name).read_text()

@@ -28,7 +28,7 @@ from screen.decision.serving_versions import remembered_versions
 from screen.inference.triton import Triton
 from screen.rollout.loading import NOT_LOADABLE, Loading
 from screen.rollout.model_repository import Instances
-from screen.rollout.serving_events import SERVING, on_trial, served, told
+from screen.rollout.serving_events import SERVING, make_candidate, make_event, make_serving
 from screen.rollout.settings import RolloutSettings
 from screen.rollout.stages import Plan, Tally, is_through, next_stage
 
@@ -70,23 +70,23 @@ class Rollout:
         self._serving: dict[str, ModelServing] = {}
         self._trials: dict[str, Trial] = {}
         self._refused: set[str] = set()
-        self.looked = asyncio.Event()
+        self.release_came = asyncio.Event()
         self.trying = asyncio.Event()
 
     def recall(self, records: list[Record]) -> None:
         """Take over what was told before this process started; a stage that was under way begins anew."""
         for record in records:
-            said = ModelServing.model_validate_json(record.value or b"{}")
-            if said.state is ServingState.SERVING:
-                self._take_told(said)
+            serving = ModelServing.model_validate_json(record.value or b"{}")
+            if serving.state is ServingState.SERVING:
+                self._take_serving(serving)
             else:
-                self._refused.add(said.release_id)
+                self._refused.add(serving.release_id)
 
     async def take(self, record: Record) -> None:
         """Take note of a release."""
         release = ModelReleased.model_validate_json(record.value or b"{}")
         self._releases[release.model] = (release, tenant_of(record))
-        self.looked.set()
+        self.release_came.set()
 
     async def take_verdict(self, record: Record) -> None:
         """Take note of what a version on its way made of a live frame."""
@@ -98,16 +98,16 @@ class Rollout:
         version = serving.candidate.version
         if f'"version":{version}'.encode() in (record.value or b""):
             verdict = FrameScreened.model_validate_json(record.value or b"")
-            trial.tally = trial.tally.after(verdict, version)
+            trial.tally = trial.tally.add_verdict(verdict, version)
 
     async def look_after(self) -> None:
         """Bring up what is released and not served, and heal what is served and does not answer; for ever."""
         while True:
-            self.looked.clear()
+            self.release_came.clear()
             await self.look_once()
             try:
                 async with asyncio.timeout(LOOK_AFTER_S):
-                    await self.looked.wait()
+                    await self.release_came.wait()
             except TimeoutError:
                 continue
 
@@ -131,10 +131,13 @@ class Rollout:
 
     async def _heal_serving(self, release: ModelReleased, tenant: str, serving: ModelServing) -> None:
         """Load what serves once more; a version on its way that stands in the way of that is refused."""
-        tried = serving.candidate
-        if await self._heal(release, serving.version) or tried is None:
+        candidate = serving.candidate
+        if await self._heal(release, serving.version) or candidate is None:
             return
-        if await self._heal(release, serving.version, without=tried.version) and tried.release_id == release.release_id:
+        if (
+            await self._heal(release, serving.version, without=candidate.version)
+            and candidate.release_id == release.release_id
+        ):
             await self._refuse(release, tenant, f"version {serving.version}, which serves, does not load beside it")
 
     async def _heal(self, release: ModelReleased, version: int, without: int | None = None) -> bool:
@@ -143,7 +146,7 @@ class Rollout:
         It was told, so what never will load needs a person. A server that is away is asked again later.
         """
         try:
-            await self._loading.load(release, version, self._known(release.model) - {without})
+            await self._loading.load(release, version, self._list_versions(release.model) - {without})
         except Transient as error:
             log.warning("rollout_waits", model=release.model, version=version, error=str(error))
         except NOT_LOADABLE as error:
@@ -153,10 +156,10 @@ class Rollout:
 
     async def _bring_up(self, release: ModelReleased, tenant: str) -> None:
         """Load a new version; then it is tried, or where that is not called for, it serves."""
-        before = self._serving.get(release.model)
-        replaced = before.candidate.version if before and before.candidate else None
+        serving_before = self._serving.get(release.model)
+        replaced_version = serving_before.candidate.version if serving_before and serving_before.candidate else None
         try:
-            await self._loading.load(release, release.version, self._known(release.model) - {replaced})
+            await self._loading.load(release, release.version, self._list_versions(release.model) - {replaced_version})
         except Transient as error:
             log.warning("rollout_waits", model=release.model, version=release.version, error=str(error))
         except NOT_LOADABLE as error:
@@ -166,7 +169,7 @@ class Rollout:
             if serving is None or release.rollback or not stages or release.model != detector_of(tenant):
                 await self._promote(release, tenant)
             else:
-                await self._tell_stage(serving, on_trial(release, self._second(release), stages[0]), tenant)
+                await self._tell_stage(serving, make_candidate(release, self._find_second(release), stages[0]), tenant)
 
     async def _try_on(self, release: ModelReleased, tenant: str, candidate: Candidate) -> None:
         """Move a version on its way to its next stage, or refuse it, by what it made of live frames."""
@@ -174,8 +177,8 @@ class Rollout:
         if not await self._loading.answers(release.model, candidate.version):
             await self._try_again(release, tenant, trial)
         elif trial.tally.fails:
-            found = f"{trial.tally.failed} of {trial.tally.seen} live frames that others judged"
-            await self._refuse(release, tenant, f"it failed {found}: {trial.tally.why}")
+            failures = f"{trial.tally.failed} of {trial.tally.seen} live frames that others judged"
+            await self._refuse(release, tenant, f"it failed {failures}: {trial.tally.why}")
         elif is_through(trial.tally, self._plan, self._clock() - trial.last_frame_at):
             await self._go_on(release, tenant, next_stage(candidate, self._plan))
 
@@ -187,52 +190,58 @@ class Rollout:
         else:
             await self._heal(release, release.version)
 
-    async def _go_on(self, release: ModelReleased, tenant: str, further: Candidate | None) -> None:
-        if further is None:
+    async def _go_on(self, release: ModelReleased, tenant: str, next_candidate: Candidate | None) -> None:
+        if next_candidate is None:
             await self._promote(release, tenant)
         else:
-            await self._tell_stage(self._serving[release.model], further, tenant)
+            await self._tell_stage(self._serving[release.model], next_candidate, tenant)
 
-    def _known(self, model: str) -> set[int]:
+    def _list_versions(self, model: str) -> set[int]:
         """Return the versions of a model that are in use."""
         serving = self._serving.get(model)
         return set(remembered_versions(serving)) if serving else set()
 
-    def _second(self, release: ModelReleased) -> ModelServing | None:
+    def _find_second(self, release: ModelReleased) -> ModelServing | None:
         return self._serving.get(release.second_model) if release.second_model else None
 
     async def _promote(self, release: ModelReleased, tenant: str) -> None:
         now = datetime.now(UTC)
-        said = served(release, self._serving.get(release.model), self._second(release), since=now)
-        await self._publish([told(said, tenant, release.model)])
-        self._take_told(said)
+        serving = make_serving(release, self._serving.get(release.model), self._find_second(release), since=now)
+        await self._publish([make_event(serving, tenant, release.model)])
+        self._take_serving(serving)
         log.info("serving", model=release.model, version=release.version)
 
     async def _tell_stage(self, serving: ModelServing, candidate: Candidate, tenant: str) -> None:
-        said = serving.model_copy(update={"candidate": candidate})
-        await self._publish([told(said, tenant, serving.model)])
-        self._take_told(said)
-        log.info("on_trial", model=said.model, version=candidate.version, stage=candidate.stage, share=candidate.share)
+        updated = serving.model_copy(update={"candidate": candidate})
+        await self._publish([make_event(updated, tenant, serving.model)])
+        self._take_serving(updated)
+        log.info(
+            "on_trial",
+            model=updated.model,
+            version=candidate.version,
+            stage=candidate.stage,
+            share=candidate.share,
+        )
 
     async def _refuse(self, release: ModelReleased, tenant: str, why: str) -> None:
         """Say why a release does not serve; one that was on trial judges no more, by the same transaction."""
         serving = self._serving.get(release.model)
         alone = serving.model_copy(update={"candidate": None}) if serving and serving.candidate else None
-        refused = {"state": ServingState.REFUSED, "detail": why[:1000]}
-        said = served(release, serving, None, since=datetime.now(UTC)).model_copy(update=refused)
-        events = [told(alone, tenant, release.model, "without", release.release_id)] if alone else []
-        await self._publish([*events, told(said, tenant, f"{release.model}:refused")])
+        changes = {"state": ServingState.REFUSED, "detail": why[:1000]}
+        refusal = make_serving(release, serving, None, since=datetime.now(UTC)).model_copy(update=changes)
+        events = [make_event(alone, tenant, release.model, "without", release.release_id)] if alone else []
+        await self._publish([*events, make_event(refusal, tenant, f"{release.model}:refused")])
         self._refused.add(release.release_id)
         if alone:
-            self._take_told(alone)
+            self._take_serving(alone)
         log.error("release_refused", model=release.model, version=release.version, why=why)
 
-    def _take_told(self, said: ModelServing) -> None:
-        self._serving[said.model] = said
-        if said.candidate is None:
-            self._trials.pop(said.model, None)
+    def _take_serving(self, serving: ModelServing) -> None:
+        self._serving[serving.model] = serving
+        if serving.candidate is None:
+            self._trials.pop(serving.model, None)
         else:
-            self._trials[said.model] = Trial(self._clock())
+            self._trials[serving.model] = Trial(self._clock())
         (self.trying.set if self._trials else self.trying.clear)()
 
 
@@ -255,8 +264,8 @@ async def main(settings: RolloutSettings, me: Identity, stopping: asyncio.Event)
     writer = await Kafka(settings.kafka_bootstrap, me.client_id).fence("screen.rollout")
     triton = Triton(settings.triton_grpc, lambda _model, _version: ())
 
-    async def tell(said: Sequence[Event]) -> None:
-        await writer.transact(said, {}, "")
+    async def tell(events: Sequence[Event]) -> None:
+        await writer.transact(events, {}, "")
 
     instances = Instances(settings.model_instances, settings.model_kind)
     loading = Loading(store.fetch, triton, settings.model_repository, instances)

@@ -10,7 +10,7 @@ from roadloop_schemas.topics import MODELS_SERVING
 SERVING = MODELS_SERVING
 
 
-def on_trial(release: ModelReleased, second: ModelServing | None, stage: tuple[RolloutStage, float]) -> Candidate:
+def make_candidate(release: ModelReleased, second: ModelServing | None, stage: tuple[RolloutStage, float]) -> Candidate:
     """Return a release as a version in a stage, with its share of units."""
     return Candidate(
         version=release.version,
@@ -24,15 +24,15 @@ def on_trial(release: ModelReleased, second: ModelServing | None, stage: tuple[R
     )
 
 
-def served(
-    release: ModelReleased, before: ModelServing | None, second: ModelServing | None, *, since: datetime
+def make_serving(
+    release: ModelReleased, serving_before: ModelServing | None, second: ModelServing | None, *, since: datetime
 ) -> ModelServing:
     """Return a release as what serves from a moment on, after what served before."""
     return ModelServing(
         model=release.model,
         version=release.version,
         release_id=release.release_id,
-        previous_version=_previous(release, before),
+        previous_version=_find_previous_version(release, serving_before),
         second_model=second.model if second else None,
         second_version=second.version if second else None,
         card=release.card,
@@ -41,24 +41,24 @@ def served(
     )
 
 
-def _previous(release: ModelReleased, before: ModelServing | None) -> int | None:
+def _find_previous_version(release: ModelReleased, serving_before: ModelServing | None) -> int | None:
     """Return what served before a release; a rollback to what serves leaves that as it was."""
-    if before is None or before.version != release.version:
-        return before.version if before else None
-    return before.previous_version
+    if serving_before is None or serving_before.version != release.version:
+        return serving_before.version if serving_before else None
+    return serving_before.previous_version
 
 
-def told(said: ModelServing, tenant: str, key: str, *mark: str) -> Event:
+def make_event(serving: ModelServing, tenant: str, key: str, *mark: str) -> Event:
     """Return what is said as an event; `mark` tells it from another that says the same later."""
-    tried = said.candidate
-    stage = (tried.release_id, tried.stage, tried.share) if tried else ()
+    candidate = serving.candidate
+    stage = (candidate.release_id, candidate.stage, candidate.share) if candidate else ()
     return to_cloud_event(
         SERVING,
-        said,
-        id=derive_id("serving", said.release_id, said.state, *stage, *mark),
+        serving,
+        id=derive_id("serving", serving.release_id, serving.state, *stage, *mark),
         source="/roadloop/screen/rollout",
         tenant=tenant,
         key=key,
-        time=said.serving_since,
-        subject=said.model,
+        time=serving.serving_since,
+        subject=serving.model,
     )

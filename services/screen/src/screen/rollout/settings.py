@@ -29,7 +29,7 @@ class RolloutSettings(TritonSettings):
 
     @field_validator("rollout_shares")
     @classmethod
-    def _rise(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_order(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
         if list(shares) != sorted(set(shares)):
             raise ValueError("shares rise from stage to stage, as in [0.1, 0.5]")
         return shares

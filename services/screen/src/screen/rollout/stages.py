@@ -38,15 +38,15 @@ class Tally:
     failed: int = 0
     why: str = ""
 
-    def after(self, verdict: FrameScreened, version: int) -> "Tally":
+    def add_verdict(self, verdict: FrameScreened, version: int) -> "Tally":
         """Return the tally after one more verdict, of whatever version."""
         shadow = verdict.shadow
         if shadow is not None and shadow.version == version:
             if shadow.failure:
                 return replace(self, failed=self.failed + 1, why=self.why or f"{shadow.failure} ({verdict.frame_id})")
             return replace(self, answered=self.answered + 1)
-        judged = verdict.models is not None and verdict.models.version == version and verdict.score is not None
-        return replace(self, answered=self.answered + judged)
+        is_answer = verdict.models is not None and verdict.models.version == version and verdict.score is not None
+        return replace(self, answered=self.answered + is_answer)
 
     @property
     def seen(self) -> int:
@@ -69,6 +69,6 @@ def is_through(tally: Tally, plan: Plan, quiet_s: float) -> bool:
 def next_stage(candidate: Candidate, plan: Plan) -> Candidate | None:
     """Return a version in the stage after the one it is in; None where it is to serve."""
     stages = plan.stages
-    now = (candidate.stage, candidate.share)
-    later = stages[stages.index(now) + 1 :] if now in stages else stages[:1]
+    stage = (candidate.stage, candidate.share)
+    later = stages[stages.index(stage) + 1 :] if stage in stages else stages[:1]
     return candidate.model_copy(update={"stage": later[0][0], "share": later[0][1]}) if later else None
