@@ -26,10 +26,10 @@ from roadloop_schemas.policies import ScreenPolicy
 from roadloop_world.rendering.scenes import CLASSES
 from screen.decision.score import scale_of
 from screen.handle import Observation, decide
-from screen.learn.labelled_audit import LabelledFrame, audited, learned
+from screen.learn.labelled_audit import LabelledFrame, improve_policy, read_audited_frame
 from screen.memory.state import Memory
 from screen.view import score_histograms
-from screen.view.slice_budgets import moved
+from screen.view.slice_budgets import choose_budgets
 from screen.vision.detections import Box, Judged
 from screen.vision.embedding import pack
 
@@ -161,7 +161,7 @@ def screen(
             looked += LOOKS_AGAIN_EVERY
             lessons += [lesson for place, lesson in waiting if place + LABELS_COME_AFTER <= len(kept)]
             waiting = [(place, lesson) for place, lesson in waiting if place + LABELS_COME_AFTER > len(kept)]
-            policy = _next_version(policy, learned(lessons, policy))
+            policy = _next_version(policy, improve_policy(lessons, policy))
             policy = _next_version(policy, _with_budgets(table, policy))
         memory, outcome = decide(memory, unit, {TENANT: policy}, salt=SALT)
         for verdict in _told(outcome):
@@ -182,7 +182,7 @@ def _told(outcome: object) -> Iterator[FrameScreened]:
 
 def _with_budgets(table: Mapping[str, Mapping[str, Any]], policy: ScreenPolicy) -> ScreenPolicy | None:
     """Return the policy with the budgets that the view would move; None where it leaves them."""
-    budgets = moved(score_histograms.scores_by_slice(table, TENANT, scale_of(policy)), policy)
+    budgets = choose_budgets(score_histograms.add_up_scores(table, TENANT, scale_of(policy)), policy)
     if budgets is None:
         return None
     return policy.model_copy(update={"slice_budgets": {**policy.slice_budgets, **budgets}})
@@ -194,7 +194,7 @@ def _next_version(policy: ScreenPolicy, changed: ScreenPolicy | None) -> ScreenP
 
 def _lesson(verdict: FrameScreened, today: Day, place: int, donor: int) -> LabelledFrame:
     """Return an audit frame with its labels; one that got another's errors has that one's detections and labels."""
-    seen = audited(verdict)
+    seen = read_audited_frame(verdict)
     at = verdict.received_at + timedelta(seconds=LABELS_COME_AFTER)
     if donor != place:
         boxes = [look for unit in today.units for look in unit.frames][donor]

@@ -13,7 +13,7 @@ from screen.decision.decide_frame import judge
 from screen.decision.facts import Facts
 from screen.decision.frame_keys import FrameKeys
 from screen.decision.thresholds import describe_budget
-from screen.learn.labelled_audit import start_threshold
+from screen.learn.labelled_audit import choose_start_threshold
 from screen.memory.state import Memory
 
 POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True)
@@ -39,7 +39,7 @@ def rates(seed: int, later: ScreenPolicy) -> list[float]:
 def test_the_keep_rate_makes_no_step_where_a_learned_score_takes_over() -> None:
     dice = Random(99)
     sample = [score.chance(facts(number, dice).parts, Condition.CLEAR, LEARNED) for number in range(300)]
-    later = BOTH.model_copy(update={"threshold": start_threshold(sample, POLICY)})
+    later = BOTH.model_copy(update={"threshold": choose_start_threshold(sample, POLICY)})
     over_seeds = [mean(stretch) for stretch in zip(*(rates(seed, later) for seed in range(5)), strict=True)]
     assert all(rate == pytest.approx(0.1, abs=0.03) for rate in over_seeds), over_seeds
 

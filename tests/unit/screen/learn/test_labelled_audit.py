@@ -16,15 +16,15 @@ from screen.learn.labelled_audit import (
     EMPTIES,
     FRESH,
     NEW_EMPTIES,
-    Audited,
+    AuditedFrame,
     LabelledFrame,
-    empty_scenes,
-    in_order,
-    learned,
+    choose_empty_scenes,
+    choose_start_threshold,
+    improve_policy,
     propose,
-    start_threshold,
+    select_recent,
 )
-from screen.learn.predictor import EXPECTED, fit, is_better, ranking
+from screen.learn.predictor import EXPECTED, fit, is_better, measure_ranking
 from screen.vision.embedding import as_text, from_text, pack, unpack
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -39,7 +39,7 @@ def lesson(
 ) -> LabelledFrame:
     """Return a frame in which a car was missed, or that is empty, labelled `number` minutes after noon."""
     at = NOON + timedelta(minutes=number)
-    return LabelledFrame(Audited(f"f-{number}", at, ROAD, parts, (), embedding, eye), (CAR,) if hard else (), at)
+    return LabelledFrame(AuditedFrame(f"f-{number}", at, ROAD, parts, (), embedding, eye), (CAR,) if hard else (), at)
 
 
 def audit(frames: int, seed: int = 1, *, informed: bool = True, prevalence: float = 0.2) -> list[LabelledFrame]:
@@ -116,18 +116,18 @@ def test_any_frames_can_be_fitted(rows: list[tuple[float, bool, bool]]) -> None:
     ],
 )
 def test_ranking(scores: list[float], hard: list[float], area: float) -> None:
-    assert ranking(np.array(scores), np.array(hard)) == area
+    assert measure_ranking(np.array(scores), np.array(hard)) == area
 
 
 def test_ranking_by_degrees_compares_only_what_differs() -> None:
-    assert ranking(np.array([0.1, 0.5, 0.3]), np.array([0.0, 1.0, 0.5])) == 1.0
-    assert ranking(np.array([0.1, 0.5, 0.7]), np.array([0.0, 1.0, 0.5])) == pytest.approx(2 / 3)
-    assert ranking(np.array([0.9, 0.5, 0.7]), np.array([0.0, 0.0, 1.0])) == 0.5
+    assert measure_ranking(np.array([0.1, 0.5, 0.3]), np.array([0.0, 1.0, 0.5])) == 1.0
+    assert measure_ranking(np.array([0.1, 0.5, 0.7]), np.array([0.0, 1.0, 0.5])) == pytest.approx(2 / 3)
+    assert measure_ranking(np.array([0.9, 0.5, 0.7]), np.array([0.0, 0.0, 1.0])) == 0.5
 
 
 def test_a_frame_with_fewer_errors_than_a_hard_one_is_hard_in_part() -> None:
     two = LabelledFrame(
-        Audited("f-1", NOON, ROAD, {"a": 1}, (), "", ""), (CAR, CAR.model_copy(update={"x1": 0.25})), NOON
+        AuditedFrame("f-1", NOON, ROAD, {"a": 1}, (), "", ""), (CAR, CAR.model_copy(update={"x1": 0.25})), NOON
     )
     assert [two.hardness(CONTROLLED.model_copy(update={"hard_errors": n})) for n in (1, 2, 4)] == [1.0, 1.0, 0.5]
 
@@ -178,20 +178,20 @@ def test_nothing_ships(lessons: list[LabelledFrame], policy: ScreenPolicy) -> No
 @given(st.permutations(range(40)))
 def test_the_order_in_which_lessons_come_in_does_not_matter(order: list[int]) -> None:
     lessons = audit(40)
-    assert in_order([lessons[place] for place in order]) == lessons
+    assert select_recent([lessons[place] for place in order]) == lessons
 
 
 def test_lessons_are_of_the_last_14_days_and_have_a_score() -> None:
     old, unjudged = lesson(0, {"a": 1}, hard=True), lesson(30_000, {}, hard=True)
     new = lesson(int(DAYS / timedelta(minutes=1)), {"a": 1}, hard=True)
-    assert in_order([new, unjudged, old]) == [new]
+    assert select_recent([new, unjudged, old]) == [new]
 
 
 def test_a_start_threshold_lets_the_budget_through() -> None:
     scores = [number / 1_000 for number in range(1_000)]
     policy = CONTROLLED.model_copy(update={"keep_budget": 0.1, "audit_share": 0.0})
-    assert start_threshold(scores, policy) == 0.9
-    assert start_threshold(scores, policy.model_copy(update={"keep_budget": 0.0})) == 1.0
+    assert choose_start_threshold(scores, policy) == 0.9
+    assert choose_start_threshold(scores, policy.model_copy(update={"keep_budget": 0.0})) == 1.0
 
 
 def empty(number: int, *values: float, eye: str = "second/1") -> LabelledFrame:
@@ -204,37 +204,37 @@ def told(found: EmptyScenes | None) -> list[list[float]]:
 
 def test_empty_scenes_are_as_unlike_each_other_as_can_be_the_newest_first() -> None:
     lessons = [empty(1, 0, 0), empty(2, 0.25, 0), empty(3, 8, 8), empty(4, 4, 4)]
-    assert told(empty_scenes(lessons))[:3] == [[4, 4], [8, 8], [0, 0]]
-    assert told(empty_scenes([empty(number, 1, 1) for number in range(5)])) == [[1, 1]]
+    assert told(choose_empty_scenes(lessons))[:3] == [[4, 4], [8, 8], [0, 0]]
+    assert told(choose_empty_scenes([empty(number, 1, 1) for number in range(5)])) == [[1, 1]]
     many = [empty(number, *np.random.default_rng(number).random(3)) for number in range(200)]
-    assert len(told(empty_scenes(many))) == EMPTIES
+    assert len(told(choose_empty_scenes(many))) == EMPTIES
 
 
 def test_only_what_people_saw_nothing_in_is_empty_and_only_by_the_network_that_looks_now() -> None:
     seen = lesson(9, {}, hard=True, embedding=as_text(pack(np.array([1.0]))))
-    assert empty_scenes([seen, lesson(8, {}, hard=False)]) is None
-    found = empty_scenes([empty(1, 5, eye="second/1"), empty(2, 6, eye="second/2"), seen])
+    assert choose_empty_scenes([seen, lesson(8, {}, hard=False)]) is None
+    found = choose_empty_scenes([empty(1, 5, eye="second/1"), empty(2, 6, eye="second/2"), seen])
     assert found
     assert (found.eye, told(found)) == ("second/2", [[6]])
 
 
 def test_learned_is_what_the_policy_asks_for() -> None:
     lessons = [*audit(400), *(empty(1_000 + number, number, number) for number in range(NEW_EMPTIES))]
-    both = learned(lessons, CONTROLLED.model_copy(update={"no_target_cosine": 0.6}))
+    both = improve_policy(lessons, CONTROLLED.model_copy(update={"no_target_cosine": 0.6}))
     assert both
     assert both.predictor
     assert len(told(both.empty_scenes)) == NEW_EMPTIES
-    score_alone = learned(lessons, CONTROLLED)
+    score_alone = improve_policy(lessons, CONTROLLED)
     assert score_alone
     assert score_alone.empty_scenes is None
     open_loop = ScreenPolicy(version=3, threshold=0.5)
-    assert learned(lessons, open_loop) is None, "a fixed threshold means what it meant"
-    empties_alone = learned(lessons, open_loop.model_copy(update={"no_target_cosine": 0.6}))
+    assert improve_policy(lessons, open_loop) is None, "a fixed threshold means what it meant"
+    empties_alone = improve_policy(lessons, open_loop.model_copy(update={"no_target_cosine": 0.6}))
     assert empties_alone
     assert (empties_alone.predictor, empties_alone.threshold) == (None, 0.5)
-    assert learned(lessons, both) is None, "the same again is no news"
+    assert improve_policy(lessons, both) is None, "the same again is no news"
     more = [*lessons, *(empty(2_000 + number, number, -number) for number in range(NEW_EMPTIES + 1))]
-    assert learned(more, both) is not None
+    assert improve_policy(more, both) is not None
 
 
 def test_a_predictor_without_parts_is_its_intercept() -> None:

@@ -77,14 +77,14 @@ async def test_a_better_score_is_written_once() -> None:
     learner = Learner(desk.publish)
     await learner.take_policy(record(POLICY))
     await teach(learner, range(400))
-    await learner.look()
-    await learner.look()
+    await learner.learn()
+    await learner.learn()
     assert desk.asked == 1
     assert desk.now.predictor
     assert desk.now.predictor.weights["disagreement"] > 2
     await learner.take_policy(record(desk.now))
     await teach(learner, range(400, 400 + LOOK_AFTER - 1))
-    await learner.look()
+    await learner.learn()
     assert desk.asked == 1, "one label too few for another look"
 
 
@@ -94,7 +94,7 @@ async def test_a_policy_that_somebody_wrote_meanwhile_stays() -> None:
     learner = Learner(desk.publish)
     await learner.take_policy(record(POLICY))
     await teach(learner, range(400))
-    await learner.look()
+    await learner.learn()
     assert (desk.asked, desk.now) == (1, newer)
 
 
@@ -105,5 +105,5 @@ async def test_nothing_is_learnt(audit: bool) -> None:
     if not audit:
         await learner.take_policy(record(POLICY))
     await teach(learner, range(400), audit=audit)
-    await learner.look()
+    await learner.learn()
     assert desk.asked == 0

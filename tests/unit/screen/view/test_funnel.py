@@ -3,25 +3,25 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.view.funnel import at_least, summarise
+from screen.view.funnel import summarise, take_larger
 
 counters = st.dictionaries(st.sampled_from(["seen", "kept", "dropped", "new"]), st.integers(0, 100))
 
 
 @given(counters, counters)
 def test_the_order_does_not_matter(one: dict[str, int], other: dict[str, int]) -> None:
-    assert at_least(one, other) == at_least(other, one)
+    assert take_larger(one, other) == take_larger(other, one)
 
 
 @given(counters, counters, counters)
 def test_nor_does_what_is_taken_first(one: dict[str, int], two: dict[str, int], three: dict[str, int]) -> None:
-    assert at_least(at_least(one, two), three) == at_least(one, at_least(two, three))
+    assert take_larger(take_larger(one, two), three) == take_larger(one, take_larger(two, three))
 
 
 @given(counters, counters)
 def test_telling_it_again_changes_nothing(held: dict[str, int], told: dict[str, int]) -> None:
-    once = at_least(held, told)
-    assert at_least(once, told) == once == at_least(once, held)
+    once = take_larger(held, told)
+    assert take_larger(once, told) == once == take_larger(once, held)
 
 
 def test_partitions_add_up() -> None:

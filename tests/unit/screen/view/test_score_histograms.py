@@ -10,7 +10,7 @@ from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.score import scale_of
 from screen.state_topics.policy_topic import Change
-from screen.view.score_histograms import HOURS, Hours, move_budgets, scores_by_slice, take
+from screen.view.score_histograms import HOURS, Hours, add_up_scores, move_budgets, take
 from tests.unit.screen.verdicts import NOON, verdict
 
 POLICY = ScreenPolicy(version=7, threshold=0.5, controlled=True, audit_share=0, slice_range=(0.02, 0.6))
@@ -29,7 +29,7 @@ def test_a_replay_after_a_crash_adds_nothing_twice(came: list[tuple[int, int]], 
     for offset, (partition, hour) in [*offsets, *offsets[again_from:]]:
         take(twice, partition, offset, "acme", told(offset, hour=hour))
     assert once == twice
-    assert sum(scores.seen for scores in scores_by_slice(once, "acme", "").values()) == len(came)
+    assert sum(scores.seen for scores in add_up_scores(once, "acme", "").values()) == len(came)
 
 
 def new_table() -> Hours:
@@ -42,7 +42,7 @@ def test_only_the_last_day_counts_and_older_hours_go() -> None:
         take(table, 0, number, "acme", told(number, hour=hour))
     take(table, 1, 0, "acme", told(9, hour=0))
     assert len(table) == 3, "partition 1 has an hour that only newer ones of its own push out"
-    assert scores_by_slice(table, "acme", "")["rain/front"].seen == 2
+    assert add_up_scores(table, "acme", "")["rain/front"].seen == 2
 
 
 def test_slices_are_added_up_over_partitions_and_tenants_and_scales_apart() -> None:
@@ -52,11 +52,11 @@ def test_slices_are_added_up_over_partitions_and_tenants_and_scales_apart() -> N
         take(table, partition, 1, "acme", told(10 + partition, "night/front"))
         take(table, partition, 2, "other", told(20 + partition))
     take(table, 0, 3, "acme", told(30).model_copy(update={"score_scale": "newer"}))
-    assert {name: found.seen for name, found in scores_by_slice(table, "acme", "").items()} == {
+    assert {name: found.seen for name, found in add_up_scores(table, "acme", "").items()} == {
         "rain/front": 2,
         "night/front": 3,
     }
-    assert {name: found.seen for name, found in scores_by_slice(table, "acme", "newer").items()} == {"rain/front": 1}
+    assert {name: found.seen for name, found in add_up_scores(table, "acme", "newer").items()} == {"rain/front": 1}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
-from screen.view.slice_budgets import BINS, ENOUGH, Scores, moved, scores_of
+from screen.view.slice_budgets import BINS, ENOUGH, Scores, choose_budgets, scores_of
 from tests.unit.screen.verdicts import verdict
 
 POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True, audit_share=0, slice_range=(0.02, 0.6))
@@ -30,12 +30,12 @@ def scores(*places: tuple[float, int], dropped: int = 0) -> Scores:
     ],
 )
 def test_the_share_that_reaches_a_threshold(threshold: float, share: float) -> None:
-    assert scores((0.25, 100), (0.75, 100), dropped=200).reaching(threshold) == pytest.approx(share)
+    assert scores((0.25, 100), (0.75, 100), dropped=200).share_reaching(threshold) == pytest.approx(share)
 
 
 def test_budgets_follow_the_scores() -> None:
     found = {"clear/front": scores((0.1, 900), (0.8, 100)), "night/front": scores((0.7, 50), (0.9, 50), (0.2, 100))}
-    budgets = moved(found, POLICY)
+    budgets = choose_budgets(found, POLICY)
     assert budgets
     assert budgets["night/front"] > 2 * budgets["clear/front"]
     kept = sum(budgets[name] * slice_scores.seen for name, slice_scores in found.items())
@@ -44,9 +44,9 @@ def test_budgets_follow_the_scores() -> None:
 
 def test_no_slice_starves_nor_floods() -> None:
     found = {"clear/front": scores((0.1, 9_000)), "night/front": scores((0.9, 500))}
-    assert moved(found, POLICY) == {"clear/front": pytest.approx(0.0722, abs=0.001), "night/front": 0.6}
+    assert choose_budgets(found, POLICY) == {"clear/front": pytest.approx(0.0722, abs=0.001), "night/front": 0.6}
     much = {"clear/front": scores((0.1, 9_000)), "night/front": scores((0.9, 9_000))}
-    assert moved(much, POLICY) == {"clear/front": 0.02, "night/front": pytest.approx(0.18, abs=0.001)}
+    assert choose_budgets(much, POLICY) == {"clear/front": 0.02, "night/front": pytest.approx(0.18, abs=0.001)}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_no_slice_starves_nor_floods() -> None:
     ],
 )
 def test_nothing_moves(found: dict[str, Scores], changes: dict[str, object]) -> None:
-    assert moved(found, POLICY.model_copy(update=changes)) is None
+    assert choose_budgets(found, POLICY.model_copy(update=changes)) is None
 
 
 histograms = st.lists(st.tuples(st.floats(0, 0.999), st.integers(1, 500)), min_size=1, max_size=6)
@@ -78,7 +78,7 @@ def test_the_whole_comes_out_whatever_the_scores(
 ) -> None:
     policy = POLICY.model_copy(update={"keep_budget": budget, "audit_share": audit, "slice_range": (0.0, 1.0)})
     found = {f"c{number}/front": scores(*places, (0.0, ENOUGH)) for number, places in enumerate(slices)}
-    budgets = moved(found, policy)
+    budgets = choose_budgets(found, policy)
     if budgets is not None:
         kept = sum(budgets[name] * slice_scores.seen for name, slice_scores in found.items())
         assert kept == pytest.approx(budget * sum(s.seen for s in found.values()), rel=0.01)

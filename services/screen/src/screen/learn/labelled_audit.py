@@ -27,7 +27,7 @@ NEW_EMPTIES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class AuditedFrame:
     """What is kept of a verdict on a frame of the audit; `embedding` is that of the network `eye`, as text."""
 
     frame_id: str
@@ -43,7 +43,7 @@ class Audited:
 class LabelledFrame:
     """A frame of the audit with what people saw in it, since when."""
 
-    frame: Audited
+    frame: AuditedFrame
     labels: tuple[LabelBox, ...]
     at: datetime
 
@@ -52,102 +52,104 @@ class LabelledFrame:
         return min(1.0, count_errors(self.frame.boxes, self.labels) / policy.hard_errors)
 
 
-def audited(verdict: FrameScreened) -> Audited:
+def read_audited_frame(verdict: FrameScreened) -> AuditedFrame:
     """Return what is kept of a verdict: of its detections those that count as such."""
-    seen = (found for found in verdict.detections if found.score >= SERVED_FROM)
-    boxes = tuple(Box(d.x1, d.y1, d.x2, d.y2, d.score, d.class_name) for d in seen)
+    claims = (detection for detection in verdict.detections if detection.score >= SERVED_FROM)
+    boxes = tuple(Box(claim.x1, claim.y1, claim.x2, claim.y2, claim.score, claim.class_name) for claim in claims)
     eye = eye_of(verdict.models) if verdict.models else ""
-    said = (verdict.frame_id, verdict.received_at, verdict.condition, verdict.score_parts)
-    return Audited(*said, boxes, verdict.embedding, eye)
+    frame_fields = (verdict.frame_id, verdict.received_at, verdict.condition, verdict.score_parts)
+    return AuditedFrame(*frame_fields, boxes, verdict.embedding, eye)
 
 
-def learned(lessons: Sequence[LabelledFrame], policy: ScreenPolicy) -> ScreenPolicy | None:
+def improve_policy(labelled_frames: Sequence[LabelledFrame], policy: ScreenPolicy) -> ScreenPolicy | None:
     """Return the policy with what the audit has taught since; None where that is nothing, or nobody asks for it.
 
     A predictor needs thresholds that follow the scores, so a controlled policy; empty scenes one that drops their like.
     """
-    better = propose(lessons, policy) if policy.controlled else None
-    empty = empty_scenes(lessons) if policy.no_target_cosine else None
-    if empty is None or not _tells_more(empty, policy.empty_scenes):
+    better = propose(labelled_frames, policy) if policy.controlled else None
+    scenes = choose_empty_scenes(labelled_frames) if policy.no_target_cosine else None
+    if scenes is None or not _has_news(scenes, policy.empty_scenes):
         return better
-    return (better or policy).model_copy(update={"empty_scenes": empty})
+    return (better or policy).model_copy(update={"empty_scenes": scenes})
 
 
-def _tells_more(found: EmptyScenes, known: EmptyScenes | None) -> bool:
+def _has_news(scenes: EmptyScenes, known_scenes: EmptyScenes | None) -> bool:
     """Say whether enough is new to be worth a version of the policy."""
-    if known is None or known.eye != found.eye:
+    if known_scenes is None or known_scenes.eye != scenes.eye:
         return True
-    return len(set(found.scenes) - set(known.scenes)) >= NEW_EMPTIES
+    return len(set(scenes.scenes) - set(known_scenes.scenes)) >= NEW_EMPTIES
 
 
-def in_order(lessons: Sequence[LabelledFrame]) -> list[LabelledFrame]:
-    """Return the lessons of the last 14 days that have a score, in the order their labels came."""
-    judged = [lesson for lesson in lessons if lesson.frame.parts]
-    ordered = sorted(judged, key=lambda lesson: (lesson.at, lesson.frame.frame_id))
-    return [lesson for lesson in ordered if lesson.at > ordered[-1].at - DAYS]
+def select_recent(labelled_frames: Sequence[LabelledFrame]) -> list[LabelledFrame]:
+    """Return the labelled frames of the last 14 days that have a score, in the order their labels came."""
+    scored = [labelled for labelled in labelled_frames if labelled.frame.parts]
+    ordered = sorted(scored, key=lambda labelled: (labelled.at, labelled.frame.frame_id))
+    return [labelled for labelled in ordered if labelled.at > ordered[-1].at - DAYS]
 
 
-def propose(lessons: Sequence[LabelledFrame], policy: ScreenPolicy) -> ScreenPolicy | None:
+def propose(labelled_frames: Sequence[LabelledFrame], policy: ScreenPolicy) -> ScreenPolicy | None:
     """Return the policy with a predictor that is better than what is in force; None where there is none.
 
     It is fitted on all but the newest frames of the audit, which come to at least 30 hard ones, and has to order these
     fresh ones better: at least 100, which come to 10 hard ones. A frame with fewer errors than a hard one counts in
     part: few frames are hard, and every error teaches. The threshold that comes with it lets the keep budget through.
     """
-    ordered = in_order(lessons)
-    hard = [lesson.hardness(policy) for lesson in ordered]
-    fresh = _fresh(hard)
+    ordered = select_recent(labelled_frames)
+    hard = [labelled.hardness(policy) for labelled in ordered]
+    fresh = _count_fresh(hard)
     old = len(ordered) - fresh
     if not fresh or not LEAST_HARD <= sum(hard[:old]) < old or len(set(hard[old:])) == 1:
         return None
-    parts, conditions = [one.frame.parts for one in ordered], [one.frame.condition for one in ordered]
-    found = fit(parts[:old], conditions[:old], hard[:old]).model_copy(update={"fitted_until": ordered[old - 1].at})
+    parts = [labelled.frame.parts for labelled in ordered]
+    conditions = [labelled.frame.condition for labelled in ordered]
+    predictor = fit(parts[:old], conditions[:old], hard[:old]).model_copy(update={"fitted_until": ordered[old - 1].at})
     if policy.predictor and policy.predictor.fitted_until and policy.predictor.fitted_until >= ordered[old - 1].at:
         return None
     frames = list(zip(parts, conditions, strict=True))
-    ours = [score.chance(*frame, found) for frame in frames]
-    theirs = [score.combine(*frame, policy) for frame in frames[old:]]
-    if not is_better(ours[old:], theirs, hard[old:]):
+    new_scores = [score.chance(*frame, predictor) for frame in frames]
+    old_scores = [score.combine(*frame, policy) for frame in frames[old:]]
+    if not is_better(new_scores[old:], old_scores, hard[old:]):
         return None
-    return policy.model_copy(update={"predictor": found, "threshold": start_threshold(ours, policy)})
+    return policy.model_copy(update={"predictor": predictor, "threshold": choose_start_threshold(new_scores, policy)})
 
 
-def _fresh(hard: Sequence[float]) -> int:
+def _count_fresh(hard: Sequence[float]) -> int:
     """Return how many of the newest frames are to judge a fit: at least 100, as hard as 10; 0 for too few.
 
     Beyond 2,000 it is given up: what is hard that rarely needs another meaning of hard.
     """
-    found = 0.0
-    for count, one in enumerate(reversed(hard[-FRESH_AT_MOST:]), 1):
-        found += one
-        if count >= FRESH and found >= FRESH_HARD:
+    hardness = 0.0
+    for count, frame_hardness in enumerate(reversed(hard[-FRESH_AT_MOST:]), 1):
+        hardness += frame_hardness
+        if count >= FRESH and hardness >= FRESH_HARD:
             return count
     return 0
 
 
-def start_threshold(scores: Sequence[float], policy: ScreenPolicy) -> float:
+def choose_start_threshold(scores: Sequence[float], policy: ScreenPolicy) -> float:
     """Return the threshold until slices have their own: the audit is a fair sample, so its quantile is that of all."""
-    left = max(0.0, policy.keep_budget - policy.audit_share) / max(1e-9, 1 - policy.audit_share)
-    return quantile(scores, min(1.0, left))
+    share_left = max(0.0, policy.keep_budget - policy.audit_share) / max(1e-9, 1 - policy.audit_share)
+    return quantile(scores, min(1.0, share_left))
 
 
-def empty_scenes(lessons: Sequence[LabelledFrame]) -> EmptyScenes | None:
+def choose_empty_scenes(labelled_frames: Sequence[LabelledFrame]) -> EmptyScenes | None:
     """Return up to 64 embeddings of frames in which people saw nothing, as unlike each other as can be.
 
     The newest one comes first, then always the one that is farthest from those chosen (Gonzalez, 1985). They are of
     the network that looked at the newest one: what networks make cannot be compared.
     """
-    empty = [lesson for lesson in lessons if not lesson.labels and lesson.frame.embedding]
-    newest = sorted(empty, key=lambda lesson: (lesson.at, lesson.frame.frame_id), reverse=True)[:EMPTIES_LOOKED_AT]
+    empty = [labelled for labelled in labelled_frames if not labelled.labels and labelled.frame.embedding]
+    newest_first = sorted(empty, key=lambda labelled: (labelled.at, labelled.frame.frame_id), reverse=True)
+    newest = newest_first[:EMPTIES_LOOKED_AT]
     if not newest:
         return None
     eye = newest[0].frame.eye
-    texts = [lesson.frame.embedding for lesson in newest if lesson.frame.eye == eye]
-    chosen = _farthest(np.stack([unpack(from_text(text)) for text in texts]))
+    texts = [labelled.frame.embedding for labelled in newest if labelled.frame.eye == eye]
+    chosen = _choose_farthest(np.stack([unpack(from_text(text)) for text in texts]))
     return EmptyScenes(eye=eye, scenes=tuple(texts[place] for place in chosen))
 
 
-def _farthest(vectors: NDArray[np.float32]) -> list[int]:
+def _choose_farthest(vectors: NDArray[np.float32]) -> list[int]:
     """Return the rows of [N, D] that are chosen, the first one first."""
     spread = vectors.std(0)
     standard = (vectors - vectors.mean(0)) / np.where(spread > 0, spread, 1)

@@ -23,7 +23,7 @@ from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import FRAMES_SCREENED, LABELS_COMPLETED
-from screen.learn.labelled_audit import DAYS, Audited, LabelledFrame, audited, learned
+from screen.learn.labelled_audit import DAYS, AuditedFrame, LabelledFrame, improve_policy, read_audited_frame
 from screen.state_topics import policy_topic
 from screen.state_topics.policy_topic import Change
 from screen.state_topics.skip_unreadable import readable
@@ -31,7 +31,7 @@ from screen.state_topics.skip_unreadable import readable
 log = structlog.get_logger()
 VERDICTS, LABELS = FRAMES_SCREENED, LABELS_COMPLETED
 LOOK_EVERY_S = 5.0
-LOOK_AFTER = 25  # new lessons
+LOOK_AFTER = 25  # new labels
 AUDITED = b'"audit":true'
 
 
@@ -39,21 +39,21 @@ AUDITED = b'"audit":true'
 class TenantAudit:
     """The audit of one tenant, from verdicts and labels in whatever order they come."""
 
-    frames: dict[str, Audited] = field(default_factory=dict)
+    frames: dict[str, AuditedFrame] = field(default_factory=dict)
     labels: dict[str, LabelCompleted] = field(default_factory=dict)
     taken: int = 0
     looked_at: int = 0
 
     def take_label(self, label: LabelCompleted) -> None:
-        known = self.labels.get(label.frame_id)
-        if known is None or known.label_version < label.label_version:
+        known_label = self.labels.get(label.frame_id)
+        if known_label is None or known_label.label_version < label.label_version:
             self.labels[label.frame_id] = label
             self.taken += 1
 
-    def lessons(self) -> list[LabelledFrame]:
-        both = self.frames.keys() & self.labels.keys()
-        found = ((self.frames[frame], self.labels[frame]) for frame in both)
-        return [LabelledFrame(frame, label.boxes, label.completed_at) for frame, label in found]
+    def select_labelled(self) -> list[LabelledFrame]:
+        labelled_ids = self.frames.keys() & self.labels.keys()
+        pairs = ((self.frames[frame], self.labels[frame]) for frame in labelled_ids)
+        return [LabelledFrame(frame, label.boxes, label.completed_at) for frame, label in pairs]
 
     def forget(self) -> None:
         """Drop what is older than 14 days; what the time is, the newest frame says."""
@@ -64,51 +64,51 @@ class TenantAudit:
 
 
 class Learner:
-    """One school per tenant, the policies in force, and the hand that writes new ones."""
+    """One audit per tenant, the policies in force, and the hand that writes new ones."""
 
     def __init__(self, publish: Callable[[str, Change], Awaitable[int]]) -> None:
         self._publish = publish
-        self._schools: dict[str, TenantAudit] = defaultdict(TenantAudit)
+        self._audits: dict[str, TenantAudit] = defaultdict(TenantAudit)
         self.policies: dict[str, ScreenPolicy] = {}
 
     async def take_verdict(self, record: Record) -> None:
         """Take a verdict in, if it is one of the audit: they are one in a hundred, so they are told by their bytes."""
         if AUDITED in (record.value or b""):
             body = FrameScreened.model_validate_json(record.value or b"")
-            self._schools[tenant_of(record)].frames[body.frame_id] = audited(body)
+            self._audits[tenant_of(record)].frames[body.frame_id] = read_audited_frame(body)
 
     async def take_label(self, record: Record) -> None:
         """Take a label of a frame of the audit in."""
         body = LabelCompleted.model_validate_json(record.value or b"")
         if body.source is LabelSource.AUDIT:
-            self._schools[tenant_of(record)].take_label(body)
+            self._audits[tenant_of(record)].take_label(body)
 
     async def take_policy(self, record: Record) -> None:
         """Take note of the policy in force."""
         self.policies[(record.key or b"").decode()] = ScreenPolicy.model_validate_json(record.value or b"{}")
 
-    async def look(self) -> None:
-        """Write the policies that the lessons since the last look have made better."""
-        for tenant, school in list(self._schools.items()):
+    async def learn(self) -> None:
+        """Write the policies that the labels since the last look have made better."""
+        for tenant, audit in list(self._audits.items()):
             policy = self.policies.get(tenant)
-            if school.taken < school.looked_at + LOOK_AFTER or policy is None:
+            if audit.taken < audit.looked_at + LOOK_AFTER or policy is None:
                 continue
-            school.looked_at = school.taken
-            school.forget()
-            lessons = school.lessons()
-            better = await asyncio.to_thread(learned, lessons, policy)
+            audit.looked_at = audit.taken
+            audit.forget()
+            labelled_frames = audit.select_labelled()
+            better = await asyncio.to_thread(improve_policy, labelled_frames, policy)
             if better is not None:
-                version = await self._publish(tenant, partial(_if_unchanged, policy.version, better))
-                log.info("policy_learned", tenant=tenant, version=version, lessons=len(lessons))
+                version = await self._publish(tenant, partial(_replace_if_unchanged, policy.version, better))
+                log.info("policy_learned", tenant=tenant, version=version, lessons=len(labelled_frames))
 
-    async def look_again(self) -> None:
+    async def learn_repeatedly(self) -> None:
         """Look every few seconds, until cancelled."""
         while True:
-            await self.look()
+            await self.learn()
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _if_unchanged(version: int, better: ScreenPolicy, now: ScreenPolicy | None) -> ScreenPolicy | None:
+def _replace_if_unchanged(version: int, better: ScreenPolicy, now: ScreenPolicy | None) -> ScreenPolicy | None:
     """Return the better policy, unless somebody has written another one meanwhile: the next look compares with that."""
     return better if now is not None and now.version == version else None
 
@@ -126,7 +126,7 @@ async def main(settings: ServiceSettings, _me: Identity, stopping: asyncio.Event
             Follower(kafka, policy_topic.TOPIC, readable(learner.take_policy)).run(),
             follow_topic(kafka, VERDICTS, partitions[VERDICTS], readable(learner.take_verdict)),
             follow_topic(kafka, LABELS, partitions[LABELS], readable(learner.take_label)),
-            learner.look_again(),
+            learner.learn_repeatedly(),
             serve_http(make_health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
         ],
     )

@@ -32,11 +32,11 @@ def fit(parts: Sequence[Parts], conditions: Sequence[Condition], hard: Sequence[
     A part that a frame has not counts as its mean over those that have it. The most frequent condition is what the
     others are told from.
     """
-    names = sorted({name for found in parts for name in found})
-    means = {name: float(np.mean([found[name] for found in parts if name in found])) for name in names}
+    names = sorted({name for frame in parts for name in frame})
+    means = {name: float(np.mean([frame[name] for frame in parts if name in frame])) for name in names}
     _, *others = (condition for condition, _ in Counter(conditions).most_common())
     of_condition = np.array([[condition is other for other in others] for condition in conditions], float)
-    of_parts = np.array([[found.get(name, means[name]) for name in names] for found in parts])
+    of_parts = np.array([[frame.get(name, means[name]) for name in names] for frame in parts])
     table = np.column_stack([of_parts.reshape(len(parts), -1), of_condition.reshape(len(parts), -1)])
     deviation = table.std(0)
     varies = deviation >= LEAST_DEVIATION  # a part that does not vary says nothing
@@ -45,19 +45,21 @@ def fit(parts: Sequence[Parts], conditions: Sequence[Condition], hard: Sequence[
     expected = np.array([EXPECTED.get(name, 0.0) for name in names] + [0.0] * len(others))
     drawn_to = expected * np.where(varies, deviation, 0.0)
     penalty = [PENALTY] * len(names) + [PENALTY_OF_CONDITIONS] * len(others)
-    theta = _newton(np.column_stack([np.ones(len(parts)), standard]), np.array(hard, float), penalty, drawn_to)
+    theta = _fit_by_newton(np.column_stack([np.ones(len(parts)), standard]), np.array(hard, float), penalty, drawn_to)
     weights = theta[1:] / spread
     return ErrorPredictor(
         intercept=round(float(theta[0] - weights @ table.mean(0)), 6),
         weights={name: round(float(weight), 6) for name, weight in zip(names, weights[: len(names)], strict=True)},
         means={name: round(mean, 6) for name, mean in means.items()},
-        conditions={one: round(float(weight), 6) for one, weight in zip(others, weights[len(names) :], strict=True)},
+        conditions={
+            other: round(float(weight), 6) for other, weight in zip(others, weights[len(names) :], strict=True)
+        },
         fitted_on=len(parts),
         hard=round(sum(hard)),
     )
 
 
-def _newton(table: Numbers, hard: Numbers, penalty: Sequence[float], drawn_to: Numbers) -> Numbers:
+def _fit_by_newton(table: Numbers, hard: Numbers, penalty: Sequence[float], drawn_to: Numbers) -> Numbers:
     """Return the weights of the columns, each drawn to where its penalty begins; the first, the intercept, is free."""
     penalties, ends = np.diag([1e-9, *penalty]), np.array([0.0, *drawn_to])
     theta = np.zeros(table.shape[1])
@@ -72,7 +74,7 @@ def _newton(table: Numbers, hard: Numbers, penalty: Sequence[float], drawn_to: N
     return theta
 
 
-def ranking(scores: Numbers, hard: Numbers) -> float:
+def measure_ranking(scores: Numbers, hard: Numbers) -> float:
     """Return the chance that of two frames the harder one has the higher score, 0..1.
 
     That is Harrell's concordance; where frames are hard or not, the area under the ROC curve.
@@ -87,11 +89,13 @@ def is_better(new: Sequence[float], old: Sequence[float], hard: Sequence[float],
 
     Surely is in nine of ten resamples of the frames, each degree of hardness apart (paired bootstrap).
     """
-    ours, theirs, hardness = np.array(new), np.array(old), np.array(hard)
+    new_scores, old_scores, hardness = np.array(new), np.array(old), np.array(hard)
     dice = np.random.default_rng(seed)
     groups = [np.flatnonzero(hardness == degree) for degree in np.unique(hardness)]
     wins = 0
     for _ in range(RESAMPLES):
-        drawn = np.concatenate([dice.choice(group, len(group)) for group in groups])
-        wins += ranking(ours[drawn], hardness[drawn]) > ranking(theirs[drawn], hardness[drawn])
+        resample = np.concatenate([dice.choice(group, len(group)) for group in groups])
+        wins += measure_ranking(new_scores[resample], hardness[resample]) > measure_ranking(
+            old_scores[resample], hardness[resample]
+        )
     return wins >= SURE * RESAMPLES

@@ -8,9 +8,9 @@ Counters = Mapping[str, int]
 Table = Mapping[str, Counters]  # partition/tenant/condition/camera -> running counters
 
 
-def at_least(held: Counters, told: Counters) -> dict[str, int]:
+def take_larger(counters: Counters, newer: Counters) -> dict[str, int]:
     """Return the larger of two running counters, name by name: the newer one, whatever order they come in."""
-    return {**held, **{name: max(held.get(name, 0), count) for name, count in told.items()}}
+    return {**counters, **{name: max(counters.get(name, 0), count) for name, count in newer.items()}}
 
 
 def summarise(table: Table) -> dict[str, Any]:
@@ -22,9 +22,9 @@ def summarise(table: Table) -> dict[str, Any]:
         for counter, count in counters.items():
             slices[name][counter] += count
             total[counter] += count
-    return {"total": _with_rate(total), "slices": {name: _with_rate(counts) for name, counts in sorted(slices.items())}}
+    return {"total": _add_rate(total), "slices": {name: _add_rate(counts) for name, counts in sorted(slices.items())}}
 
 
-def _with_rate(counts: Mapping[str, int]) -> dict[str, float]:
+def _add_rate(counts: Mapping[str, int]) -> dict[str, float]:
     seen = counts.get("seen", 0)
     return {**counts, "keep_rate": round(counts.get("kept", 0) / seen, 4) if seen else 0.0}

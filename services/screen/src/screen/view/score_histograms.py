@@ -16,7 +16,7 @@ from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.score import scale_of
 from screen.state_topics.policy_topic import Change
-from screen.view.slice_budgets import Scores, may_move, moved, scores_of
+from screen.view.slice_budgets import Scores, choose_budgets, may_move, scores_of
 
 log = structlog.get_logger()
 HOURS = 24
@@ -28,38 +28,40 @@ def take(table: Hours, partition: int, offset: int, tenant: str, verdict: FrameS
     """Take one verdict in, by the hour in which its frame was received; hours that are a day old go."""
     hour = int(verdict.received_at.timestamp() // 3600)
     key = f"{partition}/{hour}/{tenant}/{verdict.slice}"
-    held = table.get(key)
-    if held is not None and offset <= held["offset"]:
+    stored = table.get(key)
+    if stored is not None and offset <= stored["offset"]:
         return
-    if held is None:
+    if stored is None:
         _forget(table, partition, hour - HOURS)
-    is_of_scale = held is not None and held["scale"] == verdict.score_scale
-    known = Scores(held["seen"], tuple(held["bins"])) if held is not None and is_of_scale else Scores()
-    now = known + scores_of(verdict)
-    table[key] = {"offset": offset, "scale": verdict.score_scale, "seen": now.seen, "bins": list(now.bins)}
+    is_of_scale = stored is not None and stored["scale"] == verdict.score_scale
+    known_scores = Scores(stored["seen"], tuple(stored["bins"])) if stored is not None and is_of_scale else Scores()
+    scores = known_scores + scores_of(verdict)
+    table[key] = {"offset": offset, "scale": verdict.score_scale, "seen": scores.seen, "bins": list(scores.bins)}
 
 
 def _forget(table: Hours, partition: int, before: int) -> None:
-    for key in [key for key in table if _place(key)[0] == partition and _place(key)[1] <= before]:
+    for key in [key for key in table if _split_key(key)[0] == partition and _split_key(key)[1] <= before]:
         table.pop(key)
 
 
-def _place(key: str) -> tuple[int, int, str, str]:
+def _split_key(key: str) -> tuple[int, int, str, str]:
     """Return partition, hour, tenant and slice of a key."""
     partition, hour, tenant, name = key.split("/", 3)
     return int(partition), int(hour), tenant, name
 
 
-def scores_by_slice(table: Mapping[str, Mapping[str, Any]], tenant: str, scale: str) -> dict[str, Scores]:
+def add_up_scores(table: Mapping[str, Mapping[str, Any]], tenant: str, scale: str) -> dict[str, Scores]:
     """Add up a tenant's hours of the last day, over all partitions; scores of another scale are left out."""
-    mine = [(key, held) for key, held in table.items() if _place(key)[2] == tenant and held["scale"] == scale]
-    newest = max((_place(key)[1] for key, _ in mine), default=0)
-    found: dict[str, Scores] = defaultdict(Scores)
-    for key, held in mine:
-        _, hour, _, name = _place(key)
+    tenant_hours = [
+        (key, stored) for key, stored in table.items() if _split_key(key)[2] == tenant and stored["scale"] == scale
+    ]
+    newest = max((_split_key(key)[1] for key, _ in tenant_hours), default=0)
+    scores: dict[str, Scores] = defaultdict(Scores)
+    for key, stored in tenant_hours:
+        _, hour, _, name = _split_key(key)
         if hour > newest - HOURS:
-            found[name] += Scores(held["seen"], tuple(held["bins"]))
-    return found
+            scores[name] += Scores(stored["seen"], tuple(stored["bins"]))
+    return scores
 
 
 async def move_budgets(
@@ -71,20 +73,20 @@ async def move_budgets(
     for tenant, policy in list(policies.items()):
         if not may_move(policy):
             continue
-        found = scores_by_slice(dict(table), tenant, scale_of(policy))
-        if moved(found, policy) is not None:
-            version = await publish(tenant, partial(_with_budgets, found))
+        scores = add_up_scores(dict(table), tenant, scale_of(policy))
+        if choose_budgets(scores, policy) is not None:
+            version = await publish(tenant, partial(_replace_budgets, scores))
             log.info("budgets_moved", tenant=tenant, version=version)
 
 
-def _with_budgets(found: Mapping[str, Scores], policy: ScreenPolicy | None) -> ScreenPolicy | None:
-    budgets = None if policy is None else moved(found, policy)
+def _replace_budgets(scores: Mapping[str, Scores], policy: ScreenPolicy | None) -> ScreenPolicy | None:
+    budgets = None if policy is None else choose_budgets(scores, policy)
     if policy is None or budgets is None:
         return None
     return policy.model_copy(update={"slice_budgets": {**policy.slice_budgets, **budgets}})
 
 
-async def move_again(
+async def move_budgets_repeatedly(
     table: Mapping[str, Mapping[str, Any]],
     policies: Mapping[str, ScreenPolicy],
     publish: Callable[[str, Change], Awaitable[int]],

@@ -34,7 +34,7 @@ class Scores:
     def __add__(self, other: "Scores") -> "Scores":
         return Scores(self.seen + other.seen, tuple(a + b for a, b in zip(self.bins, other.bins, strict=True)))
 
-    def reaching(self, threshold: float) -> float:
+    def share_reaching(self, threshold: float) -> float:
         """Return the share of all frames whose score reaches a threshold; within a bin they are taken to lie evenly."""
         place = min(BINS - 1, int(threshold * BINS))
         within = self.bins[place] * (1 - (threshold * BINS - place))
@@ -55,37 +55,37 @@ def may_move(policy: ScreenPolicy | None) -> bool:
     return policy is not None and policy.controlled and not policy.shared and policy.slice_range is not None
 
 
-def moved(found: Mapping[str, Scores], policy: ScreenPolicy) -> dict[str, float] | None:
+def choose_budgets(scores_by_slice: Mapping[str, Scores], policy: ScreenPolicy) -> dict[str, float] | None:
     """Return the slices' new budgets; None where nobody asks for it, too little came, or hardly anything changes.
 
-    `found` is by condition/camera, over all partitions. A slice of fewer than 200 frames has the keep budget.
+    `scores_by_slice` is by condition/camera, over all partitions. A slice of fewer than 200 frames has the keep budget.
     """
-    known = {name: scores for name, scores in found.items() if scores.seen >= ENOUGH}
+    known = {name: scores for name, scores in scores_by_slice.items() if scores.seen >= ENOUGH}
     if not may_move(policy) or not known:
         return None
-    budgets = _budgets(known, policy, _threshold(list(known.values()), policy))
-    before = {name: policy.slice_budgets.get(name, policy.keep_budget) for name in budgets}
-    if all(abs(budgets[name] - before[name]) < MOVES_AT_LEAST for name in budgets):
+    budgets = _compute_budgets(known, policy, _find_threshold(list(known.values()), policy))
+    old_budgets = {name: policy.slice_budgets.get(name, policy.keep_budget) for name in budgets}
+    if all(abs(budgets[name] - old_budgets[name]) < MOVES_AT_LEAST for name in budgets):
         return None
     return budgets
 
 
-def _threshold(known: Sequence[Scores], policy: ScreenPolicy) -> float:
+def _find_threshold(known: Sequence[Scores], policy: ScreenPolicy) -> float:
     """Return the one threshold at which slices within their range keep the keep budget of all frames; by bisection."""
     low, high = 0.0, 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2
-        kept = sum(_budget(scores, policy, middle) * scores.seen for scores in known)
+        kept = sum(_compute_budget(scores, policy, middle) * scores.seen for scores in known)
         low, high = (middle, high) if kept > policy.keep_budget * sum(s.seen for s in known) else (low, middle)
     return high
 
 
-def _budgets(known: Mapping[str, Scores], policy: ScreenPolicy, threshold: float) -> dict[str, float]:
-    return {name: round(_budget(scores, policy, threshold), 4) for name, scores in sorted(known.items())}
+def _compute_budgets(known: Mapping[str, Scores], policy: ScreenPolicy, threshold: float) -> dict[str, float]:
+    return {name: round(_compute_budget(scores, policy, threshold), 4) for name, scores in sorted(known.items())}
 
 
-def _budget(scores: Scores, policy: ScreenPolicy, threshold: float) -> float:
+def _compute_budget(scores: Scores, policy: ScreenPolicy, threshold: float) -> float:
     """Return the share of a slice's frames that a threshold and the audit keep, within the policy's range."""
     least, most = policy.slice_range or (0.0, 1.0)
-    kept = policy.audit_share + (1 - policy.audit_share) * scores.reaching(threshold)
+    kept = policy.audit_share + (1 - policy.audit_share) * scores.share_reaching(threshold)
     return min(most, max(least, kept))

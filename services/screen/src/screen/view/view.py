@@ -29,7 +29,7 @@ from roadloop_schemas.topics import FRAMES_SCREENED, SCREEN_SCORES, SCREEN_VIEW,
 from screen.state_topics import policy_topic
 from screen.state_topics.followed import Followed
 from screen.view import score_histograms
-from screen.view.funnel import Table, at_least, summarise
+from screen.view.funnel import Table, summarise, take_larger
 from screen.view.slice_budgets import may_move
 
 SOURCE = FRAMES_SCREENED
@@ -97,8 +97,8 @@ def make_app(settings: ViewSettings, policies: Mapping[str, ScreenPolicy]) -> tu
     source = app.topic(SOURCE, value_type=bytes, value_serializer="raw", key_serializer="raw")
 
     async def keep_counters(stream: Any) -> None:
-        async for said in stream.events():
-            take(table, scores, policies, said.message, said.value)
+        async for event in stream.events():
+            take(table, scores, policies, event.message, event.value)
 
     app.agent(source, name="keep_counters")(keep_counters)
     return app, table, scores
@@ -112,20 +112,20 @@ def take(table: Any, scores: Any, policies: Mapping[str, ScreenPolicy], message:
         return
     tenant = bytes(dict(message.headers or {}).get("ce_tenant", b"")).decode(errors="replace")
     key = f"{message.partition}/{tenant}/{verdict.slice}"
-    table[key] = at_least(table[key], verdict.counters.model_dump())
+    table[key] = take_larger(table[key], verdict.counters.model_dump())
     if may_move(policies.get(tenant)):
         score_histograms.take(scores, message.partition, message.offset, tenant, verdict)
 
 
-def view_app(table: Any, health: Starlette) -> Starlette:
+def make_view_app(table: Any, health: Starlette) -> Starlette:
     async def funnel(_: Request) -> JSONResponse:
-        held: Table = dict(table.items())
-        return JSONResponse(summarise(held))
+        counters_by_key: Table = dict(table.items())
+        return JSONResponse(summarise(counters_by_key))
 
     return Starlette(routes=[Route("/v1/funnel", funnel), Mount("/", health)])
 
 
-async def view(app: Any, stopping: asyncio.Event) -> None:
+async def run_view(app: Any, stopping: asyncio.Event) -> None:
     """Run the Faust app until told to stop."""
     await app.start()
     try:
@@ -140,13 +140,13 @@ async def main(settings: ViewSettings, _me: Identity, stopping: asyncio.Event) -
     await admin.check_topics_of_service(kafka, (SOURCE, CHANGELOG, SCORES_CHANGELOG, policy_topic.TOPIC))
     followed = Followed(kafka)
     app, table, scores = make_app(settings, followed.policies)
-    served = view_app(table, make_health_app([], {}, stopping))
+    http_app = make_view_app(table, make_health_app([], {}, stopping))
     await lifecycle.run_side_by_side(
         stopping,
-        [view(app, stopping)],
+        [run_view(app, stopping)],
         [
             followed.policy_follower.run(),
-            score_histograms.move_again(scores, followed.policies, partial(policy_topic.publish, kafka)),
-            serve_http(served, settings.health_host, settings.health_port, stopping),
+            score_histograms.move_budgets_repeatedly(scores, followed.policies, partial(policy_topic.publish, kafka)),
+            serve_http(http_app, settings.health_host, settings.health_port, stopping),
         ],
     )
