@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import ObjectRef
 from screen.commands import register
-from screen.commands.units import TITLES, rows
+from screen.commands.units import TITLES, make_rows
 from screen.handle import observe
 from screen.inference.predict import InferenceLimits, ModelClient
 from screen.progress import ENDED_AT_MOST, Progress, units_app
@@ -113,7 +113,7 @@ def test_a_row_per_unit_those_under_way_first() -> None:
     one = {"unit_id": "u-1", "tenant": "acme", "vehicle": "car-1", "partition": 5, "offset": 9, "frames": 16}
     one |= {"fetched": 12, "answers": 20, "seconds": 1.2345, "fetch_s": 0.4, "model_s": 2.5, "failure": ""}
     ended = {**one, "unit_id": "u-0", "fetched": 16, "failure": "Transient: triton: away"}
-    found = rows({WORKER: {"under_way": [one], "ended": [ended, ended]}}, 1)
+    found = make_rows({WORKER: {"under_way": [one], "ended": [ended, ended]}}, 1)
     assert found == [
         ("127.0.0.1:7", "u-1", "acme", "car-1", "5", "9", "looking", "12/16", "20", "1.23", "0.40", "2.50"),
         *[("127.0.0.1:7", "u-0", *found[0][2:6], "Transient: triton: away", "16/16", "20", "1.23", "0.40", "2.50")],

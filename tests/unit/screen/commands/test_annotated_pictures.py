@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from roadloop_runtime.cli.terminal import Refused
-from screen.commands.annotated_pictures import Page, Told, annotate_all, plan
+from screen.commands.annotated_pictures import Page, PageOutcome, annotate_all, plan_pages
 from screen.inference.predict import RefusedByModel
 from screen.vision.detections import Box
 from screen.vision.draw_boxes import draw_on
@@ -34,19 +34,19 @@ def planned(pages: Sequence[Page], out: Path) -> list[tuple[str, str]]:
 
 def test_copies_lie_where_their_pictures_lie(tmp_path: Path) -> None:
     source = lay_out(tmp_path / "in", "b/a.jpg", "a.jpg", "a.PNG", "a/a.jpeg", "notes.txt")
-    assert planned(plan(source, tmp_path / "out"), tmp_path / "out") == [
+    assert planned(plan_pages(source, tmp_path / "out"), tmp_path / "out") == [
         (name, name) for name in ("a.PNG", "a.jpg", "a/a.jpeg", "b/a.jpg")
     ]
 
 
 def test_one_picture_whatever_its_ending(tmp_path: Path) -> None:
     source = lay_out(tmp_path / "in", "a.bin") / "a.bin"
-    assert planned(plan(source, tmp_path / "out"), tmp_path / "out") == [("a.bin", "a.bin.jpg")]
+    assert planned(plan_pages(source, tmp_path / "out"), tmp_path / "out") == [("a.bin", "a.bin.jpg")]
 
 
 def test_what_was_written_before_is_not_annotated_again(tmp_path: Path) -> None:
     source = lay_out(tmp_path, "a.jpg", "out/a.jpg")
-    assert [page.name for page in plan(source, tmp_path / "out")] == ["a.jpg"]
+    assert [page.name for page in plan_pages(source, tmp_path / "out")] == ["a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_no_picture_is_written_over(names: list[str], source: str, out: str, tmp
     if "x" in source:
         (tmp_path / "a.jpg").symlink_to(tmp_path / "x/y/a.jpg")
     with pytest.raises(Refused, match="give --out a folder that holds none of them"):
-        plan(tmp_path / source, tmp_path / out)
+        plan_pages(tmp_path / source, tmp_path / out)
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"has no picture: files that end with \.jpg, \.jpeg, \.png"):
-        plan(tmp_path, tmp_path / "out")
+        plan_pages(tmp_path, tmp_path / "out")
 
 
 async def see(content: bytes) -> tuple[Box, ...]:
@@ -76,9 +76,9 @@ async def see(content: bytes) -> tuple[Box, ...]:
     return (BOX,)
 
 
-async def run(source: Path, out: Path, at_once: int = 3) -> tuple[int, list[Any], list[Told]]:
-    lines, told = StringIO(), list[Told]()
-    failed = await annotate_all(plan(source, out), see, lines, shown_from=0.3, at_once=at_once, tell=told.append)
+async def run(source: Path, out: Path, at_once: int = 3) -> tuple[int, list[Any], list[PageOutcome]]:
+    lines, told = StringIO(), list[PageOutcome]()
+    failed = await annotate_all(plan_pages(source, out), see, lines, shown_from=0.3, at_once=at_once, tell=told.append)
     return failed, [json.loads(line) for line in lines.getvalue().splitlines()], told
 
 
@@ -123,7 +123,9 @@ async def test_a_long_run_holds_few_pictures_at_once(tmp_path: Path) -> None:
         return ()
 
     lines = StringIO()
-    failed = await annotate_all(plan(source, None), count, lines, shown_from=0.3, at_once=4, tell=lambda told: None)
+    failed = await annotate_all(
+        plan_pages(source, None), count, lines, shown_from=0.3, at_once=4, tell=lambda told: None
+    )
     assert (failed, most) == (0, 4)
     named = [json.loads(line)["picture"] for line in lines.getvalue().splitlines()]
     assert named == sorted(path.name for path in source.iterdir())

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 
 from roadloop_runtime.cli.terminal import Refused, escape_controls, report_refusals
 from roadloop_runtime.outcome import Transient
-from screen.commands.annotated_pictures import LINES, Detect, Page, Told, annotate_all, plan
+from screen.commands.annotated_pictures import LINES, Detect, Page, PageOutcome, annotate_all, plan_pages
 from screen.detector_check.card_file import detector_folder, read_detector_card
 from screen.detector_check.check import open_detector_folder
 from screen.detector_check.finding import Finding
@@ -46,14 +46,14 @@ def annotate(
 ) -> None:
     """Write pictures with boxes, classes and scores, and detections.jsonl with all of them; 1 if one cannot be read."""
     with report_refusals():
-        pages = plan(source, out)
+        pages = plan_pages(source, out)
         if detector is not None and triton is None:
-            opened = _here(open_here(detector))
+            opened = _detect_here(open_here(detector))
         elif detector is None and triton is not None and model is not None:
-            opened = _there(triton, model, version, classes_of(card) if card else ANY_CLASS)
+            opened = _detect_in_triton(triton, model, version, classes_of(card) if card else ANY_CLASS)
         else:
             raise Refused("give --detector FOLDER, or --triton host:port with --model, such as detector.acme")
-        with opened_lines(out) as lines:
+        with open_lines(out) as lines:
             failed = asyncio.run(_annotate(pages, opened, lines, shown_from))
     if failed:
         typer.echo(f"{failed} of {len(pages)} pictures could not be annotated", err=True)
@@ -61,7 +61,7 @@ def annotate(
 
 
 @contextmanager
-def opened_lines(out: Path) -> Iterator[TextIO]:
+def open_lines(out: Path) -> Iterator[TextIO]:
     """Open the file for the lines; raise Refused where the folder cannot be written to."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -74,14 +74,14 @@ def opened_lines(out: Path) -> Iterator[TextIO]:
 
 def open_here(folder: Path) -> Detector:
     """Open a detector's folder. Raises Refused with all that is wrong with it."""
-    opened = open_detector_folder(detector_folder(folder))
-    if not isinstance(opened, Detector):
-        raise Refused(_all(folder, opened))
+    detector = open_detector_folder(detector_folder(folder))
+    if not isinstance(detector, Detector):
+        raise Refused(_join_findings(folder, detector))
     try:
-        judge_grey(opened)
+        judge_grey(detector)
     except (WrongAnswer, *REFUSED) as error:
         raise Refused(f"{folder}: {error}: `roadloop models add {folder}` says more") from error
-    return opened
+    return detector
 
 
 def classes_of(card: Path) -> tuple[str, ...]:
@@ -89,27 +89,27 @@ def classes_of(card: Path) -> tuple[str, ...]:
     file = detector_folder(card) / "detector.json"
     if not file.is_file():
         raise Refused(f"{file} is not there: --card names a detector.json or its folder")
-    read = read_detector_card(file.read_bytes())
-    if isinstance(read, Card):
-        return read.classes
-    raise Refused(_all(file, read))
+    card_or_findings = read_detector_card(file.read_bytes())
+    if isinstance(card_or_findings, Card):
+        return card_or_findings.classes
+    raise Refused(_join_findings(file, card_or_findings))
 
 
-def _all(place: Path, findings: Sequence[Finding]) -> str:
-    return f"{place}: " + "; ".join(f"{one.what}: {one.remedy}" for one in findings)
+def _join_findings(place: Path, findings: Sequence[Finding]) -> str:
+    return f"{place}: " + "; ".join(f"{finding.what}: {finding.remedy}" for finding in findings)
 
 
-def boxes_of(found: DetectorResult, classes: Sequence[str]) -> tuple[Box, ...]:
+def boxes_of(result: DetectorResult, classes: Sequence[str]) -> tuple[Box, ...]:
     """Return what was found with its classes by name."""
-    rows = found.detections.tolist()
+    rows = result.detections.tolist()
     return tuple(Box(x1, y1, x2, y2, score, classes[int(index)]) for x1, y1, x2, y2, score, index in rows)
 
 
 @asynccontextmanager
-async def _here(detector: Detector) -> AsyncIterator[Detect]:
+async def _detect_here(detector: Detector) -> AsyncIterator[Detect]:
     def look(picture: bytes) -> tuple[Box, ...]:
-        (found,) = detector.detect([detector.prepare(picture)])
-        return boxes_of(found, detector.card.classes)
+        (result,) = detector.detect([detector.prepare(picture)])
+        return boxes_of(result, detector.card.classes)
 
     async def detect(picture: bytes) -> tuple[Box, ...]:
         return await asyncio.to_thread(look, picture)
@@ -118,21 +118,23 @@ async def _here(detector: Detector) -> AsyncIterator[Detect]:
 
 
 @asynccontextmanager
-async def _there(address: str, model: str, version: int | None, classes: tuple[str, ...]) -> AsyncIterator[Detect]:
+async def _detect_in_triton(
+    address: str, model: str, version: int | None, classes: tuple[str, ...]
+) -> AsyncIterator[Detect]:
     client = Triton(address, lambda _model, _version: classes)
     batcher = RequestBatcher(client.infer)
     try:
-        asked = version if version is not None else await _patiently(lambda: client.newest(model))
+        asked_version = version if version is not None else await _ask_patiently(lambda: client.newest(model))
 
         async def detect(picture: bytes) -> tuple[Box, ...]:
-            return (await _patiently(lambda: batcher.detect(model, asked, picture, backfill=True))).boxes
+            return (await _ask_patiently(lambda: batcher.detect(model, asked_version, picture, backfill=True))).boxes
 
         yield detect
     finally:
         await client.close()
 
 
-async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+async def _ask_patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask a model server again where it does not answer; raise Refused where it goes on like that."""
     stamina.instrumentation.set_on_retry_hooks(())  # a person waits here, who is told how it ends
     try:
@@ -145,16 +147,17 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _annotate(
-    pages: Sequence[Page], opened: AbstractAsyncContextManager[Detect], lines: TextIO, shown_from: float
+    pages: Sequence[Page], open_detect: AbstractAsyncContextManager[Detect], lines: TextIO, shown_from: float
 ) -> int:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=len(pages))
 
-        def tell(told: Told) -> None:
-            if told.error:
-                progress.console.print(escape_controls(f"{told.name}: {told.error}"), markup=False, highlight=False)
+        def tell(outcome: PageOutcome) -> None:
+            if outcome.error:
+                line = escape_controls(f"{outcome.name}: {outcome.error}")
+                progress.console.print(line, markup=False, highlight=False)
             progress.advance(bar)
 
-        async with opened as detect:
+        async with open_detect as detect:
             return await annotate_all(pages, detect, lines, shown_from=shown_from, at_once=AT_ONCE, tell=tell)

@@ -34,7 +34,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PageOutcome:
     """What became of a picture: its detections, best first, or why there are none."""
 
     name: str
@@ -47,16 +47,16 @@ class Told:
         return json.dumps({"picture": self.name, "detections": [asdict(box) for box in self.boxes]})
 
 
-def plan(source: Path, out: Path | None) -> list[Page]:
+def plan_pages(source: Path, out: Path | None) -> list[Page]:
     """Return the pictures of a folder and all below it, or the one picture, in order of their names.
 
     A copy lies under `out` where its picture lies under the folder. Raises Refused where one would replace a picture.
     """
-    names = _below(source, out) if source.is_dir() else [Path(source.name)]
+    names = _list_pictures(source, out) if source.is_dir() else [Path(source.name)]
     if not names:
         raise Refused(f"{source} has no picture: files that end with {', '.join(SUFFIXES)} are looked for")
     folder = source if source.is_dir() else source.parent
-    pages = [Page(name.as_posix(), folder / name, out / drawn_name(name) if out else None) for name in names]
+    pages = [Page(name.as_posix(), folder / name, out / choose_name(name) if out else None) for name in names]
     pictures = {page.source.resolve() for page in pages}
     for page in pages:
         if page.target and page.target.resolve() in pictures:
@@ -64,15 +64,15 @@ def plan(source: Path, out: Path | None) -> list[Page]:
     return pages
 
 
-def _below(folder: Path, out: Path | None) -> list[Path]:
-    found, left_out = list[Path](), out.resolve() if out else None
+def _list_pictures(folder: Path, out: Path | None) -> list[Path]:
+    paths, skipped = list[Path](), out.resolve() if out else None
     for here, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if (Path(here) / name).resolve() != left_out]
-        found += [Path(here) / name for name in files if Path(name).suffix.lower() in SUFFIXES]
-    return sorted((path.relative_to(folder) for path in found), key=Path.as_posix)
+        folders[:] = [name for name in folders if (Path(here) / name).resolve() != skipped]
+        paths += [Path(here) / name for name in files if Path(name).suffix.lower() in SUFFIXES]
+    return sorted((path.relative_to(folder) for path in paths), key=Path.as_posix)
 
 
-def drawn_name(name: Path) -> Path:
+def choose_name(name: Path) -> Path:
     """Return a picture's name with an ending that can be written."""
     return name if name.suffix.lower() in SUFFIXES else name.with_name(f"{name.name}.jpg")
 
@@ -84,25 +84,25 @@ async def annotate_all(
     *,
     shown_from: float,
     at_once: int,
-    tell: Callable[[Told], None],
+    tell: Callable[[PageOutcome], None],
 ) -> int:
     """Annotate every picture, `at_once` of them at a time; return how many could not be. Lines come in order."""
-    seats, failed = asyncio.Semaphore(at_once), 0
+    limit, failed = asyncio.Semaphore(at_once), 0
 
-    async def one(page: Page) -> Told:
-        told = await annotate_one(page, detect, shown_from)
-        tell(told)
-        return told
+    async def annotate_page(page: Page) -> PageOutcome:
+        outcome = await annotate_one(page, detect, shown_from)
+        tell(outcome)
+        return outcome
 
     for start in range(0, len(pages), TOGETHER):
-        for told in await gather_bounded(one, pages[start : start + TOGETHER], seats):
-            lines.write(told.line() + "\n")
-            failed += bool(told.error)
+        for outcome in await gather_bounded(annotate_page, pages[start : start + TOGETHER], limit):
+            lines.write(outcome.line() + "\n")
+            failed += bool(outcome.error)
         lines.flush()
     return failed
 
 
-async def annotate_one(page: Page, detect: Detect, shown_from: float) -> Told:
+async def annotate_one(page: Page, detect: Detect, shown_from: float) -> PageOutcome:
     """Annotate one picture. One that cannot be read or judged is told, and stops nobody else."""
     try:
         picture = await asyncio.to_thread(page.source.read_bytes)
@@ -110,8 +110,8 @@ async def annotate_one(page: Page, detect: Detect, shown_from: float) -> Told:
         if page.target:
             await asyncio.to_thread(write, page.target, picture, boxes, shown_from)
     except (OSError, BadPicture, RefusedByModel) as error:
-        return Told(page.name, error=str(error) or type(error).__name__)
-    return Told(page.name, boxes)
+        return PageOutcome(page.name, error=str(error) or type(error).__name__)
+    return PageOutcome(page.name, boxes)
 
 
 def write(target: Path, picture: bytes, boxes: Sequence[Box], shown_from: float) -> None:

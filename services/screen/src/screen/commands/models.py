@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from roadloop_runtime.cli.terminal import Refused, escape_controls, report_refusals
 from screen.commands.annotate import boxes_of
-from screen.commands.annotated_pictures import Page, drawn_name, plan, write
+from screen.commands.annotated_pictures import Page, choose_name, plan_pages, write
 from screen.detector_check.card_file import detector_folder
 from screen.detector_check.check import Picture, open_detector_folder, try_detector
 from screen.detector_check.finding import Finding
@@ -47,34 +47,34 @@ def add_model(
         folder = detector_folder(card)
         if then and not (tenant and model):
             raise Refused("--then needs --tenant and --model, such as --tenant acme --model detector.acme")
-        findings = tried(folder, pictures, out)
-    for one in findings:
-        typer.echo(escape_controls(f"{'wrong' if one.grave else 'look at'}: {one.what}\n    {one.remedy}"))
-    if any(one.grave for one in findings):
+        findings = try_folder(folder, pictures, out)
+    for finding in findings:
+        typer.echo(escape_controls(f"{'wrong' if finding.grave else 'look at'}: {finding.what}\n    {finding.remedy}"))
+    if any(finding.grave for finding in findings):
         raise typer.Exit(1)
     typer.echo("nothing is wrong with it" if not findings else "it can serve")
     if then and tenant and model:
         _go_on(context, [then.value, "--tenant", tenant, "--model", model, "--folder", str(folder)])
 
 
-def tried(folder: Path, pictures: Path | None, out: Path | None) -> list[Finding]:
+def try_folder(folder: Path, pictures: Path | None, out: Path | None) -> list[Finding]:
     """Try the detector of a folder, with a line per picture; return what is wrong."""
-    pages = plan(pictures, out) if pictures else None
+    pages = plan_pages(pictures, out) if pictures else None
     detector = open_detector_folder(folder)
     if not isinstance(detector, Detector):
         return detector
 
-    def tell(picture: Picture, found: DetectorResult | BadPicture) -> None:
+    def tell(picture: Picture, result: DetectorResult | BadPicture) -> None:
         name, encoded = picture
-        if isinstance(found, BadPicture):
-            typer.echo(escape_controls(f"{name}: {found}"))
+        if isinstance(result, BadPicture):
+            typer.echo(escape_controls(f"{name}: {result}"))
             return
-        boxes = boxes_of(found, detector.card.classes)
-        typer.echo(escape_controls(f"{name}: {summary(boxes)}"))
+        boxes = boxes_of(result, detector.card.classes)
+        typer.echo(escape_controls(f"{name}: {summarise(boxes)}"))
         if out:
-            _draw(out / drawn_name(Path(name)), encoded, boxes)
+            _draw(out / choose_name(Path(name)), encoded, boxes)
 
-    shown = ((page.name, _bytes_of(page)) for page in pages) if pages else draw_pictures()
+    shown = ((page.name, _read_page(page)) for page in pages) if pages else draw_pictures()
     return try_detector(detector, shown, tell, synthetic=pages is None)
 
 
@@ -85,7 +85,7 @@ def _draw(target: Path, picture: bytes, boxes: Sequence[Box]) -> None:
         raise Refused(f"{target} cannot be written: {error}") from error
 
 
-def summary(boxes: Sequence[Box]) -> str:
+def summarise(boxes: Sequence[Box]) -> str:
     """Say how many boxes there are of each class, and the best score."""
     if not boxes:
         return "nothing"
@@ -94,7 +94,7 @@ def summary(boxes: Sequence[Box]) -> str:
     return f"{shown} from {SHOWN_FROM} up; {len(boxes)} in all, the best {boxes[0].class_name} {boxes[0].score:.2f}"
 
 
-def _bytes_of(page: Page) -> bytes:
+def _read_page(page: Page) -> bytes:
     """Return a picture file; one that cannot be read is told like one that is no picture."""
     try:
         return page.source.read_bytes()

@@ -21,7 +21,7 @@ TITLES = (
 )
 NUMBERS = frozenset(TITLES[7:]) | {"partition", "offset"}
 TIMEOUT_S = 5.0
-DetectorResult = dict[str, dict[str, list[dict[str, Any]]]]
+UnitsByWorker = dict[str, dict[str, list[dict[str, Any]]]]
 
 
 def units(
@@ -53,11 +53,11 @@ def units(
 def _watch(workers: Sequence[str], last: int, interval_s: float) -> None:
     with Live(auto_refresh=False) as live:
         while True:
-            live.update(as_table(TITLES, rows(asyncio.run(ask(workers)), last), NUMBERS), refresh=True)
+            live.update(as_table(TITLES, make_rows(asyncio.run(ask(workers)), last), NUMBERS), refresh=True)
             time.sleep(interval_s)
 
 
-async def ask(workers: Sequence[str]) -> DetectorResult:
+async def ask(workers: Sequence[str]) -> UnitsByWorker:
     """Ask every worker; raise Refused where one does not answer."""
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
         return dict(zip(workers, await asyncio.gather(*(_ask(client, worker) for worker in workers)), strict=True))
@@ -68,29 +68,31 @@ async def _ask(client: httpx.AsyncClient, worker: str) -> Any:
         answer = await client.get(f"{worker.rstrip('/')}/v1/units")
         return answer.raise_for_status().json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        said = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise Refused(f"no worker answers at {worker} ({said}): give the health port of `python -m screen`") from error
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise Refused(
+            f"no worker answers at {worker} ({reason}): give the health port of `python -m screen`"
+        ) from error
 
 
-def show(found: DetectorResult, last: int, as_json: bool) -> None:
+def show(units_by_worker: UnitsByWorker, last: int, as_json: bool) -> None:
     """Print what was found: a table for a person, lines with tabs or JSON for a program."""
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(units_by_worker))
     else:
-        show_rows(TITLES, rows(found, last), NUMBERS)
+        show_rows(TITLES, make_rows(units_by_worker, last), NUMBERS)
 
 
-def rows(found: DetectorResult, last: int) -> list[tuple[str, ...]]:
+def make_rows(units_by_worker: UnitsByWorker, last: int) -> list[tuple[str, ...]]:
     """Return a row per unit, of each worker those under way first."""
     return [
-        _row(worker, unit, state)
-        for worker, told in found.items()
-        for state, units in (("looking", told["under_way"]), ("looked", told["ended"][:last]))
+        _make_row(worker, unit, state)
+        for worker, worker_units in units_by_worker.items()
+        for state, units in (("looking", worker_units["under_way"]), ("looked", worker_units["ended"][:last]))
         for unit in units
     ]
 
 
-def _row(worker: str, unit: dict[str, Any], state: str) -> tuple[str, ...]:
+def _make_row(worker: str, unit: dict[str, Any], state: str) -> tuple[str, ...]:
     return (
         worker.removeprefix("http://"),
         *(str(unit[name]) for name in ("unit_id", "tenant", "vehicle", "partition", "offset")),

@@ -36,15 +36,15 @@ def why(
 ) -> None:
     """Say why a frame was kept, dropped or quarantined, and what it was held against."""
     with report_kafka_errors(kafka):
-        found = asyncio.run(find_verdict(kafka, frame_id))
-        if found is None:
+        verdict = asyncio.run(find_verdict(kafka, frame_id))
+        if verdict is None:
             raise Refused(f"{VERDICTS} has no verdict on {frame_id}: it waits, or its verdict expired (`roadloop lag`)")
         if picture is not None:
             refuse_unwritable(picture, all((s3, access_key, secret_key)))
-            drawn = asyncio.run(drawn_picture(open_store(s3, access_key, secret_key), found))
+            content = asyncio.run(draw_picture(open_store(s3, access_key, secret_key), verdict))
     if picture is not None:
-        picture.write_bytes(drawn)
-    typer.echo(found.model_dump_json(indent=2) if as_json else escape_controls(explain(found)))
+        picture.write_bytes(content)
+    typer.echo(verdict.model_dump_json(indent=2) if as_json else escape_controls(explain(verdict)))
 
 
 def refuse_unwritable(picture: Path, knows_s3: bool) -> None:
@@ -60,17 +60,17 @@ async def find_verdict(bootstrap: str, frame_id: str) -> FrameScreened | None:
 
     async def take(record: Record) -> None:
         if dict(record.headers).get("ce_subject") == frame_id.encode():
-            raise _Found(FrameScreened.model_validate_json(record.value or b""))
+            raise _VerdictFound(FrameScreened.model_validate_json(record.value or b""))
 
     await check_topics_of_service(bootstrap, [VERDICTS])
     try:
         await for_each_record(bootstrap, VERDICTS, (await read_partition_counts(bootstrap))[VERDICTS], take)
-    except _Found as found:
-        return found.verdict
+    except _VerdictFound as reached:
+        return reached.verdict
     return None
 
 
-class _Found(Exception):
+class _VerdictFound(Exception):
     """Ends the reading."""
 
     def __init__(self, verdict: FrameScreened) -> None:
@@ -78,7 +78,7 @@ class _Found(Exception):
         self.verdict = verdict
 
 
-async def drawn_picture(store: ObjectStore, verdict: FrameScreened) -> bytes:
+async def draw_picture(store: ObjectStore, verdict: FrameScreened) -> bytes:
     """Return a frame's picture with the boxes that its verdict tells; only kept frames' verdicts have any."""
     try:
         return draw_boxes(await store.fetch(verdict.object), verdict.detections, verdict.width_px)

@@ -30,38 +30,40 @@ PARTS = {
 BY_SCORE = {VerdictReason.SCORE, VerdictReason.BELOW_THRESHOLD}
 
 
-def reason_in_words(verdict: FrameScreened) -> str:
+def put_reasons_in_words(verdict: FrameScreened) -> str:
     """Say why a frame has its verdict."""
-    said = ", ".join(WORDS[reason] for reason in verdict.reasons)
+    reasons = ", ".join(WORDS[reason] for reason in verdict.reasons)
     if VerdictReason.SCORE not in verdict.reasons or verdict.score is None:
-        return said
+        return reasons
     best = max(verdict.score_parts.items(), key=lambda part: part[1], default=("", 0.0))
-    return f"{said}: score {verdict.score:.2f} over {verdict.threshold:.2f}, most of it {PARTS.get(best[0], best[0])}"
+    return (
+        f"{reasons}: score {verdict.score:.2f} over {verdict.threshold:.2f}, most of it {PARTS.get(best[0], best[0])}"
+    )
 
 
 def explain(verdict: FrameScreened) -> str:
     """Say what was decided on a frame, why, by which models, under which policy, and where its slice's budget stood."""
-    said = f"{verdict.verdict.value.capitalize()}: {', '.join(WORDS[reason] for reason in verdict.reasons)}"
+    first_sentence = f"{verdict.verdict.value.capitalize()}: {', '.join(WORDS[reason] for reason in verdict.reasons)}"
     if verdict.rules:
-        said += f" ({', '.join(verdict.rules)})"
+        first_sentence += f" ({', '.join(verdict.rules)})"
     if verdict.detail:
-        said += f" ({verdict.detail})"
-    sentences = [said, *_score(verdict), _judges(verdict), *_shadow(verdict.shadow)]
+        first_sentence += f" ({verdict.detail})"
+    sentences = [first_sentence, *_tell_score(verdict), _tell_judges(verdict), *_tell_shadow(verdict.shadow)]
     if verdict.replayed:
         sentences.append("Its unit had been a dead letter and was replayed")
     return ". ".join(sentences) + "."
 
 
-def _score(verdict: FrameScreened) -> list[str]:
+def _tell_score(verdict: FrameScreened) -> list[str]:
     if verdict.score is None:
         return []
     parts = ", ".join(f"{PARTS.get(name, name)} {value:.2f}" for name, value in sorted(verdict.score_parts.items()))
     counted = "" if BY_SCORE & set(verdict.reasons) else ", which did not matter"
     threshold = f"the threshold of {verdict.slice} was {verdict.threshold:.3f}"
-    return [f"Score {verdict.score:.3f} ({parts}){counted}; {threshold}{_budget(verdict.budget)}"]
+    return [f"Score {verdict.score:.3f} ({parts}){counted}; {threshold}{_tell_budget(verdict.budget)}"]
 
 
-def _budget(state: BudgetState | None) -> str:
+def _tell_budget(state: BudgetState | None) -> str:
     if state is None:
         return ", given by the policy"
     owed = f"{abs(state.debt):.0f} frames {'too few' if state.debt > 0 else 'too many'}"
@@ -71,7 +73,7 @@ def _budget(state: BudgetState | None) -> str:
     return f", {source}, for a budget of {state.budget:.0%} of its frames, {owed} kept so far"
 
 
-def _shadow(shadow: ShadowVerdict | None) -> list[str]:
+def _tell_shadow(shadow: ShadowVerdict | None) -> list[str]:
     """Say what a version that is tried on live frames made of it."""
     if shadow is None:
         return []
@@ -81,11 +83,11 @@ def _shadow(shadow: ShadowVerdict | None) -> list[str]:
     return [f"{name} would have {'kept' if shadow.kept else 'dropped'} it (score {shadow.score or 0:.3f})"]
 
 
-def _judges(verdict: FrameScreened) -> str:
+def _tell_judges(verdict: FrameScreened) -> str:
     under = f"under policy version {verdict.policy_version}"
-    return f"Judged by {_models(verdict.models)} {under}" if verdict.models else f"No model judged it, {under}"
+    return f"Judged by {_name_models(verdict.models)} {under}" if verdict.models else f"No model judged it, {under}"
 
 
-def _models(pair: ModelPair) -> str:
+def _name_models(pair: ModelPair) -> str:
     first = f"{pair.name} version {pair.version}"
     return first if pair.second_name is None else f"{first} and {pair.second_name} version {pair.second_version}"

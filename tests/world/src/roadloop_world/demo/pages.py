@@ -14,7 +14,7 @@ import numpy as np
 
 from roadloop_world.demo.loop_state import ScreenedFrame
 from roadloop_world.demo.promises import Promise
-from screen.commands.why_text import reason_in_words
+from screen.commands.why_text import put_reasons_in_words
 from screen.vision.draw_boxes import draw_boxes
 
 mpl.use("Agg")
@@ -146,4 +146,4 @@ def _show(folder: Path, frame: ScreenedFrame, pictures: Mapping[str, bytes]) -> 
         _put(path, draw_boxes(pictures[verdict.frame_id], verdict.detections))
     model = f"{verdict.models.name} v{verdict.models.version}" if verdict.models else ""
     slice_ = f"{frame.tenant} · {verdict.slice}"
-    return {"file": f"frames/{path.name}", "why": reason_in_words(verdict), "slice": slice_, "model": model}
+    return {"file": f"frames/{path.name}", "why": put_reasons_in_words(verdict), "slice": slice_, "model": model}
