@@ -38,7 +38,7 @@ from screen.history.maintenance import tidy
 from screen.history.rows import MEASURED
 from screen.history.table import History, Place
 from screen.memory.state import Memory
-from screen.what_if.rejudge import changed_policy
+from screen.what_if.rejudge import change_policy
 
 PARTITIONS, AT_ONCE = 6, 20_000
 TENANT, NOW = "acme", datetime(2026, 3, 2, tzinfo=UTC)
@@ -128,7 +128,7 @@ def _fill_and_ask(stack: Stack, frames: int, report: Report) -> Asked:
         place=place,
         tenant=TENANT,
         since=NOW - timedelta(days=1),
-        change=partial(changed_policy, quotas={}),
+        change=partial(change_policy, quotas={}),
         namespace=history.namespace,
     )
     most = _MostMemory()

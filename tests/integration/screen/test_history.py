@@ -132,7 +132,7 @@ async def _has_more_files(place: Place, files: int) -> bool:
 def counted(place: Place, tenant: str) -> Counter[str]:
     """Return how often each frame of a tenant is in history."""
     held = History(place)
-    rows = (row for partition in held.partitions() for row in held.rows(partition, ("tenant", "frame_id")))
+    rows = (row for partition in held.list_partitions() for row in held.read_rows(partition, ("tenant", "frame_id")))
     return Counter(row["frame_id"] for row in rows if row["tenant"] == tenant)
 
 
@@ -158,12 +158,12 @@ async def test_each_verdict_is_there_once_though_its_writers_tidy_up_and_are_kil
     found = counted(place, tenant)
     assert len(found) == sent
     assert set(found.values()) == {1}
-    assert History(place).policies()[tenant, 1].keep_budget == POLICY.keep_budget
+    assert History(place).read_policies()[tenant, 1].keep_budget == POLICY.keep_budget
 
 
 async def test_many_may_open_a_history_at_once_that_is_not_there_yet(place: Place) -> None:
     opened = await asyncio.gather(*(asyncio.to_thread(History, place) for _ in range(6)))
-    assert [history.offsets() for history in opened] == [{}] * 6
+    assert [history.read_offsets() for history in opened] == [{}] * 6
 
 
 async def test_every_version_of_a_policy_is_there_also_those_that_came_and_went(stack: Stack, place: Place) -> None:
@@ -174,7 +174,7 @@ async def test_every_version_of_a_policy_is_there_also_those_that_came_and_went(
         await policy_topic.publish(stack.kafka_bootstrap, tenant, lambda _, changed=changed: changed)  # type: ignore[misc]
 
     async def has_all() -> bool:
-        known = await asyncio.to_thread(lambda: History(place).policies())
+        known = await asyncio.to_thread(lambda: History(place).read_policies())
         return {key[1]: policy.keep_budget for key, policy in known.items() if key[0] == tenant} == budgets
 
     async with sink(stack, place):
@@ -227,17 +227,17 @@ async def test_todays_verdicts_come_out_of_history_again_and_others_under_anothe
 
 async def test_who_was_overtaken_is_told_and_appends_nothing(place: Place) -> None:
     one, other = await asyncio.to_thread(History, place), await asyncio.to_thread(History, place)
-    assert one.offsets() == other.offsets() == {}
+    assert one.read_offsets() == other.read_offsets() == {}
     _, told = verdicts("acme", 20)
     rows = rows_of([_record(offset, event) for offset, event in enumerate(told)])
     one.append(rows, {5: 20})
     with pytest.raises(Overtaken):
         other.append(rows, {5: 20})
-    assert other.offsets() == {5: 20}
+    assert other.read_offsets() == {5: 20}
     other.append(rows, {5: 40})
     with pytest.raises(Overtaken):
         one.append(rows, {5: 40})
-    assert len(list(one.rows(5, ("frame_id",)))) == 40
+    assert len(list(one.read_rows(5, ("frame_id",)))) == 40
 
 
 def _record(offset: int, event: Event) -> Record:
@@ -280,7 +280,7 @@ async def test_a_table_from_before_a_column_takes_it_and_its_old_rows_are_read(
         patch.setattr(table, "SCHEMA", before)
         History(place).append([{name: row[name] for name in before.names} for row in rows[:20]], {5: 20})
     History(place).append(rows[20:], {5: 40})
-    found = list(History(place).rows(5, DECIDED_FROM))
+    found = list(History(place).read_rows(5, DECIDED_FROM))
     assert [row["frame_id"] for row in found] == [row["frame_id"] for row in rows]
     assert [row["versions"] for row in found] == [None] * 20 + [[3]] * 20
     versions = [facts.where.versions for row in found if (facts := facts_of_row(row))]
@@ -298,7 +298,7 @@ def one_row_each(count: int, *, first: int = 0, day: int = 0) -> list[dict[str, 
 
 
 def read_offsets(history: History) -> list[int]:
-    return [row["offset"] for row in history.rows(5, ("frame_id",))]
+    return [row["offset"] for row in history.read_rows(5, ("frame_id",))]
 
 
 def test_rows_of_two_days_that_came_in_turns_are_read_by_their_offsets(place: Place) -> None:
@@ -319,20 +319,20 @@ def test_small_files_become_one_and_nothing_of_them_is_lost(place: Place) -> Non
     history, rows = History(place), one_row_each(30)
     for row in rows:
         history.append([row], {5: row["offset"] + 1})
-    assert len(history.files(5)[0]) == 30
-    began_before = history.rows(5, ("frame_id",))
+    assert len(history.list_files(5)[0]) == 30
+    began_before = history.read_rows(5, ("frame_id",))
     next(began_before)
     tidy(history, NOW)
-    assert len(history.files(5)[0]) == 1
+    assert len(history.list_files(5)[0]) == 1
     again = History(place)
-    assert again.offsets() == {5: 30}
+    assert again.read_offsets() == {5: 30}
     assert read_offsets(again) == list(range(30))
     assert [row["offset"] for row in began_before] == list(range(1, 30)), "a reader goes on with what it began with"
 
     again.append(one_row_each(2, first=30), {5: 32})
     with pytest.raises(Overtaken):
         history.append(one_row_each(1, first=30), {5: 31})  # a sink that does not know of it
-    assert len(history.files(5)[0]) == 2, "now it has seen the newer snapshot, and still has not read its offsets"
+    assert len(history.list_files(5)[0]) == 2, "now it has seen the newer snapshot, and still has not read its offsets"
     with pytest.raises(Overtaken):
         history.append(one_row_each(1, first=30), {5: 31})
     tidy(again, NOW)
@@ -343,16 +343,16 @@ def test_old_snapshots_are_forgotten_with_the_files_that_only_they_needed(place:
     history = History(place)
     for row in one_row_each(12):
         history.append([row], {5: row["offset"] + 1})
-    old = {task.file.file_path for task in history.files(5)[0]}
+    old = {task.file.file_path for task in history.list_files(5)[0]}
     assert old == exist(history, old)
     tidy(history, NOW)
     assert old == exist(history, old), "they stay for a day"
     tidy(history, NOW + timedelta(days=2))
     assert exist(history, old) == set()
     assert len(list(history.verdicts.snapshots())) == 1
-    mine = {task.file.file_path for task in history.files(5)[0]}
+    mine = {task.file.file_path for task in history.list_files(5)[0]}
     assert mine == exist(history, mine)
-    assert (history.offsets(), read_offsets(history)) == ({5: 12}, list(range(12)))
+    assert (history.read_offsets(), read_offsets(history)) == ({5: 12}, list(range(12)))
     history.append(one_row_each(1, first=12), {5: 13})
     assert read_offsets(History(place)) == list(range(13))
 
@@ -362,7 +362,7 @@ def test_a_snapshot_that_was_replaced_a_moment_ago_stays_however_old_it_is(place
     for row in one_row_each(10):
         history.append([row], {5: row["offset"] + 1})
     much_later = NOW + timedelta(days=30)
-    reader = history.rows(5, ("frame_id",))
+    reader = history.read_rows(5, ("frame_id",))
     next(reader)
     maintenance.tidy(history, NOW)  # replaces what is read, which is old by the clock of the next one
     newest = history.verdicts.metadata.current_snapshot_id
@@ -384,7 +384,7 @@ def test_policies_become_one_file(place: Place, monkeypatch: pytest.MonkeyPatch)
         history.add_policies({("acme", version): POLICY.model_copy(update={"version": version})})
     tidy(history, NOW)
     assert len(list(history.policy_rows.scan().plan_files())) == 1
-    assert sorted(version for _, version in History(place).policies()) == [1, 2, 3, 4, 5, 6]
+    assert sorted(version for _, version in History(place).read_policies()) == [1, 2, 3, 4, 5, 6]
 
 
 def exist(history: History, paths: set[str]) -> set[str]:

@@ -23,8 +23,8 @@ from screen.history.rows import SCHEMA, facts_of_row, row_of
 from screen.memory.state import Memory
 from screen.vision.detections import Box, Judged, Unjudged
 from screen.vision.embedding import pack
-from screen.what_if.rejudge import Change, UnknownPolicy, changed_policy, what_if
-from screen.what_if.report import TITLES, answer_as_json, remarks, rows_of
+from screen.what_if.rejudge import Change, UnknownPolicy, change_policy, rejudge
+from screen.what_if.report import TITLES, answer_as_json, make_remarks, rows_of
 from tests.unit.screen.test_candidate import SHADOW, SHARED
 from tests.unit.screen.units import NOW, PAIR, frame, unit
 
@@ -105,7 +105,7 @@ ROWS = rows()
 
 def ask(change: Change = lambda policy: policy, **given: Any) -> Any:
     asked = {"tenant": "acme", "since": NOW, "labels": {}} | given
-    return what_if(given.pop("rows", ROWS), POLICIES, change, **{k: v for k, v in asked.items() if k != "rows"})
+    return rejudge(given.pop("rows", ROWS), POLICIES, change, **{k: v for k, v in asked.items() if k != "rows"})
 
 
 def test_a_row_has_every_column_and_gives_its_facts_back() -> None:
@@ -132,19 +132,19 @@ def test_without_a_change_todays_verdicts_come_out_bit_for_bit() -> None:
 
 
 def test_half_the_budget_keeps_half_as_many_and_says_what_is_approximate() -> None:
-    answer = ask(lambda policy: changed_policy(policy, keep=0.05, quotas={}), since=NOW)
+    answer = ask(lambda policy: change_policy(policy, keep=0.05, quotas={}), since=NOW)
     now = sum(found.kept_now for found in answer.slices.values())
     then = sum(found.kept_then for found in answer.slices.values())
     assert then < 0.85 * now, "the audit and the rules stay"
     assert 0 < answer.approximate < answer.judged
     assert answer.lost
     assert answer.first_differing
-    assert "(--exact compares pictures anew)" in remarks(answer)
+    assert "(--exact compares pictures anew)" in make_remarks(answer)
 
 
 def test_a_quota_gives_one_slice_more() -> None:
     calm = rows(rolled=False)  # a slice has a threshold of its own from 200 scores of a version on
-    before, after = ask(rows=calm), ask(lambda policy: changed_policy(policy, quotas={"night": "3x"}), rows=calm)
+    before, after = ask(rows=calm), ask(lambda policy: change_policy(policy, quotas={"night": "3x"}), rows=calm)
     assert after.slices["night/front"].kept_then > 1.3 * before.slices["night/front"].kept_now
     assert after.gained
 
@@ -162,7 +162,7 @@ def test_pictures_compared_anew_give_todays_verdicts_bit_for_bit() -> None:
 @given(st.integers(0, 1_000), st.sampled_from((0.02, 0.05, 0.2, 0.5)), st.sampled_from(("0.5x", "3x", "0")))
 @settings(max_examples=4)
 def test_an_exact_answer_is_what_a_worker_would_have_decided(seed: int, keep: float, night: str) -> None:
-    change = partial(changed_policy, keep=keep, quotas={"night": night})
+    change = partial(change_policy, keep=keep, quotas={"night": night})
     then = rows(640, seed, change=change)
     decided = ("verdict", "reasons", "threshold")
     now = [row | {name: other[name] for name in decided} for row, other in zip(rows(640, seed), then, strict=True)]
@@ -174,8 +174,8 @@ def test_what_is_older_than_what_pictures_are_compared_by_is_judged_as_recorded(
     older = {"dhash": None, "surely": None, "perhaps": None, "embedding": None}
     answer = ask(rows=[{**row, **older} for row in ROWS[:300]], exact=True)
     assert (answer.judged, answer.approximate, answer.differing) == (300, 300, 0)
-    assert "300 of 300 are approximate" in remarks(answer)
-    assert "from before verdicts carried what pictures are compared by" in remarks(answer)
+    assert "300 of 300 are approximate" in make_remarks(answer)
+    assert "from before verdicts carried what pictures are compared by" in make_remarks(answer)
 
 
 def test_only_what_came_since_counts_and_only_of_the_tenant() -> None:
@@ -215,7 +215,7 @@ def test_hard_frames_of_the_audit_say_what_is_missed() -> None:
     ],
 )
 def test_changed_policies(keep: float | None, quotas: dict[str, str], budgets: dict[str, float]) -> None:
-    changed = changed_policy(SECOND, keep=keep, quotas=quotas)
+    changed = change_policy(SECOND, keep=keep, quotas=quotas)
     assert changed.slice_budgets == pytest.approx(budgets)
     assert changed.keep_budget == (keep or SECOND.keep_budget)
 
@@ -223,7 +223,7 @@ def test_changed_policies(keep: float | None, quotas: dict[str, str], budgets: d
 @pytest.mark.parametrize("quota", ["", "x", "many", "1.5", "-1", "-1x", "nan", "nanx"])
 def test_a_quota_that_is_none_is_refused(quota: str) -> None:
     with pytest.raises(ValueError, match="is no quota: give a share such as"):
-        changed_policy(SECOND, quotas={"night": quota})
+        change_policy(SECOND, quotas={"night": quota})
 
 
 @given(st.integers(0, 800))
@@ -235,12 +235,14 @@ def test_partitions_add_up(cut: int) -> None:
 
 
 def test_the_answer_is_told() -> None:
-    answer = ask(lambda policy: changed_policy(policy, keep=0.05, quotas={}))
+    answer = ask(lambda policy: change_policy(policy, keep=0.05, quotas={}))
     told = rows_of(answer)
     assert [row[0] for row in told] == ["night/front", "rain/front", "(all)"]
     assert all(len(row) == len(TITLES) for row in told)
     assert [int(told[-1][column]) for column in (1, 2, 3)] == [
         sum(int(row[column]) for row in told[:-1]) for column in (1, 2, 3)
     ]
-    assert f"{answer.differing} of 2400 verdicts differ from the recorded ones, the first one of f-" in remarks(answer)
+    assert f"{answer.differing} of 2400 verdicts differ from the recorded ones, the first one of f-" in make_remarks(
+        answer
+    )
     assert answer_as_json(answer)["slices"]["rain/front"]["label_seconds_now"] > 0

@@ -28,8 +28,8 @@ from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import LABELS_COMPLETED
 from screen.history.rows import DECIDED_FROM, PICTURED
 from screen.history.table import NAMESPACE, History, Place
-from screen.what_if.rejudge import Answer, Change, Labels, Policies, UnknownPolicy, changed_policy, what_if
-from screen.what_if.report import TITLES, answer_as_json, remarks, rows_of
+from screen.what_if.rejudge import Answer, Change, Labels, Policies, UnknownPolicy, change_policy, rejudge
+from screen.what_if.report import TITLES, answer_as_json, make_remarks, rows_of
 
 LABELS = LABELS_COMPLETED
 COUNTED = ("verdict", "received_at", "threshold", "claims")
@@ -57,7 +57,7 @@ def command(
     if not is_tenant(tenant):
         raise typer.BadParameter(f"tenant {tenant!r}: use lower-case letters, digits and hyphens")
     place = Place(postgres, warehouse, s3, access_key, secret_key)
-    change = partial(changed_policy, keep=keep, quotas=read_quotas(quota or []))
+    change = partial(change_policy, keep=keep, quotas=read_quotas(quota or []))
     with report_kafka_errors(kafka):
         try:
             change(ScreenPolicy(version=0, threshold=0))  # says what is wrong with a quota before anything is read
@@ -87,7 +87,7 @@ def command(
 def show(answer: Answer) -> None:
     """Print the answer: a table for a person, lines with tabs for a program."""
     show_rows(TITLES, rows_of(answer), frozenset(TITLES[1:]))
-    typer.echo(remarks(answer))
+    typer.echo(make_remarks(answer))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,41 +103,41 @@ class Question:
     namespace: str = NAMESPACE
 
 
-def read_quotas(given: Sequence[str]) -> dict[str, str]:
+def read_quotas(texts: Sequence[str]) -> dict[str, str]:
     """Read night=2x; raises BadParameter where that is none."""
     quotas = {}
-    for one in given:
-        name, _, value = one.partition("=")
+    for text in texts:
+        name, _, value = text.partition("=")
         if not name or not value:
-            raise typer.BadParameter(f"--quota {one}: give it as night=2x or rain/front=0.2")
+            raise typer.BadParameter(f"--quota {text}: give it as night=2x or rain/front=0.2")
         quotas[name] = value
     return quotas
 
 
 def read_since(text: str) -> timedelta:
     """Read 7d, 12h or 30m; raises ValueError where it is none."""
-    found = re.fullmatch(r"(\d{1,6})([dhm])", text)
-    if found is None:
+    match = re.fullmatch(r"(\d{1,6})([dhm])", text)
+    if match is None:
         raise ValueError(f"--since {text}: give it as 7d, 12h or 30m")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 def ask(kafka: str, question: Question, processes: int) -> Answer:
     """Judge all partitions of a tenant's history anew, so many at a time."""
-    whole = Answer(exact=question.exact)
+    answer_in_all = Answer(exact=question.exact)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress, _pool(processes) as pool:
+    with Progress(*columns, console=Console(stderr=True)) as progress, _open_pool(processes) as pool:
         labels = asyncio.run(read_labels(kafka, question.tenant))
         history = History(question.place, question.namespace)
-        partitions, policies = history.partitions(), history.policies()
+        partitions, policies = history.list_partitions(), history.read_policies()
         bar = progress.add_task("", total=len(partitions))
         for answer in pool.map(partial(ask_partition, question, policies, labels), partitions):
-            whole.add(answer)
+            answer_in_all.add(answer)
             progress.advance(bar)
-    return whole
+    return answer_in_all
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
+def _open_pool(processes: int) -> ProcessPoolExecutor:
     """Return processes that have imported all this once between them, and begin with that at once.
 
     Nothing here is cyclic: to collect garbage would only walk through the rows, for half of the time they take.
@@ -152,8 +152,8 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 def ask_partition(question: Question, policies: Policies, labels: Labels, partition: int) -> Answer:
     """Judge one partition's history anew."""
     columns = (*DECIDED_FROM, *COUNTED, *(PICTURED if question.exact else ()))
-    rows = History(question.place, question.namespace).rows(partition, columns)
-    return what_if(
+    rows = History(question.place, question.namespace).read_rows(partition, columns)
+    return rejudge(
         rows,
         policies,
         question.change,
@@ -167,14 +167,14 @@ def ask_partition(question: Question, policies: Policies, labels: Labels, partit
 
 async def read_labels(kafka: str, tenant: str) -> Labels:
     """Return what people found in a tenant's audit frames, by frame."""
-    found: dict[str, LabelCompleted] = {}
+    labels: dict[str, LabelCompleted] = {}
 
     async def take(record: Record) -> None:
         if tenant_of(record) != tenant:
             return
         label = LabelCompleted.model_validate_json(record.value or b"")
         if label.source is LabelSource.AUDIT:
-            found[label.frame_id] = label
+            labels[label.frame_id] = label
 
     await for_each_record(kafka, LABELS, (await read_partition_counts(kafka))[LABELS], take)
-    return {frame_id: label.boxes for frame_id, label in found.items()}
+    return {frame_id: label.boxes for frame_id, label in labels.items()}

@@ -19,39 +19,41 @@ class Stretch:
     days: frozenset[int] = frozenset()  # a file holds one day, so there will be one for each
 
 
-def in_order(files: Iterable[Stretch]) -> list[Stretch]:
+def join_overlapping(files: Iterable[Stretch]) -> list[Stretch]:
     """Return stretches by their offsets; files whose offsets overlap are one.
 
     They do where verdicts of an earlier day, of a replay say, came between those of today: a file holds one day.
     """
-    found: list[Stretch] = []
-    for file in sorted(files, key=lambda one: one.first):
-        if found and file.first <= found[-1].last:
-            found[-1] = _together(found[-1], file)
+    stretches: list[Stretch] = []
+    for file in sorted(files, key=lambda file: file.first):
+        if stretches and file.first <= stretches[-1].last:
+            stretches[-1] = _join(stretches[-1], file)
         else:
-            found.append(file)
-    return found
+            stretches.append(file)
+    return stretches
 
 
-def worth_merging(stretches: Sequence[Stretch]) -> list[Stretch]:
+def select_worth_merging(stretches: Sequence[Stretch]) -> list[Stretch]:
     """Return stretches of small files, one after the other, that are to become one file each, or one per day."""
     groups: list[list[Stretch]] = [[]]
     for stretch in stretches:
-        if stretch.bytes >= SMALL_BYTES or sum(one.bytes for one in groups[-1]) >= LARGE_BYTES:
+        if stretch.bytes >= SMALL_BYTES or sum(member.bytes for member in groups[-1]) >= LARGE_BYTES:
             groups.append([])
         if stretch.bytes < SMALL_BYTES:
             groups[-1].append(stretch)
-    merged = [_all_together(group) for group in groups if group]
+    merged = [_join_all(group) for group in groups if group]
     return [stretch for stretch in merged if len(stretch.files) - len(stretch.days) >= WORTH_IT]
 
 
-def _all_together(group: Sequence[Stretch]) -> Stretch:
+def _join_all(group: Sequence[Stretch]) -> Stretch:
     whole = group[0]
     for stretch in group[1:]:
-        whole = _together(whole, stretch)
+        whole = _join(whole, stretch)
     return whole
 
 
-def _together(one: Stretch, other: Stretch) -> Stretch:
-    last = max(one.last, other.last)
-    return Stretch(one.first, last, one.bytes + other.bytes, (*one.files, *other.files), one.days | other.days)
+def _join(stretch: Stretch, other: Stretch) -> Stretch:
+    last = max(stretch.last, other.last)
+    return Stretch(
+        stretch.first, last, stretch.bytes + other.bytes, (*stretch.files, *other.files), stretch.days | other.days
+    )

@@ -15,7 +15,7 @@ from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from screen.history.file_merging import Stretch, in_order, worth_merging
+from screen.history.file_merging import Stretch, join_overlapping, select_worth_merging
 from screen.history.table import OFFSETS, History, Overtaken
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ FEW_POLICY_FILES = 100
 def tidy(history: History, now: datetime) -> None:
     """Merge small files and forget old snapshots; raise Overtaken where somebody else writes at the same time."""
     try:
-        merged = sum(_merge_partition(history, partition) for partition in history.partitions())
+        merged = sum(_merge_partition(history, partition) for partition in history.list_partitions())
         _merge_policies(history.policy_rows)
         replaced_before = now - SNAPSHOTS_STAY
         deleted = sum(_expire(table, replaced_before) for table in (history.verdicts, history.policy_rows))
@@ -44,7 +44,7 @@ def _merge_policies(table: Table) -> None:
 
 
 def _merge_partition(history: History, partition: int) -> int:
-    stretches = worth_merging(in_order(history.files(partition)[1]))
+    stretches = select_worth_merging(join_overlapping(history.list_files(partition)[1]))
     for stretch in stretches:
         _merge(history, partition, stretch)
     return sum(len(stretch.files) for stretch in stretches)
@@ -52,13 +52,13 @@ def _merge_partition(history: History, partition: int) -> int:
 
 def _merge(history: History, partition: int, stretch: Stretch) -> None:
     """Write a stretch's rows anew as one file; the new snapshot covers the offsets that the old one did."""
-    rows = And(
+    row_filter = And(
         EqualTo(term="partition", value=partition),
         And(GreaterThanOrEqual(term="offset", value=stretch.first), LessThanOrEqual(term="offset", value=stretch.last)),
     )
-    covered = {OFFSETS: history.offsets_as_text()}
-    table = history.verdicts.scan(rows).to_arrow().sort_by("offset")
-    history.verdicts.overwrite(table, rows, snapshot_properties=covered)
+    covered = {OFFSETS: history.format_offsets()}
+    table = history.verdicts.scan(row_filter).to_arrow().sort_by("offset")
+    history.verdicts.overwrite(table, row_filter, snapshot_properties=covered)
 
 
 def _expire(table: Table, replaced_before: datetime) -> int:
@@ -68,16 +68,16 @@ def _expire(table: Table, replaced_before: datetime) -> int:
     none after it does: so the next one's files are all that have to stay. The oldest go first, some hundreds at a time.
     """
     table.refresh()
-    snapshots = sorted(table.snapshots(), key=lambda one: one.sequence_number or 0)
+    snapshots = sorted(table.snapshots(), key=lambda snapshot: snapshot.sequence_number or 0)
     before_ms = replaced_before.timestamp() * 1000
-    old = [one for one, later in pairwise(snapshots) if later.timestamp_ms < before_ms][:AT_ONCE]
+    old = [snapshot for snapshot, later in pairwise(snapshots) if later.timestamp_ms < before_ms][:AT_ONCE]
     if not old:
         return 0
-    gone = _files_of(table, old) - _files_of(table, snapshots[len(old) : len(old) + 1])
+    unneeded_paths = _files_of(table, old) - _files_of(table, snapshots[len(old) : len(old) + 1])
     table.maintenance.expire_snapshots().by_ids([snapshot.snapshot_id for snapshot in old]).commit()
-    for path in sorted(gone):
+    for path in sorted(unneeded_paths):
         _delete(table, path)
-    return len(gone)
+    return len(unneeded_paths)
 
 
 def _delete(table: Table, path: str) -> None:

@@ -81,7 +81,7 @@ _compared = itemgetter(
     *("nearest_bits", "nearest_step", "nearest_cosine", "light_change", "new_object", "nothing_there", "like_empty")
 )
 PAIR = ("model", "model_version", "second_model", "second_version")
-PICTURED = (*COMPARED_BY, "embedding", *PAIR)  # what `picture_of_row` and `seen_by` need beside these
+PICTURED = (*COMPARED_BY, "embedding", *PAIR)  # what `picture_of_row` and `add_eye` need beside these
 
 
 def row_of(record: Record) -> dict[str, Any]:
@@ -89,33 +89,33 @@ def row_of(record: Record) -> dict[str, Any]:
 
     Of the detections those stay that count as claims; only kept frames have any.
     """
-    said = FrameScreened.model_validate_json(record.value or b"")
+    verdict = FrameScreened.model_validate_json(record.value or b"")
     headers = dict(record.headers)
-    pair = said.models
+    pair = verdict.models
     return {
         "partition": record.partition,
         "offset": record.offset,
         "event_id": headers.get("ce_id", b"").decode(errors="replace"),
         "tenant": tenant_of(record),
-        **{name: getattr(said, name) for name in COPIED},
-        "object_uri": said.object.uri,
-        "verdict": said.verdict.value,
-        "reasons": [reason.value for reason in said.reasons],
-        "rules": list(said.rules),
-        "condition": said.condition.value,
-        "score_parts": list(said.score_parts.items()),
+        **{name: getattr(verdict, name) for name in COPIED},
+        "object_uri": verdict.object.uri,
+        "verdict": verdict.verdict.value,
+        "reasons": [reason.value for reason in verdict.reasons],
+        "rules": list(verdict.rules),
+        "condition": verdict.condition.value,
+        "score_parts": list(verdict.score_parts.items()),
         "model": pair and pair.name,
         "model_version": pair and pair.version,
         "second_model": pair and pair.second_name,
         "second_version": pair and pair.second_version,
-        "budget": said.budget and said.budget.budget,
-        "debt": said.budget and said.budget.debt,
-        **{name: said.measures and getattr(said.measures, name) for name in (*MEASURED, "dhash")},
-        **{name: said.measures and list(getattr(said.measures, name).items()) for name in OBJECTS},
-        "embedding": from_text(said.embedding),
-        "shadow_version": said.shadow and said.shadow.version,
-        "shadow_parts": said.shadow and list(said.shadow.score_parts.items()),
-        "claims": [found.model_dump() for found in said.detections if found.score >= SERVED_FROM],
+        "budget": verdict.budget and verdict.budget.budget,
+        "debt": verdict.budget and verdict.budget.debt,
+        **{name: verdict.measures and getattr(verdict.measures, name) for name in (*MEASURED, "dhash")},
+        **{name: verdict.measures and list(getattr(verdict.measures, name).items()) for name in OBJECTS},
+        "embedding": from_text(verdict.embedding),
+        "shadow_version": verdict.shadow and verdict.shadow.version,
+        "shadow_parts": verdict.shadow and list(verdict.shadow.score_parts.items()),
+        "claims": [detection.model_dump() for detection in verdict.detections if detection.score >= SERVED_FROM],
     }
 
 
@@ -124,9 +124,9 @@ def facts_of_row(row: Mapping[str, Any]) -> Facts | None:
     if row["lot"] is None:
         return None
     versions = tuple(row["versions"] or BEFORE_VERSIONS)
-    where = _where(row["tenant"], row["vehicle"], row["slice"], row["drive"], versions)
+    frame_keys = _make_frame_keys(row["tenant"], row["vehicle"], row["slice"], row["drive"], versions)
     unjudged = Unjudged(VerdictReason(row["reasons"][0]), row["detail"]) if row["score"] is None else None
-    measured = (row["frame_id"], where, row["lot"], row["brightness"], row["laplacian_variance"])
+    measured = (row["frame_id"], frame_keys, row["lot"], row["brightness"], row["laplacian_variance"])
     return Facts._make((*measured, dict(row["score_parts"]), *_compared(row), tuple(row["matched"]), unjudged))
 
 
@@ -136,19 +136,19 @@ def picture_of_row(row: Mapping[str, Any]) -> Picture:
     return Picture(row["dhash"], row["brightness"], row["embedding"] or b"", surely, perhaps)
 
 
-def seen_by(row: Mapping[str, Any], facts: Facts) -> Facts:
+def add_eye(row: Mapping[str, Any], facts: Facts) -> Facts:
     """Return a row's facts with the network whose embeddings its picture is compared by: it made the row's own."""
     eye = eye_of(ModelPair(**{field: row[name] for field, name in zip(ModelPair.model_fields, PAIR, strict=True)}))
-    return facts._replace(where=_looked_at(facts.where, eye))
+    return facts._replace(where=_replace_eye(facts.where, eye))
 
 
 @lru_cache(maxsize=1_000)
-def _looked_at(where: FrameKeys, eye: str) -> FrameKeys:
+def _replace_eye(where: FrameKeys, eye: str) -> FrameKeys:
     return replace(where, eye=eye)
 
 
 @lru_cache(maxsize=1_000)
-def _where(tenant: str, vehicle: str, slice_name: str, drive: str, versions: tuple[int, ...]) -> FrameKeys:
+def _make_frame_keys(tenant: str, vehicle: str, slice_name: str, drive: str, versions: tuple[int, ...]) -> FrameKeys:
     """Return where a row's frame belongs; neighbours in history mostly belong together."""
     condition, _, camera = slice_name.partition("/")
     return FrameKeys(tenant, vehicle, camera, Condition(condition), drive, versions=versions)

@@ -30,7 +30,7 @@ from screen.history.table import History, Overtaken, Place
 from screen.memory import entries
 from screen.memory.snapshots import MemoryTopic, Snapshots
 from screen.state_topics import policy_topic
-from screen.state_topics.skip_unreadable import readable
+from screen.state_topics.skip_unreadable import skip_unreadable
 
 log = structlog.get_logger()
 SOURCE, GROUP = FRAMES_SCREENED, "screen-history"
@@ -69,7 +69,7 @@ class HistorySettings(DatabaseSettings):
         )
 
 
-class Heard:
+class PolicyVersions:
     """Every version of a policy that the topic still has, by tenant and version: it keeps only the newest for long."""
 
     def __init__(self) -> None:
@@ -80,29 +80,29 @@ class Heard:
         self.policies[(record.key or b"").decode(), policy.version] = policy
 
 
-async def keep(tail: Tail, history: History, heard: Heard, settings: HistorySettings) -> None:
+async def keep(tail: Tail, history: History, policy_versions: PolicyVersions, settings: HistorySettings) -> None:
     """Append what comes, until cancelled; where somebody else did meanwhile, go on from where he is."""
-    offsets = await asyncio.to_thread(history.offsets)
+    offsets = await asyncio.to_thread(history.read_offsets)
     await tail.go_to(offsets, with_gaps=settings.accept_gaps)
     clock = asyncio.get_running_loop().time
     tidy_at = clock() + min(SOON_S, settings.tidy_every_s)
     while True:
         records = await tail.batch(settings.append_rows, settings.append_every_s)
-        reached = {**offsets, **{record.partition: record.offset + 1 for record in records}}
+        next_offsets = {**offsets, **{record.partition: record.offset + 1 for record in records}}
         try:
-            await asyncio.to_thread(history.add_policies, dict(heard.policies))
+            await asyncio.to_thread(history.add_policies, dict(policy_versions.policies))
             if records:
-                await asyncio.to_thread(history.append, rows_of(records), reached)
+                await asyncio.to_thread(history.append, rows_of(records), next_offsets)
             if clock() >= tidy_at:
                 tidy_at = clock() + min(SOON_S, settings.tidy_every_s)  # where somebody else writes meanwhile
                 await asyncio.to_thread(_tidy_apart, settings.place)
                 tidy_at = clock() + settings.tidy_every_s
         except (Overtaken, CommitStateUnknownException) as error:
             log.warning("history_read_anew", why=str(error))
-            offsets = await asyncio.to_thread(history.offsets)
+            offsets = await asyncio.to_thread(history.read_offsets)
             await tail.go_to(offsets, with_gaps=settings.accept_gaps)
         else:
-            offsets = reached
+            offsets = next_offsets
             await tail.tell(offsets)
 
 
@@ -127,17 +127,19 @@ async def main(settings: HistorySettings, _me: Identity, stopping: asyncio.Event
     kafka = settings.kafka_bootstrap
     await admin.check_topics_of_service(kafka, (SOURCE, policy_topic.TOPIC, entries.TOPIC))
     history = await asyncio.to_thread(History, settings.place)
-    heard, partitions = Heard(), await admin.read_partition_counts(kafka)
+    policy_versions, partitions = PolicyVersions(), await admin.read_partition_counts(kafka)
 
     async def keep_on() -> None:
         async with open_tail(kafka, SOURCE, partitions[SOURCE], GROUP) as tail:
-            await keep(tail, history, heard, settings)
+            await keep(tail, history, policy_versions, settings)
 
     await lifecycle.run_side_by_side(
         stopping,
         [],
         [
-            follow_topic(kafka, policy_topic.TOPIC, partitions[policy_topic.TOPIC], readable(heard.take)),
+            follow_topic(
+                kafka, policy_topic.TOPIC, partitions[policy_topic.TOPIC], skip_unreadable(policy_versions.take)
+            ),
             keep_on(),
             settings.snapshots.keep(partitions[entries.TOPIC], settings.snapshot_every_s),
             serve_http(make_health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),

@@ -23,7 +23,7 @@ from pyiceberg.types import LongType
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from roadloop_schemas.policies import ScreenPolicy
-from screen.history.file_merging import Stretch, in_order
+from screen.history.file_merging import Stretch, join_overlapping
 from screen.history.rows import SCHEMA
 
 NAMESPACE = "screen"
@@ -61,7 +61,7 @@ class Place:
 
 
 @stamina.retry(on=(IntegrityError, ProgrammingError), attempts=5)
-def _catalog_at(place: Place, namespace: str) -> SqlCatalog:
+def _open_catalog(place: Place, namespace: str) -> SqlCatalog:
     """Open the catalogue: it makes what it needs, and fails where somebody else makes that at the same time."""
     settings = {
         "uri": place.dsn.replace("postgresql://", "postgresql+psycopg2://", 1),
@@ -82,19 +82,19 @@ class History:
 
     def __init__(self, place: Place, namespace: str = NAMESPACE) -> None:
         self.namespace = namespace
-        self._catalog = _catalog_at(place, namespace)
-        self.verdicts = self._table("verdicts", SCHEMA)
-        self.policy_rows = self._table("policies", POLICIES)
+        self._catalog = _open_catalog(place, namespace)
+        self.verdicts = self._open_table("verdicts", SCHEMA)
+        self.policy_rows = self._open_table("policies", POLICIES)
         self._versions: set[tuple[str, int]] = set()
         self._stands_on = self.verdicts.metadata.current_snapshot_id
         for table in (self.verdicts, self.policy_rows):
             self._keep_in_shape(table)
         if self.verdicts.spec().is_unpartitioned():
-            self._divide()
+            self._partition_table()
         if not {field.name for field in self.verdicts.schema().fields}.issuperset(SCHEMA.names):
-            self._grow()
+            self._add_columns()
 
-    def _table(self, name: str, schema: pa.Schema) -> Table:
+    def _open_table(self, name: str, schema: pa.Schema) -> Table:
         """Open a table, and make it where it is not there; somebody else may make it at the same time."""
         try:
             return self._catalog.create_table_if_not_exists(
@@ -103,7 +103,7 @@ class History:
         except TableAlreadyExistsError:
             return self._catalog.load_table(f"{self.namespace}.{name}")
 
-    def _divide(self) -> None:
+    def _partition_table(self) -> None:
         """Let a file hold rows of one Kafka partition and one day: so files can be read in the order of offsets."""
         with suppress(CommitFailedException), self.verdicts.update_spec() as spec:
             spec.add_field("partition", IdentityTransform(), "kafka_partition")
@@ -117,13 +117,13 @@ class History:
                 change.set_properties(KEPT_IN_SHAPE)
             table.refresh()
 
-    def _grow(self) -> None:
+    def _add_columns(self) -> None:
         """Add the columns that are newer than the table: in older rows they are empty."""
         with suppress(CommitFailedException), self.verdicts.update_schema() as change:
             change.union_by_name(SCHEMA)
         self.verdicts.refresh()
 
-    def offsets(self) -> dict[int, int]:
+    def read_offsets(self) -> dict[int, int]:
         """Return the next offset of each partition, as of the newest snapshot; none where nothing was appended yet.
 
         What is appended from now on is appended to that snapshot.
@@ -133,12 +133,12 @@ class History:
         snapshot = self.verdicts.current_snapshot()
         if snapshot is None or snapshot.summary is None:
             return {}
-        told = json.loads(snapshot.summary.additional_properties[OFFSETS])
-        return {int(partition): offset for partition, offset in told.items()}
+        offsets_by_partition = json.loads(snapshot.summary.additional_properties[OFFSETS])
+        return {int(partition): offset for partition, offset in offsets_by_partition.items()}
 
-    def offsets_as_text(self) -> str:
+    def format_offsets(self) -> str:
         """Return the next offsets as a snapshot names them."""
-        return json.dumps(self.offsets())
+        return json.dumps(self.read_offsets())
 
     def append(self, rows: Sequence[Mapping[str, Any]], offsets: Mapping[int, int]) -> None:
         """Append rows with the offsets that they reach; raise Overtaken where `offsets` is not of the newest snapshot.
@@ -154,19 +154,22 @@ class History:
             raise Overtaken(str(error)) from error
         self._stands_on = self.verdicts.metadata.current_snapshot_id
 
-    def policies(self) -> dict[tuple[str, int], ScreenPolicy]:
+    def read_policies(self) -> dict[tuple[str, int], ScreenPolicy]:
         """Return every version of every tenant's policy."""
         self.policy_rows.refresh()
         rows = self.policy_rows.scan().to_arrow().to_pylist()
         return {(row["tenant"], row["version"]): ScreenPolicy.model_validate_json(row["body"]) for row in rows}
 
-    def add_policies(self, found: Mapping[tuple[str, int], ScreenPolicy]) -> None:
+    def add_policies(self, policies: Mapping[tuple[str, int], ScreenPolicy]) -> None:
         """Add what is not there yet, by tenant and version; raise Overtaken where somebody else does so."""
-        if found.keys() <= self._versions:
+        if policies.keys() <= self._versions:
             return
-        self._versions = set(self.policies())
-        new = {key: policy for key, policy in found.items() if key not in self._versions}
-        rows = [{"tenant": tenant, "version": v, "body": p.model_dump_json()} for (tenant, v), p in new.items()]
+        self._versions = set(self.read_policies())
+        new = {key: policy for key, policy in policies.items() if key not in self._versions}
+        rows = [
+            {"tenant": tenant, "version": version, "body": policy.model_dump_json()}
+            for (tenant, version), policy in new.items()
+        ]
         try:
             if rows:
                 self.policy_rows.append(pa.Table.from_pylist(rows, POLICIES))
@@ -174,50 +177,50 @@ class History:
         except CommitFailedException as error:
             raise Overtaken(str(error)) from error
 
-    def partitions(self) -> list[int]:
+    def list_partitions(self) -> list[int]:
         """Return the Kafka partitions that there is history of."""
-        return sorted(self.offsets())
+        return sorted(self.read_offsets())
 
-    def rows(self, partition: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def read_rows(self, partition: int, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Return a partition's rows in the order of their offsets, one file in memory at a time.
 
         Files whose offsets overlap are in memory together. Times are in us since 1970, UTC: to make a datetime of each
         takes as long as all the other columns.
         """
-        tasks, files = self.files(partition)
+        tasks, files = self.list_files(partition)
         scan = self.verdicts.scan(EqualTo(term="partition", value=partition), selected_fields=("offset", *columns))
         reader = ArrowScan(self.verdicts.metadata, self.verdicts.io, scan.projection(), scan.row_filter)
-        for stretch in in_order(files):
-            yield from _rows(reader.to_table([tasks[place] for place in stretch.files]))
+        for stretch in join_overlapping(files):
+            yield from _iterate_rows(reader.to_table([tasks[place] for place in stretch.files]))
 
-    def files(self, partition: int) -> tuple[list[FileScanTask], list[Stretch]]:
+    def list_files(self, partition: int) -> tuple[list[FileScanTask], list[Stretch]]:
         """Return the files that hold a partition's rows, and the offsets in each."""
         self.verdicts.refresh()
         tasks = list(self.verdicts.scan(EqualTo(term="partition", value=partition)).plan_files())
         offset_id = self.verdicts.schema().find_field("offset").field_id
-        return tasks, [_stretch(place, task, offset_id) for place, task in enumerate(tasks)]
+        return tasks, [_make_stretch(place, task, offset_id) for place, task in enumerate(tasks)]
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+def _iterate_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     """Yield a table's rows by their offsets, some thousand in Python at once: there they take twenty times the room."""
     names = table.column_names
-    for batch in _in_order(table).to_batches(ROWS_AT_ONCE):
-        for values in zip(*map(_values, batch.columns), strict=True):
+    for batch in _sort_by_offset(table).to_batches(ROWS_AT_ONCE):
+        for values in zip(*map(_list_values, batch.columns), strict=True):
             yield dict(zip(names, values, strict=True))
 
 
-def _in_order(table: pa.Table) -> pa.Table:
+def _sort_by_offset(table: pa.Table) -> pa.Table:
     """Return rows by their offsets. Those of one file are so already, and sorting them would hold them twice."""
     offsets = table.column("offset").to_numpy()
     return table if (offsets[1:] > offsets[:-1]).all() else table.sort_by("offset")
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _list_values(column: pa.Array) -> list[Any]:
     values: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
     return values
 
 
-def _stretch(place: int, task: FileScanTask, offset_id: int) -> Stretch:
+def _make_stretch(place: int, task: FileScanTask, offset_id: int) -> Stretch:
     bounds = (task.file.lower_bounds[offset_id], task.file.upper_bounds[offset_id])
     first, last = (int(from_bytes(LongType(), bound)) for bound in bounds)
     day = task.file.partition[1] if len(task.file.partition) > 1 else 0

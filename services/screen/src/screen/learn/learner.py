@@ -26,7 +26,7 @@ from roadloop_schemas.topics import FRAMES_SCREENED, LABELS_COMPLETED
 from screen.learn.labelled_audit import DAYS, AuditedFrame, LabelledFrame, improve_policy, read_audited_frame
 from screen.state_topics import policy_topic
 from screen.state_topics.policy_topic import Change
-from screen.state_topics.skip_unreadable import readable
+from screen.state_topics.skip_unreadable import skip_unreadable
 
 log = structlog.get_logger()
 VERDICTS, LABELS = FRAMES_SCREENED, LABELS_COMPLETED
@@ -123,9 +123,9 @@ async def main(settings: ServiceSettings, _me: Identity, stopping: asyncio.Event
         stopping,
         [],
         [
-            Follower(kafka, policy_topic.TOPIC, readable(learner.take_policy)).run(),
-            follow_topic(kafka, VERDICTS, partitions[VERDICTS], readable(learner.take_verdict)),
-            follow_topic(kafka, LABELS, partitions[LABELS], readable(learner.take_label)),
+            Follower(kafka, policy_topic.TOPIC, skip_unreadable(learner.take_policy)).run(),
+            follow_topic(kafka, VERDICTS, partitions[VERDICTS], skip_unreadable(learner.take_verdict)),
+            follow_topic(kafka, LABELS, partitions[LABELS], skip_unreadable(learner.take_label)),
             learner.learn_repeatedly(),
             serve_http(make_health_app([], {}, stopping), settings.health_host, settings.health_port, stopping),
         ],

@@ -26,12 +26,12 @@ class Followed:
     async def _take_serving(self, record: Record) -> None:
         if record.value is None:
             return
-        said = ModelServing.model_validate_json(record.value)
-        if said.state is ServingState.SERVING:
-            self.serving[said.model] = said
-            self._names[said.model, said.version] = said.card.classes
-            if said.candidate is not None:
-                self._names[said.model, said.candidate.version] = said.candidate.card.classes
+        serving = ModelServing.model_validate_json(record.value)
+        if serving.state is ServingState.SERVING:
+            self.serving[serving.model] = serving
+            self._names[serving.model, serving.version] = serving.card.classes
+            if serving.candidate is not None:
+                self._names[serving.model, serving.candidate.version] = serving.candidate.card.classes
 
     def policies_now(self) -> Mapping[str, ScreenPolicy]:
         return self.policies

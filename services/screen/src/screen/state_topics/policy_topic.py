@@ -23,14 +23,16 @@ async def publish(bootstrap: str, tenant: str, change: Change) -> int:
     writer = await Kafka(bootstrap, "roadloop").fence(TOPIC)
     try:
         records = await read_partition(bootstrap, Partition(TOPIC, 0))
-        mine = [ScreenPolicy.model_validate_json(r.value or b"{}") for r in records if r.key == tenant.encode()]
-        newest = max(mine, key=lambda policy: policy.version, default=None)
+        tenant_policies = [
+            ScreenPolicy.model_validate_json(r.value or b"{}") for r in records if r.key == tenant.encode()
+        ]
+        newest = max(tenant_policies, key=lambda policy: policy.version, default=None)
         version = 0 if newest is None else newest.version
-        wanted = change(newest)
-        if wanted is None:
+        next_policy = change(newest)
+        if next_policy is None:
             return version
-        body = wanted.model_copy(update={"version": version + 1})
-        said = to_cloud_event(
+        body = next_policy.model_copy(update={"version": version + 1})
+        policy_event = to_cloud_event(
             TOPIC,
             body,
             id=derive_id("policy", tenant, body.version),
@@ -39,7 +41,7 @@ async def publish(bootstrap: str, tenant: str, change: Change) -> int:
             key=tenant,
             time=datetime.now(UTC),
         )
-        await writer.transact([said], {}, "")
+        await writer.transact([policy_event], {}, "")
     finally:
         await writer.close()
     return body.version

@@ -9,7 +9,7 @@ from roadloop_runtime.records import Record
 log = structlog.get_logger()
 
 
-def readable(take: Take) -> Take:
+def skip_unreadable(take: Take) -> Take:
     """Leave out what cannot be read, as a view does: whose record it is to judge has its dead letters."""
 
     async def take_readable(record: Record) -> None:

@@ -19,7 +19,7 @@ from screen.decision.scene_distance import measure_scene
 from screen.decision.similarity import compare, remember_picture
 from screen.decision.thresholds import SliceThreshold
 from screen.decision.verdict import Decision
-from screen.history.rows import facts_of_row, picture_of_row, seen_by
+from screen.history.rows import add_eye, facts_of_row, picture_of_row
 from screen.memory.state import Memory
 from screen.vision.detections import Box
 from screen.vision.label_errors import count_errors
@@ -86,22 +86,22 @@ class Answer:
 
     def slice(self, name: str) -> SliceAnswer:
         """Return the answer of a slice; with nothing in it where this is the first of it."""
-        found = self.slices.get(name)
-        if found is None:
-            found = self.slices[name] = SliceAnswer()
-        return found
+        slice_answer = self.slices.get(name)
+        if slice_answer is None:
+            slice_answer = self.slices[name] = SliceAnswer()
+        return slice_answer
 
     def add(self, other: "Answer") -> None:
         """Add another partition's answer to this one."""
-        for name, found in other.slices.items():
-            self.slice(name).add(found)
+        for name, slice_answer in other.slices.items():
+            self.slice(name).add(slice_answer)
         self.gained, self.lost = (self.gained + other.gained)[:EXAMPLES], (self.lost + other.lost)[:EXAMPLES]
         for key in ("judged", "left_out", "differing", "approximate"):
             setattr(self, key, getattr(self, key) + getattr(other, key))
         self.first_differing = self.first_differing or other.first_differing
 
 
-def what_if(
+def rejudge(
     rows: Iterable[Mapping[str, Any]],
     policies: Policies,
     change: Change,
@@ -129,15 +129,15 @@ def what_if(
         if version not in changed:
             changed[version] = change(policy_of(policies, tenant, version))
         is_compared = exact and row["dhash"] is not None
-        judge_row = _by_its_picture if is_compared else _as_recorded
+        judge_row = _judge_by_picture if is_compared else _judge_as_recorded
         memory, decision, threshold = judge_row(memory, row, facts, changed[version])
         if row["received_at"] >= since_us:
             answer.approximate += not is_compared and (exact or bool(answer.gained or answer.lost))
-            _count(answer, row, decision, threshold.value, _errors(row, labels) >= hard_from)
+            _count(answer, row, decision, threshold.value, _count_row_errors(row, labels) >= hard_from)
     return answer
 
 
-def _as_recorded(
+def _judge_as_recorded(
     memory: Memory, row: Mapping[str, Any], facts: Facts, policy: ScreenPolicy
 ) -> tuple[Memory, Decision, SliceThreshold]:
     """Judge a frame by how like it was to those that were kept."""
@@ -146,11 +146,11 @@ def _as_recorded(
     return judge(memory, facts, policy)
 
 
-def _by_its_picture(
+def _judge_by_picture(
     memory: Memory, row: Mapping[str, Any], facts: Facts, policy: ScreenPolicy
 ) -> tuple[Memory, Decision, SliceThreshold]:
     """Judge a frame by how like it is to those that would have been kept, and remember it for those after it."""
-    picture, facts = picture_of_row(row), seen_by(row, facts)
+    picture, facts = picture_of_row(row), add_eye(row, facts)
     if facts.unjudged is not None:
         return judge(memory, facts, policy)
     where, scene = facts.where, measure_scene(memory, facts.where, picture.embedding)
@@ -176,7 +176,7 @@ def policy_of(policies: Policies, tenant: str, version: int) -> ScreenPolicy:
     return policies[tenant, version]
 
 
-def _errors(row: Mapping[str, Any], labels: Labels) -> int:
+def _count_row_errors(row: Mapping[str, Any], labels: Labels) -> int:
     """Return how many errors the model made in a labelled frame; 0 for any other."""
     if row["frame_id"] not in labels:
         return 0
@@ -185,14 +185,14 @@ def _errors(row: Mapping[str, Any], labels: Labels) -> int:
 
 def _count(answer: Answer, row: Mapping[str, Any], decision: Decision, threshold: float, is_hard: bool) -> None:
     kept_now, kept_then = row["verdict"] == Verdict.KEPT, decision.verdict is Verdict.KEPT
-    found = answer.slice(row["slice"])
-    found.seen += 1
-    found.kept_now += kept_now
-    found.kept_then += kept_then
-    found.objects += len(row["claims"])
-    found.hard += is_hard
-    found.found_now += is_hard and tuple(row["reasons"]) != AUDIT_ALONE
-    found.found_then += is_hard and decision.reasons != AUDIT_ALONE
+    slice_answer = answer.slice(row["slice"])
+    slice_answer.seen += 1
+    slice_answer.kept_now += kept_now
+    slice_answer.kept_then += kept_then
+    slice_answer.objects += len(row["claims"])
+    slice_answer.hard += is_hard
+    slice_answer.found_now += is_hard and tuple(row["reasons"]) != AUDIT_ALONE
+    slice_answer.found_then += is_hard and decision.reasons != AUDIT_ALONE
     answer.judged += 1
     if kept_now != kept_then and len(examples := answer.gained if kept_then else answer.lost) < EXAMPLES:
         examples.append(row["frame_id"])
@@ -201,7 +201,7 @@ def _count(answer: Answer, row: Mapping[str, Any], decision: Decision, threshold
         answer.first_differing = answer.first_differing or row["frame_id"]
 
 
-def changed_policy(policy: ScreenPolicy, *, keep: float | None = None, quotas: Mapping[str, str]) -> ScreenPolicy:
+def change_policy(policy: ScreenPolicy, *, keep: float | None = None, quotas: Mapping[str, str]) -> ScreenPolicy:
     """Return a policy with another keep budget, and slices' budgets given as a share or a multiple of theirs.
 
     A quota is of a condition, or of condition/camera: {"night": "2x", "rain/front": "0.2"}. Another keep budget takes
@@ -210,23 +210,23 @@ def changed_policy(policy: ScreenPolicy, *, keep: float | None = None, quotas: M
     budgets = dict(policy.slice_budgets)
     if keep is not None:
         scale = keep / policy.keep_budget if policy.keep_budget else 1.0
-        budgets = {name: _share(budget * scale) for name, budget in budgets.items()}
+        budgets = {name: _round_share(budget * scale) for name, budget in budgets.items()}
         policy = policy.model_copy(update={"keep_budget": keep})
-    for name, asked in quotas.items():
-        mine = {key for key in budgets if key == name or key.startswith(f"{name}/")} | {name}
-        budgets |= {key: _quota(asked, budgets.get(key, policy.keep_budget)) for key in mine}
+    for name, quota in quotas.items():
+        names = {key for key in budgets if key == name or key.startswith(f"{name}/")} | {name}
+        budgets |= {key: _apply_quota(quota, budgets.get(key, policy.keep_budget)) for key in names}
     return policy.model_copy(update={"slice_budgets": budgets})
 
 
-def _quota(asked: str, budget: float) -> float:
+def _apply_quota(quota: str, budget: float) -> float:
     try:
-        value = float(asked.removesuffix("x"))
+        value = float(quota.removesuffix("x"))
     except ValueError:
         value = -1.0
-    if not 0 <= value <= 1 and not (asked.endswith("x") and value > 1):
-        raise ValueError(f"{asked!r} is no quota: give a share such as 0.2, or a multiple such as 2x")
-    return _share(budget * value) if asked.endswith("x") else value
+    if not 0 <= value <= 1 and not (quota.endswith("x") and value > 1):
+        raise ValueError(f"{quota!r} is no quota: give a share such as 0.2, or a multiple such as 2x")
+    return _round_share(budget * value) if quota.endswith("x") else value
 
 
-def _share(value: float) -> float:
+def _round_share(value: float) -> float:
     return round(min(1.0, value), 6)

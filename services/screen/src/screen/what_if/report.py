@@ -13,13 +13,13 @@ OLDER = ", for they are from before verdicts carried what pictures are compared 
 def rows_of(answer: Answer) -> list[tuple[str, ...]]:
     """Return a row per slice, and one for all of them, under `TITLES`."""
     total = SliceAnswer()
-    for found in answer.slices.values():
-        total.add(found)
-    rows = [(name, *_cells(found)) for name, found in sorted(answer.slices.items())]
-    return [*rows, ("(all)", *_cells(total))]
+    for slice_answer in answer.slices.values():
+        total.add(slice_answer)
+    rows = [(name, *_make_cells(slice_answer)) for name, slice_answer in sorted(answer.slices.items())]
+    return [*rows, ("(all)", *_make_cells(total))]
 
 
-def remarks(answer: Answer) -> str:
+def make_remarks(answer: Answer) -> str:
     """Return what the table does not say."""
     lines = [
         f"gained, for example: {' '.join(answer.gained) or '-'}",
@@ -39,19 +39,19 @@ def remarks(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def _cells(found: SliceAnswer) -> tuple[str, ...]:
-    now, then = found.label_seconds(found.kept_now), found.label_seconds(found.kept_then)
-    counts = (found.seen, found.kept_now, found.kept_then)
-    missed = f"{found.hard - found.found_now} -> {found.hard - found.found_then} of {found.hard}"
+def _make_cells(frames: SliceAnswer) -> tuple[str, ...]:
+    now, then = frames.label_seconds(frames.kept_now), frames.label_seconds(frames.kept_then)
+    counts = (frames.seen, frames.kept_now, frames.kept_then)
+    missed = f"{frames.hard - frames.found_now} -> {frames.hard - frames.found_then} of {frames.hard}"
     return (*map(str, counts), f"{now:.0f} -> {then:.0f}", missed)
 
 
 def answer_as_json(answer: Answer) -> dict[str, Any]:
     """Return the answer for programs."""
-    said = asdict(answer)
-    for name, found in answer.slices.items():
-        said["slices"][name] |= {
-            "label_seconds_now": round(found.label_seconds(found.kept_now), 1),
-            "label_seconds_then": round(found.label_seconds(found.kept_then), 1),
+    content = asdict(answer)
+    for name, slice_answer in answer.slices.items():
+        content["slices"][name] |= {
+            "label_seconds_now": round(slice_answer.label_seconds(slice_answer.kept_now), 1),
+            "label_seconds_then": round(slice_answer.label_seconds(slice_answer.kept_then), 1),
         }
-    return said
+    return content
