@@ -43,36 +43,36 @@ def main() -> None:
         write_split(dataset, "train", render_base_training_set())
         write_split(dataset, "validation", render_validation_set())
         for recipe in RECIPES:
-            made = Path(folder) / recipe.name
-            _train(recipe, dataset, made)
-            print(recipe.name, json.dumps(_scores(dataset, made)))
-            _keep(made, DETECTORS / recipe.name)
+            detector_folder = Path(folder) / recipe.name
+            _train(recipe, dataset, detector_folder)
+            print(recipe.name, json.dumps(_score(dataset, detector_folder)))
+            _keep(detector_folder, DETECTORS / recipe.name)
 
 
 def _train(recipe: Recipe, dataset: Path, out: Path) -> None:
     size = ("--seed", str(recipe.seed), "--steps", str(recipe.steps), "--architecture", recipe.architecture)
-    _trainer("train", "--dataset", str(dataset), "--init", "none", "--out", str(out), *size)
+    _run_trainer("train", "--dataset", str(dataset), "--init", "none", "--out", str(out), *size)
 
 
-def _scores(dataset: Path, made: Path) -> dict[str, float]:
-    predictions = made / "predictions.jsonl"
-    _trainer("predict", "--dataset", str(dataset), "--model", str(made), "--out", str(predictions))
+def _score(dataset: Path, detector_folder: Path) -> dict[str, float]:
+    predictions = detector_folder / "predictions.jsonl"
+    _run_trainer("predict", "--dataset", str(dataset), "--model", str(detector_folder), "--out", str(predictions))
     scores: dict[str, float] = json.loads(
-        _trainer("score", "--dataset", str(dataset), "--predictions", str(predictions))
+        _run_trainer("score", "--dataset", str(dataset), "--predictions", str(predictions))
     )
     return scores
 
 
-def _trainer(*arguments: str) -> str:
+def _run_trainer(*arguments: str) -> str:
     command = [str(TRAINER_PYTHON), "-m", "roadloop_trainer", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     return subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603
 
 
-def _keep(made: Path, home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+def _keep(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
-        shutil.copyfile(made / name, home / name)
+        shutil.copyfile(source / name, target / name)
 
 
 if __name__ == "__main__":

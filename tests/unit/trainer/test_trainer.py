@@ -102,7 +102,7 @@ def test_average_precision(trainer: Any, tmp_path: Path, detections: list[list[f
 def test_the_weights_with_the_smallest_held_out_loss_are_kept_and_what_gains_no_more_is_counted(trainer: Any) -> None:
     best = trainer("best_so_far").BestSoFar()
     for step, loss in [(25, 0.9), (50, 0.4), (75, 0.4), (100, float("nan")), (125, 0.41)]:
-        best.see(step, loss, f"weights of step {step}")
+        best.take_loss(step, loss, f"weights of step {step}")
     assert (best.loss, best.step, best.state, best.without_gain) == (0.4, 50, "weights of step 50", 3)
 
 
@@ -129,7 +129,7 @@ def test_progress_is_written_when_something_moved_and_says_how_long_the_rest_tak
     trainer: Any, tmp_path: Path
 ) -> None:
     path = tmp_path / "progress.jsonl"
-    with trainer("progress").written(path, steps=10) as progress:
+    with trainer("progress").write_progress(path, steps=10) as progress:
         progress.after_step(1, 0.5, now=100.0)
         assert progress.left_s is None, "the first step compiles"
         progress.after_step(5, 0.25, now=108.0)

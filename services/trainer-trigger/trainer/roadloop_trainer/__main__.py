@@ -11,7 +11,7 @@ from roadloop_trainer.dataset import BadDatasetError
 
 def main() -> int:
     """Run one command. Exit code 2: the input is bad, and one line on stderr says what to do about it."""
-    arguments = _parser().parse_args()
+    arguments = _make_parser().parse_args()
     try:
         arguments.command(arguments)
     except BadDatasetError as error:
@@ -20,7 +20,7 @@ def main() -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="roadloop_trainer", description=__doc__)
     commands = parser.add_subparsers(required=True)
     train = commands.add_parser("train", help="train a detector on a dataset's train split")

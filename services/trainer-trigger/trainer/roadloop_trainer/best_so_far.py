@@ -17,7 +17,7 @@ class BestSoFar:
     state: Any = None
     without_gain: int = 0  # evaluations since
 
-    def see(self, step: int, loss: float, state: Any) -> None:
+    def take_loss(self, step: int, loss: float, state: Any) -> None:
         """Take note of an evaluation."""
         if loss < self.loss:
             self.loss, self.step, self.state, self.without_gain = loss, step, state, 0

@@ -24,9 +24,9 @@ class Description:
 
 def save(path: Path, network: nnx.Module, description: Description) -> None:
     """Write all weights and running means."""
-    weights = {"/".join(map(str, key)): np.asarray(value) for key, value in flatten_dict(_arrays(network)).items()}
-    written = json.dumps({"architecture": description.architecture, "classes": description.classes})
-    np.savez(path, **weights, **{_DESCRIPTION: np.array(written)})
+    weights = {"/".join(map(str, key)): np.asarray(value) for key, value in flatten_dict(_list_arrays(network)).items()}
+    description_text = json.dumps({"architecture": description.architecture, "classes": description.classes})
+    np.savez(path, **weights, **{_DESCRIPTION: np.array(description_text)})
 
 
 def describe(path: Path) -> Description:
@@ -42,15 +42,15 @@ def describe(path: Path) -> Description:
 def restore(path: Path, network: nnx.Module) -> None:
     """Put a checkpoint's weights into a network of the same architecture and classes."""
     with np.load(path, allow_pickle=False) as stored:
-        flat = {_key(name): stored[name] for name in stored.files if name != _DESCRIPTION}
+        flat = {_split_key(name): stored[name] for name in stored.files if name != _DESCRIPTION}
     state = nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat))
     nnx.replace_by_pure_dict(state, unflatten_dict(flat))
     nnx.update(network, state)
 
 
-def _arrays(network: nnx.Module) -> dict[str, Any]:
+def _list_arrays(network: nnx.Module) -> dict[str, Any]:
     return nnx.to_pure_dict(nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat)))
 
 
-def _key(name: str) -> tuple[str | int, ...]:
+def _split_key(name: str) -> tuple[str | int, ...]:
     return tuple(int(part) if part.isdigit() else part for part in name.split("/"))

@@ -61,7 +61,7 @@ def read_rows(folder: Path, split: str, classes: list[str]) -> list[Row]:
         lines = path.read_text().splitlines()
     except OSError as error:
         raise BadDatasetError(f"{path}: cannot be read ({error.strerror}); write one JSON line per frame") from error
-    rows = [_row(line, f"{path}:{number}", classes) for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [_read_row(line, f"{path}:{number}", classes) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise BadDatasetError(f"{path}: has no lines; put at least one labelled frame into the split")
     return rows
@@ -85,14 +85,14 @@ def read_examples(folder: Path, rows: list[Row], report: Callable[[int], None] =
 
 def hold_out(rows: list[Row], place: Path) -> tuple[list[Row], list[Row]]:
     """Return what is trained on, and the tenth of the groups that a run is measured on; the same rows part alike."""
-    held = [row for row in rows if _is_held_out(row)]
-    trained = [row for row in rows if not _is_held_out(row)]
-    if not held or not trained:
+    held_out = [row for row in rows if _is_held_out(row)]
+    training = [row for row in rows if not _is_held_out(row)]
+    if not held_out or not training:
         raise BadDatasetError(
             f"{place}: its {len({row.group for row in rows})} groups of frames leave nothing to hold out; "
             "give more drives, or leave --patience out"
         )
-    return trained, held
+    return training, held_out
 
 
 def _is_held_out(row: Row) -> bool:
@@ -113,10 +113,10 @@ def read_picture(folder: Path, name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture[:, :, ::-1], np.uint8)
 
 
-def _row(line: str, place: str, classes: list[str]) -> Row:
+def _read_row(line: str, place: str, classes: list[str]) -> Row:
     try:
         fields: dict[str, Any] = json.loads(line)
-        boxes = tuple(_box(box, place, classes) for box in fields["boxes"])
+        boxes = tuple(_read_box(box, place, classes) for box in fields["boxes"])
         weight = float(fields.get("weight", 1.0))
         group = str(fields.get("group") or fields.get("drive") or fields["image"])
         row = Row(str(fields["image"]), boxes, weight, str(fields.get("condition", "")), group)
@@ -129,7 +129,7 @@ def _row(line: str, place: str, classes: list[str]) -> Row:
     return row
 
 
-def _box(box: dict[str, Any], place: str, classes: list[str]) -> tuple[int, float, float, float, float]:
+def _read_box(box: dict[str, Any], place: str, classes: list[str]) -> tuple[int, float, float, float, float]:
     if box["class"] not in classes:
         raise BadDatasetError(f"{place}: unknown class {box['class']!r}; add it to classes.json or relabel the box")
     x1, y1, x2, y2 = (float(box[edge]) for edge in ("x1", "y1", "x2", "y2"))

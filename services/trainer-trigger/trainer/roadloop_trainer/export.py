@@ -21,7 +21,7 @@ PEAKS = 50  # detections per picture
 MAX_DIFFERENCE = 1e-3
 
 
-class Found(NamedTuple):
+class DetectorResult(NamedTuple):
     """What the exported graph returns."""
 
     detections: jax.Array  # [B, PEAKS, 6]: x1, y1, x2, y2 in 0..1, score, class index; best first
@@ -33,12 +33,12 @@ class ParityError(RuntimeError):
     """The ONNX graph does not say what the network says; it must not be used."""
 
 
-def detector(network: nnx.Module) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
-    """Return the function from pictures [B, 160, 256, 3] to `Found` that is exported."""
+def make_detect_function(network: nnx.Module) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+    """Return the function from pictures [B, 160, 256, 3] to `DetectorResult` that is exported."""
     network.eval()
 
     def detect(images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return tuple(_found(network(images)))
+        return tuple(_decode_heads(network(images)))
 
     return detect
 
@@ -48,13 +48,19 @@ def write_onnx(network: nnx.Module, path: Path) -> None:
     (batch,) = jax.export.symbolic_shape("B")
     pictures = jax.ShapeDtypeStruct((batch, INPUT_HEIGHT, INPUT_WIDTH, 3), jnp.uint8)
     logging.getLogger("onnx_ir.serde").setLevel(logging.ERROR)  # it warns of every shape it leaves out
-    graph = to_onnx(detector(network), [pictures], opset=17, input_names=["images"], output_names=list(Found._fields))
+    graph = to_onnx(
+        make_detect_function(network),
+        [pictures],
+        opset=17,
+        input_names=["images"],
+        output_names=list(DetectorResult._fields),
+    )
     del graph.graph.value_info[:]  # its shape hints after a convolution are in the wrong order
     onnx.checker.check_model(graph)
     path.write_bytes(graph.SerializeToString())
 
 
-def session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
     """Open a graph on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -67,11 +73,11 @@ def check_parity(network: nnx.Module, path: Path, images: NDArray[np.uint8]) -> 
 
     A detection is compared with the nearest one of the other side: equal scores may come in any order.
     """
-    ours = Found(*(np.asarray(part) for part in jax.jit(detector(network))(jnp.asarray(images))))
-    theirs = Found(*session(path).run(list(Found._fields), {"images": images}))
+    ours = DetectorResult(*(np.asarray(part) for part in jax.jit(make_detect_function(network))(jnp.asarray(images))))
+    theirs = DetectorResult(*open_session(path).run(list(DetectorResult._fields), {"images": images}))
     difference = float(np.abs(ours.embedding - theirs.embedding).max())
-    for one, other in ((ours, theirs), (theirs, ours)):
-        left, right = (np.concatenate([side.detections, side.probabilities], -1) for side in (one, other))
+    for result, other in ((ours, theirs), (theirs, ours)):
+        left, right = (np.concatenate([side.detections, side.probabilities], -1) for side in (result, other))
         apart = np.abs(left[:, : PEAKS // 2, None] - right[:, None]).max(-1).min(-1)
         difference = max(difference, float(apart.max()))
     if not difference <= MAX_DIFFERENCE:
@@ -79,7 +85,7 @@ def check_parity(network: nnx.Module, path: Path, images: NDArray[np.uint8]) -> 
     return difference
 
 
-def _found(heads: Heads) -> Found:
+def _decode_heads(heads: Heads) -> DetectorResult:
     chances = jax.nn.sigmoid(heads.heat)
     rows, columns, kinds = chances.shape[1:]
     around = nnx.max_pool(chances, window_shape=(3, 3), strides=(1, 1), padding="SAME")
@@ -89,13 +95,13 @@ def _found(heads: Heads) -> Found:
     classes = places - cells * kinds
     y = jax.lax.div(cells, columns)
     x = cells - y * columns
-    edges = _at(heads.edges.reshape(-1, rows * columns, 4), cells)
+    edges = _take_cells(heads.edges.reshape(-1, rows * columns, 4), cells)
     middle = jnp.stack([x, y, x, y], -1) + 0.5
     size = jnp.array([columns, rows, columns, rows], jnp.float32)
     boxes = jnp.clip((middle + edges * jnp.array([-1.0, -1.0, 1.0, 1.0])) / size, 0.0, 1.0)
     detections = jnp.concatenate([boxes, scores[..., None], classes[..., None].astype(jnp.float32)], -1)
-    return Found(detections, _at(chances.reshape(-1, rows * columns, kinds), cells), heads.embedding)
+    return DetectorResult(detections, _take_cells(chances.reshape(-1, rows * columns, kinds), cells), heads.embedding)
 
 
-def _at(values: jax.Array, cells: jax.Array) -> jax.Array:
+def _take_cells(values: jax.Array, cells: jax.Array) -> jax.Array:
     return jnp.take_along_axis(values, cells[..., None], axis=1)

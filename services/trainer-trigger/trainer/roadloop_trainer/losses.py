@@ -16,14 +16,14 @@ def detection_loss(heads: Heads, boxes: jax.Array, classes: jax.Array) -> jax.Ar
     """
     rows, columns, kinds = heads.heat.shape[1:]
     cells = boxes * jnp.array([columns, rows, columns, rows], jnp.float32)
-    bumps = _bumps(cells, classes, rows, columns)  # [B, N, rows, columns]
+    bumps = _draw_bumps(cells, classes, rows, columns)  # [B, N, rows, columns]
     kind = jax.nn.one_hot(classes, kinds)  # zeros where there is no box
     heat = (bumps[..., None] * kind[:, :, None, None, :]).max(1)
-    found = jnp.maximum((classes >= 0).sum(), 1)
-    return _focal(heads.heat, heat) / found + 2.0 * _edge_loss(heads.edges, cells, bumps)
+    boxes_in_batch = jnp.maximum((classes >= 0).sum(), 1)
+    return _focal(heads.heat, heat) / boxes_in_batch + 2.0 * _edge_loss(heads.edges, cells, bumps)
 
 
-def _bumps(cells: jax.Array, classes: jax.Array, rows: int, columns: int) -> jax.Array:
+def _draw_bumps(cells: jax.Array, classes: jax.Array, rows: int, columns: int) -> jax.Array:
     """Return a bump per box: 1 in the cell of its middle, falling off with the box's size."""
     x = jnp.arange(columns)[None, None, None, :] + 0.5
     y = jnp.arange(rows)[None, None, :, None] + 0.5
@@ -54,10 +54,10 @@ def _edge_loss(edges: jax.Array, cells: jax.Array, bumps: jax.Array) -> jax.Arra
     return (weight * (1 - _generalised_iou(guess, truth))).sum() / jnp.maximum(weight.sum(), 1.0)
 
 
-def _generalised_iou(one: jax.Array, other: jax.Array) -> jax.Array:
-    overlap = _area(jnp.concatenate([jnp.maximum(one, other)[..., :2], jnp.minimum(one, other)[..., 2:]], -1))
-    hull = _area(jnp.concatenate([jnp.minimum(one, other)[..., :2], jnp.maximum(one, other)[..., 2:]], -1))
-    union = _area(one) + _area(other) - overlap
+def _generalised_iou(box: jax.Array, other: jax.Array) -> jax.Array:
+    overlap = _area(jnp.concatenate([jnp.maximum(box, other)[..., :2], jnp.minimum(box, other)[..., 2:]], -1))
+    hull = _area(jnp.concatenate([jnp.minimum(box, other)[..., :2], jnp.maximum(box, other)[..., 2:]], -1))
+    union = _area(box) + _area(other) - overlap
     return overlap / jnp.maximum(union, 1e-6) - (hull - union) / jnp.maximum(hull, 1e-6)
 
 

@@ -56,7 +56,7 @@ class Plain(nnx.Module):
 
     def __call__(self, images: jax.Array) -> Heads:
         """Return the heads for [B, 160, 256, 3] in 0..255; the embedding has 96 numbers."""
-        x = scaled(images)
+        x = scale(images)
         means = []
         for number, block in enumerate(self.blocks):
             x = block(x)
@@ -75,13 +75,13 @@ class Patchify(nnx.Module):
 
     def __call__(self, images: jax.Array) -> Heads:
         """Return the heads for [B, 160, 256, 3] in 0..255; the embedding has 96 numbers."""
-        patches = x = self.patches(scaled(images))
+        patches = x = self.patches(scale(images))
         for block in self.blocks:
             x = x + block(x)
         return self.head(x, jnp.concatenate([patches.mean((1, 2)), x.mean((1, 2))], 1))
 
 
-def scaled(images: jax.Array) -> jax.Array:
+def scale(images: jax.Array) -> jax.Array:
     """Bring 0..255 to about -1..1."""
     return (images.astype(jnp.float32) - 115.0) / 64.0
 

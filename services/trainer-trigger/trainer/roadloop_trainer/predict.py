@@ -25,13 +25,13 @@ def predict(model: Path, dataset: Path, split: str, out: Path) -> int:
             "give ROADLOOP_TRAINER_PATH a trainer that runs it"
         )
     rows = read_rows(dataset, split, read_classes(dataset))
-    found = _detections(model / "model.onnx", dataset, [row.image for row in rows])
+    detections_of_frames = _detect(model / "model.onnx", dataset, [row.image for row in rows])
     with out.open(
         "w", buffering=1
     ) as lines:  # it grows as it goes: that is how its watcher knows it from one that hangs
-        for row, detections in zip(rows, found, strict=True):
+        for row, detections in zip(rows, detections_of_frames, strict=True):
             kept = suppress(detections[detections[:, 4] >= card["score_floor"]])
-            lines.write(json.dumps({"image": row.image, "detections": [_rounded(line) for line in kept]}) + "\n")
+            lines.write(json.dumps({"image": row.image, "detections": [_round(line) for line in kept]}) + "\n")
     return len(rows)
 
 
@@ -41,12 +41,12 @@ def suppress(rows: Rows) -> Rows:
     kept: list[int] = []
     for index in range(len(rows)):
         same = [other for other in kept if rows[other, 5] == rows[index, 5]]
-        if not same or overlaps(rows[index, :4], rows[same, :4]).max() <= _SAME:
+        if not same or compute_overlaps(rows[index, :4], rows[same, :4]).max() <= _SAME:
             kept.append(index)
     return rows[kept]
 
 
-def overlaps(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+def compute_overlaps(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return intersection over union of one box [4] with each of `boxes` [N, 4]."""
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     shared = np.maximum(high - low, 0).prod(1)
@@ -54,16 +54,16 @@ def overlaps(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[
     return shared / np.maximum(both - shared, 1e-9)
 
 
-def _detections(graph: Path, dataset: Path, names: list[str]) -> Iterator[Rows]:
+def _detect(graph: Path, dataset: Path, names: list[str]) -> Iterator[Rows]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     for start in range(0, len(names), _BATCH):
         images = np.stack([read_picture(dataset, name) for name in names[start : start + _BATCH]])
-        (found,) = session.run(["detections"], {"images": images})
-        yield from found
+        (detections,) = session.run(["detections"], {"images": images})
+        yield from detections
 
 
-def _rounded(row: Rows) -> list[float]:
+def _round(row: Rows) -> list[float]:
     return [round(float(number), 5) for number in row[:5]] + [int(row[5])]

@@ -37,23 +37,23 @@ class Progress:
 
 
 @contextmanager
-def written(path: Path, steps: int) -> Iterator[Progress]:
+def write_progress(path: Path, steps: int) -> Iterator[Progress]:
     """Append a line to `path` when something has moved, until the block ends, and one last line then.
 
     What stands still writes nothing: whoever watches can tell a slow run from one that hangs.
     """
-    progress, over, started = Progress("reading", 0, steps, None), Event(), time.monotonic()
+    progress, ended, started = Progress("reading", 0, steps, None), Event(), time.monotonic()
 
-    def write(before: dict[str, object]) -> dict[str, object]:
-        now = progress.line()
-        if now != before:
+    def write(last_line: dict[str, object]) -> dict[str, object]:
+        line = progress.line()
+        if line != last_line:
             with path.open("a") as lines:
-                lines.write(json.dumps(now | {"seconds": round(time.monotonic() - started, 2)}) + "\n")
-        return now
+                lines.write(json.dumps(line | {"seconds": round(time.monotonic() - started, 2)}) + "\n")
+        return line
 
     def keep_writing() -> None:
         last: dict[str, object] = {}
-        while not over.wait(INTERVAL_S):
+        while not ended.wait(INTERVAL_S):
             last = write(last)
 
     writer = Thread(target=keep_writing, daemon=True)
@@ -62,6 +62,6 @@ def written(path: Path, steps: int) -> Iterator[Progress]:
     try:
         yield progress
     finally:
-        over.set()
+        ended.set()
         writer.join()
         write({})

@@ -16,7 +16,7 @@ from roadloop_trainer.dataset import (
     read_examples,
     read_rows,
 )
-from roadloop_trainer.progress import Progress, written
+from roadloop_trainer.progress import Progress, write_progress
 
 SCORE_FLOOR = 0.05
 _PARITY_FRAMES = 8
@@ -38,13 +38,13 @@ class Order:
 def run(order: Order) -> None:
     """Fill the output folder; `report.json` comes last, so a folder that has it is whole."""
     order.out.mkdir(parents=True, exist_ok=True)
-    with written(order.out / "progress.jsonl", order.steps) as progress:
+    with write_progress(order.out / "progress.jsonl", order.steps) as progress:
         classes = read_classes(order.dataset)
         rows = read_rows(order.dataset, "train", classes)
         _check_start(order, classes)
         examples, held_out = _read(order, rows, progress)
         progress.phase = "compiling"
-        report = _trained(order, classes, examples, held_out, progress)
+        report = _train(order, classes, examples, held_out, progress)
         progress.phase = "done"
     _write_json(order.out / "report.json", report)
 
@@ -54,10 +54,10 @@ def _check_start(order: Order, classes: list[str]) -> None:
         return
     from roadloop_trainer.checkpoint import describe
 
-    found = describe(order.init)
-    if (found.architecture, found.classes) != (order.architecture, classes):
+    stored = describe(order.init)
+    if (stored.architecture, stored.classes) != (order.architecture, classes):
         raise BadDatasetError(
-            f"{order.init}: is a {found.architecture} network for {found.classes}, not {order.architecture} for "
+            f"{order.init}: is a {stored.architecture} network for {stored.classes}, not {order.architecture} for "
             f"{classes}; give a checkpoint of the same architecture and classes, or none"
         )
 
@@ -70,12 +70,12 @@ def _read(order: Order, rows: list[Row], progress: Progress) -> tuple[Examples, 
 
     if not order.patience:
         return read_examples(order.dataset, rows, report), None
-    trained, held_out = hold_out(rows, order.dataset / "train.jsonl")
-    examples = read_examples(order.dataset, trained, report)
-    return examples, read_examples(order.dataset, held_out, lambda frames: report(len(trained) + frames))
+    training_rows, held_out_rows = hold_out(rows, order.dataset / "train.jsonl")
+    examples = read_examples(order.dataset, training_rows, report)
+    return examples, read_examples(order.dataset, held_out_rows, lambda frames: report(len(training_rows) + frames))
 
 
-def _trained(
+def _train(
     order: Order, classes: list[str], examples: Examples, held_out: Examples | None, progress: Progress
 ) -> dict[str, object]:
     from roadloop_trainer import checkpoint, export, networks, training
@@ -95,7 +95,7 @@ def _trained(
     checkpoint.save(order.out / "checkpoint.npz", network, checkpoint.Description(order.architecture, classes))
     export.write_onnx(network, order.out / "model.onnx")
     difference = export.check_parity(network, order.out / "model.onnx", examples.images[:_PARITY_FRAMES])
-    _write_json(order.out / "detector.json", _card(order, classes))
+    _write_json(order.out / "detector.json", _make_card(order, classes))
     return {
         **asdict(outcome),
         "run_seconds": time.monotonic() - started,
@@ -105,7 +105,7 @@ def _trained(
     }
 
 
-def _card(order: Order, classes: list[str]) -> dict[str, object]:
+def _make_card(order: Order, classes: list[str]) -> dict[str, object]:
     return {
         "family": "roadloop",
         "classes": classes,

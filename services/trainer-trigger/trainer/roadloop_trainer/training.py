@@ -55,25 +55,25 @@ def train(
     network.train()
     graph, weights, means = nnx.split(network, nnx.Param, nnx.BatchStat)
     rule = optax.chain(optax.clip_by_global_norm(10.0), optax.scale_by_adam(), optax.add_decayed_weights(1e-4))
-    step, memory = _step(graph, rule), rule.init(weights)
-    evaluate = _evaluation(network, held_out) if held_out is not None else None
+    step, memory = _make_step(graph, rule), rule.init(weights)
+    evaluate = _make_evaluate(network, held_out) if held_out is not None else None
     started, losses, best = time.monotonic(), [], BestSoFar()
-    for number, batch in enumerate(_batches(examples, np.random.default_rng(seed), budget.steps), 1):
+    for number, batch in enumerate(_draw_batches(examples, np.random.default_rng(seed), budget.steps), 1):
         rate = budget.peak_rate * _rate((number - 1) / budget.steps)
         weights, means, memory, loss = step(weights, means, memory, rate, batch)
         losses.append(float(loss))
         report(number, losses[-1])
         if evaluate is not None and (number % EVALUATE_EVERY == 0 or number == budget.steps):
-            best.see(number, evaluate(weights, means), (weights, means))
+            best.take_loss(number, evaluate(weights, means), (weights, means))
             if best.without_gain >= budget.patience:
                 break
     nnx.update(network, *(best.state or (weights, means)))
     held_out_loss = best.loss if best.state else None
-    kept = best.step if best.state else len(losses)
-    return Outcome(len(losses), time.monotonic() - started, float(np.mean(losses[-20:])), kept, held_out_loss)
+    best_step = best.step if best.state else len(losses)
+    return Outcome(len(losses), time.monotonic() - started, float(np.mean(losses[-20:])), best_step, held_out_loss)
 
 
-def _step(graph: Any, rule: optax.GradientTransformation) -> Callable[..., Any]:
+def _make_step(graph: Any, rule: optax.GradientTransformation) -> Callable[..., Any]:
     def loss_of(weights: Any, means: Any, batch: Any) -> tuple[jax.Array, Any]:
         images, boxes, classes = batch
         network = nnx.merge(graph, weights, means, copy=True)
@@ -90,14 +90,14 @@ def _step(graph: Any, rule: optax.GradientTransformation) -> Callable[..., Any]:
     return step
 
 
-def _evaluation(network: nnx.Module, held_out: Examples) -> Callable[[Any, Any], float]:
+def _make_evaluate(network: nnx.Module, held_out: Examples) -> Callable[[Any, Any], float]:
     """Return the function from weights to their mean loss on the held-out frames; a short last batch is filled up."""
     network.eval()
     graph, *_ = nnx.split(network, nnx.Param, nnx.BatchStat)
     network.train()
     count = len(held_out.images)
     starts = range(0, max(BATCH, count), BATCH)
-    chosen = [np.arange(start, start + BATCH) % count for start in starts]
+    batches = [np.arange(start, start + BATCH) % count for start in starts]
 
     @jax.jit
     def loss_of(weights: Any, means: Any, images: Any, boxes: Any, classes: Any) -> jax.Array:
@@ -105,8 +105,8 @@ def _evaluation(network: nnx.Module, held_out: Examples) -> Callable[[Any, Any],
 
     def evaluate(weights: Any, means: Any) -> float:
         losses = [
-            loss_of(weights, means, held_out.images[some], held_out.boxes[some], held_out.classes[some])
-            for some in chosen
+            loss_of(weights, means, held_out.images[indices], held_out.boxes[indices], held_out.classes[indices])
+            for indices in batches
         ]
         return float(np.mean([float(loss) for loss in losses]))
 
@@ -120,9 +120,9 @@ def _rate(passed: float) -> float:
     return 0.02 + 0.49 * (1 + math.cos(math.pi * (passed - _WARM_UP) / (1 - _WARM_UP)))
 
 
-def _batches(examples: Examples, rng: np.random.Generator, steps: int) -> Iterator[tuple[Any, Any, Any]]:
+def _draw_batches(examples: Examples, rng: np.random.Generator, steps: int) -> Iterator[tuple[Any, Any, Any]]:
     """Yield batches in which a frame of weight 3 appears three times as often; half of them are mirrored."""
-    order = _order(examples.weights, rng)
+    order = _draw_order(examples.weights, rng)
     for _ in range(steps):
         chosen = np.array([next(order) for _ in range(BATCH)])
         images, boxes = examples.images[chosen], examples.boxes[chosen]
@@ -134,7 +134,7 @@ def _batches(examples: Examples, rng: np.random.Generator, steps: int) -> Iterat
         yield jnp.asarray(images), jnp.asarray(boxes), jnp.asarray(examples.classes[chosen])
 
 
-def _order(weights: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
+def _draw_order(weights: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
     """Yield indices for ever, each round holding every frame in proportion to its weight."""
     rounds = weights / weights.min()
     while True:
