@@ -64,7 +64,7 @@ lock: ## Resolve the five lock files anew (needs uv)
 check: setup ## Format, lint, types, layers and unit tests (under a minute when warm)
 	ruff format --check -q .
 	ruff check -q .
-	mypy schemas/src services/*/src deploy/local/src deploy/audit/src tests/world/src tests/simulation tests/chaos bench
+	mypy schemas/src services/*/src deploy/local/src deploy/audit/src tests/world/src tests/simulation tests/chaos tests/data tests/builders.py bench
 	lint-imports --no-cache
 	pytest -q -n auto tests/unit tests/contract
 	pytest -q --collect-only tests/integration tests/e2e tests/simulation tests/chaos tests/gpu >/dev/null # a broken import is seen here, not minutes later

@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,19 @@ import pytest
 from playwright.async_api import Page as BrowserPage
 from playwright.async_api import async_playwright
 
-from roadloop_schemas.frames import FrameScreened
+from roadloop_schemas.frames import FrameScreened, ModelPair
 from roadloop_world.demo import pages
 from roadloop_world.demo.loop_state import ScreenedFrame
 from roadloop_world.demo.pages import Page
 from roadloop_world.demo.promises import Outcome, Promise
 from roadloop_world.demo.show import Show
 from roadloop_world.rendering.datasets import render_hard_frames
+from tests.builders import make_detection, make_verdict
 
 CHROMIUM = os.environ.get("ROADLOOP_CHROMIUM") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on the PATH: install it, or set ROADLOOP_CHROMIUM"
 )
-NOW = datetime(2026, 3, 2, tzinfo=UTC)
 REPORT: dict[str, Any] = {
     "received": 6,
     "ingested": 6,
@@ -48,30 +47,17 @@ REPORT: dict[str, Any] = {
 
 
 def verdict(number: int, condition: str) -> FrameScreened:
-    return FrameScreened.model_validate(
-        {
-            "frame_id": f"frame-{number}",
-            "unit_id": "u",
-            "upload_id": "up",
-            "vehicle": "car",
-            "drive": "d",
-            "object": {"uri": "s3://uploads/demo/car/x", "sha256": "0" * 64, "size_bytes": 1},
-            "captured_at": NOW,
-            "received_at": NOW,
-            "width_px": 256,
-            "height_px": 160,
-            "verdict": "kept",
-            "reasons": ["audit"] if number == 0 else ["score"],
-            "slice": f"{condition}/front",
-            "condition": condition,
-            "models": {"name": "detector.demo", "version": 2},
-            "policy_version": 1,
-            "threshold": 0.5,
-            "score": 0.9,
-            "score_parts": {"uncertainty": 0.9, "low_top_score": 0.2},
-            "counters": {"seen": 1, "kept": 1, "dropped": 0, "quarantined": 0},
-            "detections": [{"class_name": "car", "x1": 0.1, "y1": 0.1, "x2": 0.5, "y2": 0.5, "score": 0.8}],
-        }
+    return make_verdict(
+        frame_id=f"frame-{number}",
+        width_px=256,
+        height_px=160,
+        reasons=("audit",) if number == 0 else ("score",),
+        slice=f"{condition}/front",
+        condition=condition,
+        models=ModelPair(name="detector.demo", version=2),
+        score=0.9,
+        score_parts={"uncertainty": 0.9, "low_top_score": 0.2},
+        detections=(make_detection(score=0.8, x2=0.5, y2=0.5),),
     )
 
 

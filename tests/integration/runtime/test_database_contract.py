@@ -243,7 +243,7 @@ async def test_a_transaction_that_postgres_gives_up_is_aborted_and_ends_no_proce
         raise asyncpg.DeadlockDetectedError("deadlock detected")
 
     schema = f"contract_{uuid.uuid4().hex[:8]}"
-    dsn = f"{servers.postgres_dsn('postgres')}?options=-csearch_path%3D{schema}"
+    dsn = f"{stack.postgres_dsn('postgres')}?options=-csearch_path%3D{schema}"
     async with await open_pool(dsn, name=schema) as pool:
         await pool.execute(TABLES.format(schema=schema))
         offsets = OffsetTable(pool, deadlocked)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import typer
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.errors import ProducerFenced
 from typer.testing import CliRunner
@@ -26,6 +26,7 @@ from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import Isolation, open_reader, read_partition
 from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.records import Event, Partition, Record
+from tests.builders import make_record
 from tests.integration.loop.conftest import Copying
 from tests.waiting import GUARD_S, eventually
 
@@ -161,10 +162,8 @@ class Mailbox:
         await writer.close()
 
     def died(self, number: int) -> Record:
-        record: Record = ConsumerRecord(
-            self.source, number % 2, number, 0, 0, None, str(number).encode(), 0, 0, 0, (("n", b"%d" % number),)
-        )
-        return record
+        value, place = str(number).encode(), {"topic": self.source, "partition": number % 2, "offset": number}
+        return make_record(value, key=None, headers=(("n", value),), **place)
 
     async def replay(self, choice: Choice | None = None) -> dict[Fate, int]:
         return dict(

@@ -17,7 +17,7 @@ import asyncpg
 import pyarrow as pa
 import pytest
 import typer
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from typer.testing import CliRunner
 
@@ -27,7 +27,7 @@ from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_end_offsets
 from roadloop_runtime.kafka.tail import RecordsLost, open_tail
 from roadloop_runtime.outcome import Emit
-from roadloop_runtime.records import Event, Record
+from roadloop_runtime.records import Event
 from roadloop_runtime.storage.objects import open_store
 from roadloop_schemas.policies import ScreenPolicy
 from screen.commands import register
@@ -41,7 +41,7 @@ from screen.memory import entries
 from screen.memory.snapshots import MemoryTopic
 from screen.memory.state import Memory
 from screen.state_topics import policy_topic
-from tests.unit.screen.units import PAIR, frame, looked_at, unit
+from tests.builders import PAIR, make_frame, make_judged, read_back, receive_unit
 from tests.waiting import GUARD_S, eventually
 
 pytestmark = pytest.mark.integration
@@ -75,8 +75,8 @@ def verdicts(tenant: str, frames: int, *, first: int = 0, memory: Memory | None 
     memory, told = memory or Memory(), list[Event]()
     for start in range(first, first + frames, 20):
         numbers = range(start, start + 20)
-        looks = tuple(looked_at(n) for n in numbers)
-        seen = Observation(unit(*(frame(n, n * 2**40) for n in numbers), tenant=tenant), PAIR, looks)
+        looks = tuple(make_judged(n) for n in numbers)
+        seen = Observation(receive_unit(*(make_frame(n, n * 2**40) for n in numbers), tenant=tenant), PAIR, looks)
         memory, outcome = decide(memory, seen, {tenant: POLICY}, salt=b"a salt of 16 or more")
         assert isinstance(outcome, Emit)
         told += outcome.events
@@ -229,7 +229,7 @@ async def test_who_was_overtaken_is_told_and_appends_nothing(place: Place) -> No
     one, other = await asyncio.to_thread(History, place), await asyncio.to_thread(History, place)
     assert one.read_offsets() == other.read_offsets() == {}
     _, told = verdicts("acme", 20)
-    rows = rows_of([_record(offset, event) for offset, event in enumerate(told)])
+    rows = rows_of([read_back(event, offset=offset) for offset, event in enumerate(told)])
     one.append(rows, {5: 20})
     with pytest.raises(Overtaken):
         other.append(rows, {5: 20})
@@ -238,10 +238,6 @@ async def test_who_was_overtaken_is_told_and_appends_nothing(place: Place) -> No
     with pytest.raises(Overtaken):
         one.append(rows, {5: 40})
     assert len(list(one.read_rows(5, ("frame_id",)))) == 40
-
-
-def _record(offset: int, event: Event) -> Record:
-    return ConsumerRecord(event.topic, 5, offset, 0, 0, event.key, event.value, 0, 0, 0, event.headers)
 
 
 async def test_records_that_expired_unread_are_counted_not_skipped(stack: Stack) -> None:
@@ -270,10 +266,7 @@ async def test_a_table_from_before_a_column_takes_it_and_its_old_rows_are_read(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, events = verdicts("acme", 40)
-    rows = [
-        row_of(ConsumerRecord("t", 5, offset, 0, 0, one.key, one.value, 0, 0, 0, one.headers))
-        for offset, one in enumerate(events)
-    ]
+    rows = [row_of(read_back(one, offset=offset)) for offset, one in enumerate(events)]
     newer = {"versions", "shadow_version", "shadow_parts", "light_change", "dhash", "surely", "perhaps", "embedding"}
     before = pa.schema([field for field in SCHEMA if field.name not in newer])
     with monkeypatch.context() as patch:
@@ -290,9 +283,7 @@ async def test_a_table_from_before_a_column_takes_it_and_its_old_rows_are_read(
 def one_row_each(count: int, *, first: int = 0, day: int = 0) -> list[dict[str, Any]]:
     """Return so many rows of partition 5, received some days later than the others."""
     _, events = verdicts("acme", max(20, count))
-    records = [
-        ConsumerRecord("t", 5, first + n, 0, 0, e.key, e.value, 0, 0, 0, e.headers) for n, e in enumerate(events)
-    ]
+    records = [read_back(one, offset=first + n) for n, one in enumerate(events)]
     rows = [row_of(record) for record in records[:count]]
     return [{**row, "received_at": row["received_at"] + timedelta(days=day)} for row in rows]
 

@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from random import Random
 
 import pytest
@@ -17,57 +17,42 @@ from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
-from roadloop_runtime.records import Event, Partition, to_cloud_event
-from roadloop_schemas.fields import LabelBox, ObjectRef
-from roadloop_schemas.frames import FrameScreened, VerdictReason
-from roadloop_schemas.labels import LabelCompleted, LabelSource
+from roadloop_runtime.records import Event, Partition
+from roadloop_schemas.frames import VerdictReason
+from roadloop_schemas.labels import LabelSource
 from roadloop_schemas.policies import ScreenPolicy
 from screen.state_topics import policy_topic
-from tests.unit.screen.verdicts import verdict
+from tests.builders import NOW, make_event, make_label, make_label_box, make_verdict
 from tests.waiting import GUARD_S, eventually
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
-OBJECT = ObjectRef(uri="s3://uploads/t/car-1/1.jpg", sha256="0" * 64, size_bytes=10)
-CAR = LabelBox(x1=0.1, y1=0.1, x2=0.3, y2=0.3, class_name="car")
+CAR = make_label_box()
 HALF_NOISE = {"disagreement": 1.0, "low_top_score": 1.0}
 CONTROLLED = ScreenPolicy(version=0, threshold=0.5, controlled=True, weights=HALF_NOISE)
 
 
 def audited(tenant: str, number: int, disagreement: float) -> Event:
     frame_id = f"{tenant}-{number}"
-    body = verdict(
+    body = make_verdict(
         frame_id=frame_id,
         received_at=NOW + timedelta(minutes=number),
         reasons=(VerdictReason.AUDIT,),
         score_parts={"disagreement": disagreement, "low_top_score": Random(number).random()},
         audit=True,
     )
-    return _event("frames.screened.v1", body, tenant, frame_id)
+    return make_event(body, id=f"verdict-{frame_id}", tenant=tenant)
 
 
 def labelled(tenant: str, number: int, *, hard: bool) -> Event:
     frame_id = f"{tenant}-{number}"
-    body = LabelCompleted(
+    body = make_label(
         task_id=f"t-{frame_id}",
         frame_id=frame_id,
-        upload_id="up",
-        vehicle="car-1",
-        drive="d",
-        object=OBJECT,
-        slice="rain/front",
         boxes=(CAR,) if hard else (),
-        annotator="a-1",
         source=LabelSource.AUDIT,
-        captured_at=NOW,
         completed_at=NOW + timedelta(minutes=number),
-        lead_time_s=1,
     )
-    return _event("labels.completed.v1", body, tenant, frame_id)
-
-
-def _event(topic: str, body: FrameScreened | LabelCompleted, tenant: str, frame_id: str) -> Event:
-    return to_cloud_event(topic, body, id=f"{topic}-{frame_id}", source="/t", tenant=tenant, key="car-1", time=NOW)
+    return make_event(body, id=f"label-{frame_id}", tenant=tenant)
 
 
 def audit(tenant: str, frames: range) -> list[Event]:

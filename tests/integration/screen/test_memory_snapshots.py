@@ -24,7 +24,7 @@ from screen.memory.entries import remember
 from screen.memory.snapshot_file import Snapshot, as_file, extend_snapshot
 from screen.memory.snapshots import BUCKET, MemoryTopic, Snapshots
 from screen.memory.state import Memory
-from tests.unit.screen.units import PAIR, frame, looked_at, unit
+from tests.builders import PAIR, make_frame, make_judged, receive_unit
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -69,8 +69,10 @@ def sink(remembered: MemoryTopic, written_by: ObjectStore) -> Snapshots:
 
 def screened(memory: Memory, first: int, topic: str) -> tuple[Memory, list[Event]]:
     """Screen a unit more; return the memory then, and the entries that it wrote."""
-    looks = tuple(looked_at(number) for number in range(first, first + 20))
-    seen = Observation(unit(*(frame(number, number * 2**40) for number in range(first, first + 20))), PAIR, looks)
+    looks = tuple(make_judged(number) for number in range(first, first + 20))
+    seen = Observation(
+        receive_unit(*(make_frame(number, number * 2**40) for number in range(first, first + 20))), PAIR, looks
+    )
     after, outcome = decide(memory, seen, {}, salt=b"a salt of 16 or more")
     assert isinstance(outcome, Emit)
     return after, [entry._replace(topic=topic, partition=1) for entry in remember(1, memory, after)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import httpx
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 from PIL import Image
 
+from ingest import vehicle_table
 from ingest.signature import sign, to_key_id
 from roadloop_agent import Picture, put_pictures
 from roadloop_local import stack as local
@@ -34,6 +36,8 @@ from roadloop_schemas.topics import name_dead_letter_topic
 from roadloop_world.actors import fleet, tenant_setup
 from roadloop_world.actors.subscriber import read_topic
 from tests.waiting import GUARD_S, eventually
+
+from .books import check_books
 
 TENANT, UNSERVED = "whole", "unserved"
 # Half of all frames is kept, by lot, whatever the model says of noise.
@@ -64,6 +68,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     finally:
         if not running:
             local.down(data, purge=True)
+
+
+@pytest.fixture(scope="module")
+def books_that_balance_in_the_end(whole: Whole) -> Iterator[None]:
+    """Let the tests of a file send what they like; after the last of them both books agree, and no event came twice."""
+    yield
+    asyncio.run(check_books(whole.stack))
 
 
 async def furnish(stack: Stack) -> Whole:
@@ -117,6 +128,13 @@ class Road:
 
     async def enrol(self, tenant: str = TENANT) -> fleet.Vehicle:
         (car,) = await fleet.enrol(self.whole.stack.postgres_dsn("ingest"), tenant, [a_name("car")])
+        return car
+
+    async def enrol_revoked(self) -> fleet.Vehicle:
+        car = await self.enrol()
+        connection = await asyncpg.connect(self.whole.stack.postgres_dsn("ingest"))
+        assert await vehicle_table.revoke(connection, car.tenant, car.name)
+        await connection.close()
         return car
 
     async def put(self, upload_id: str, pictures: Sequence[Picture], car: fleet.Vehicle | None = None) -> list[str]:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from aiokafka import ConsumerRecord
 
 from ingest import fate_table
 from ingest.abandon import abandon_late
@@ -18,6 +17,7 @@ from roadloop_runtime.outcome import DeadLetter, LoopReason
 from roadloop_runtime.storage.postgres import Pool, open_pool
 from roadloop_schemas.cloudevents import Attributes, to_headers
 from roadloop_world.actors import fleet
+from tests.builders import make_record
 from tests.waiting import LONG_TEST_S, eventually
 
 from .conftest import COMPLETED, Road, a_name, bearer, body, file, picture
@@ -68,7 +68,7 @@ async def test_a_given_up_completion_rejects_its_upload_until_a_replay_admits_it
         *to_headers(Attributes(event_id, "/roadloop/ingest", f"roadloop.{COMPLETED}", road.car.tenant)),
         ("jws", jws),
     )
-    came = ConsumerRecord(COMPLETED, 0, 0, 0, 0, road.car.name.encode(), value, 0, 0, 0, headers)
+    came = make_record(value, topic=COMPLETED, partition=0, offset=0, key=road.car.name.encode(), headers=headers)
     dead_letter = to_dead_letter("ingest", came, DeadLetter(LoopReason.STILL_FAILING))
     await road.producer.send_and_wait(
         dead_letter.topic, dead_letter.value, dead_letter.key, 0, headers=list(dead_letter.headers)

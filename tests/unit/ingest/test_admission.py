@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import immutables
 import pytest
-from aiokafka import ConsumerRecord
 from jwt.utils import base64url_encode
 
 from ingest.handle import (
@@ -29,12 +28,13 @@ from roadloop_agent import Picture
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Skip, Transient
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
-from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
+from roadloop_schemas.cloudevents import Attributes, from_headers
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FramesIngested
 from roadloop_schemas.uploads import FileFate, UploadCompleted, UploadedFile
+from tests.builders import NOW, make_file, make_object, make_upload, receive
 
-ARRIVED = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+ARRIVED = NOW
 WRITTEN = datetime(2026, 3, 2, 8, 1, tzinfo=UTC)
 OWN_KEY = "s" * 32
 KNOWN = Known(public_key="a key", revoked=False, admitted=False, accepted_sha256=frozenset())
@@ -49,9 +49,8 @@ def sha(number: int) -> str:
 
 
 def file(number: int, **changes: object) -> UploadedFile:
-    object = ObjectRef(uri=f"{PREFIX}{number}.jpg", sha256=sha(number), size_bytes=1000)
-    sent = UploadedFile(object=object, captured_at=ARRIVED, media_type="image/jpeg")
-    return sent.model_copy(update=changes)
+    object = make_object(f"{number}.jpg", sha256=sha(number), size_bytes=1000)
+    return make_file(number, **({"object": object} | changes))
 
 
 def received(
@@ -62,21 +61,12 @@ def received(
     signer: str = OWN_KEY_ID,
     received_at: datetime | None = ARRIVED,
 ) -> Received[UploadCompleted]:
-    body = UploadCompleted(
-        upload_id=upload_id,
-        vehicle="car-1",
-        drive="d-1",
-        files=tuple(files),
-        completed_at=ARRIVED,
-        received_at=received_at,
-    )
+    body = make_upload(*files, upload_id=upload_id, received_at=received_at)
     value = body.model_dump_json().encode()
     jws = naming(signer)
     if signer == OWN_KEY_ID:
         jws = sign("e-1", tenant, value, key=OWN_KEY, key_id=OWN_KEY_ID)
-    record = ConsumerRecord("uploads.completed.v1", 2, 7, 0, 0, b"car-1", value, 0, 5, 0, (("jws", jws),))
-    envelope = Attributes("e-1", "/somebody", "roadloop.uploads.completed.v1", tenant)
-    return Received(envelope, body, 2, 7, WRITTEN, record)
+    return receive(body, source="/somebody", tenant=tenant, written_at=WRITTEN, more_headers=(("jws", jws),))
 
 
 def naming(signer: str) -> bytes:
@@ -91,11 +81,14 @@ def seen(
     return Observation(received(files, **upload), known, tuple(found for _ in files))  # type: ignore[arg-type]
 
 
-def accepted(number: int, sha256: str, unit: int = 0) -> AdmittedFile:
-    frame_id = derive_id("frame", "acme", "car-1", sha256)
-    return AdmittedFile(
-        number, sha256, FileFate.ACCEPTED, frame_id=frame_id, unit_id=derive_id("unit", "acme", "up-1", unit)
-    )
+# what a replay has to say again: the first picture's id, and those of the first three units of up-1
+FIRST_FRAME = "3dc096ac6b487dc5c16830c771a6afc8"
+UNITS = [
+    "1ad94429dd200d0506b59bbbb0bf3ccc",
+    "e57e5f8d373afb4189a753002050cc15",
+    "ef4e9217e02651d01b70a856a18180e0",
+]
+ACCEPTED = AdmittedFile(0, f"{1:064x}", FileFate.ACCEPTED, frame_id=FIRST_FRAME, unit_id=UNITS[0])
 
 
 def duplicate(number: int, sha256: str) -> AdmittedFile:
@@ -117,11 +110,9 @@ def test_a_picture_that_was_kept_in_the_tables_is_a_duplicate_and_no_unit_is_ann
 @pytest.mark.parametrize(
     ("numbers", "found", "memory", "fates"),
     [
-        pytest.param([1], MEASURED, NOTHING, [accepted(0, sha(1))], id="a-new-picture-is-accepted"),
+        pytest.param([1], MEASURED, NOTHING, [ACCEPTED], id="a-new-picture-is-accepted"),
         pytest.param([1], BROKEN, NOTHING, [rejected(0, sha(1), BROKEN)], id="what-is-no-picture-is-rejected"),
-        pytest.param(
-            [1, 1], MEASURED, NOTHING, [accepted(0, sha(1)), duplicate(1, sha(1))], id="the-second-of-twins-is-a-copy"
-        ),
+        pytest.param([1, 1], MEASURED, NOTHING, [ACCEPTED, duplicate(1, sha(1))], id="the-second-of-twins-is-a-copy"),
         pytest.param(
             [1, 1],
             BROKEN,
@@ -140,7 +131,7 @@ def test_a_picture_that_was_kept_in_the_tables_is_a_duplicate_and_no_unit_is_ann
             [1],
             MEASURED,
             immutables.Map({f"acme/car-2/{sha(1)}": 0}),
-            [accepted(0, sha(1))],
+            [ACCEPTED],
             id="another-vehicles-picture-is-not-a-copy",
         ),
     ],
@@ -186,7 +177,7 @@ def test_units_have_sixteen_frames_and_gaps_do_not_count() -> None:
     assert [len(unit.frames) for unit in units] == [16, 16, 1]
     taken = [frame.object.sha256 for unit in units for frame in unit.frames]
     assert taken == [sha(number) for number in range(36) if number not in (0, 5, 17)]
-    assert [unit.unit_id for unit in units] == [derive_id("unit", "acme", "up-1", number) for number in range(3)]
+    assert [unit.unit_id for unit in units] == UNITS
     (change,) = outcome.changes
     assert isinstance(change, Admitted)
     stored = {f.frame_id: f.unit_id for f in change.files if f.frame_id}
@@ -209,9 +200,8 @@ def test_a_unit_is_announced_by_an_id_that_a_replay_repeats() -> None:
     assert outcomes[0] == outcomes[1]
     assert isinstance(outcomes[0], Emit)
     (event,) = outcomes[0].events
-    unit_id = derive_id("unit", "acme", "up-1", 0)
     assert from_headers(event.headers) == Attributes(
-        derive_id("/somebody", "e-1", unit_id),
+        "fb50cdfec613dcc4df101152d2ec419d",
         "/roadloop/ingest",
         "roadloop.frames.ingested.v1",
         "acme",

@@ -7,7 +7,6 @@ from typing import Any
 
 import jwt
 import pytest
-from aiokafka import ConsumerRecord
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import example, given, settings
@@ -31,8 +30,8 @@ from ingest.signature import (
 from roadloop_runtime.dead_letter import to_dead_letter
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter
-from roadloop_schemas.cloudevents import Attributes
 from roadloop_schemas.uploads import UploadCompleted
+from tests.builders import receive
 
 NOW = datetime.now(UTC)
 PRIVATE, PUBLIC = make_key()
@@ -134,9 +133,8 @@ def test_a_malformed_signature_names_nobody(jws: bytes) -> None:
 
 def upload(jws: bytes | None, *, tenant: str = "acme", event_id: str = "e-1") -> Received[UploadCompleted]:
     headers = () if jws is None else (("jws", jws),)
-    record = ConsumerRecord("uploads.completed.v1", 0, 0, 0, 0, b"car-1", VALUE, 0, 0, 0, headers)
-    envelope = Attributes(event_id, "/car-1", "roadloop.uploads.completed.v1", tenant)
-    return Received(envelope, UploadCompleted.model_validate_json(VALUE), 0, 0, NOW, record)
+    body = UploadCompleted.model_validate_json(VALUE)
+    return receive(body, id=event_id, tenant=tenant, value=VALUE, more_headers=headers)
 
 
 OWN = sign("e-1", "acme", VALUE, key=OWN_KEY, key_id=OWN_KEY_ID)

@@ -4,60 +4,31 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aiokafka import ConsumerRecord
 
-from label_router.handle import (
-    REQUESTED,
-    NewTask,
-    Observation,
-    Policy,
-    decide,
-    observe,
-    prelabels,
-)
+from label_router.handle import NewTask, Observation, Policy, decide, observe, prelabels
 from label_router.reasons import SkipReason, TaskReason
-from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Skip
-from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
-from roadloop_schemas.fields import Detection, ObjectRef
-from roadloop_schemas.frames import FrameScreened, SliceCounters, Verdict, VerdictReason
+from roadloop_schemas.cloudevents import from_headers
+from roadloop_schemas.fields import Detection
+from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.labels import LabelRequested
+from tests.builders import make_detection, make_object, make_verdict, receive
 
-RECEIVED_AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
-WRITTEN_AT = datetime(2026, 3, 1, 8, 1, tzinfo=UTC)
-ENVELOPE = Attributes("e-1", "/roadloop/screen", "roadloop.frames.screened.v1", "acme")
-RECORD = ConsumerRecord("frames.screened.v1", 0, 0, 0, 0, b"v-1", b"", 0, 3, 0, ())
-OBJECT = ObjectRef(uri="s3://uploads/acme/f-1.jpg", sha256="0" * 64, size_bytes=10)
-CAR = Detection(class_name="car", x1=0.1, y1=0.1, x2=0.4, y2=0.4, score=0.9)
-MAYBE = Detection(class_name="truck", x1=0.5, y1=0.1, x2=0.9, y2=0.4, score=0.3)
-HARDLY = Detection(class_name="bus", x1=0.5, y1=0.5, x2=0.9, y2=0.9, score=0.29)
-KEPT = FrameScreened(
-    frame_id="f-1",
-    unit_id="u-1",
-    upload_id="up-1",
-    vehicle="v-1",
-    drive="d-1",
-    object=OBJECT,
-    captured_at=RECEIVED_AT,
-    received_at=RECEIVED_AT,
-    width_px=640,
-    height_px=480,
-    verdict=Verdict.KEPT,
-    reasons=(VerdictReason.SCORE,),
-    slice="clear/front",
-    policy_version=1,
-    threshold=0.5,
-    counters=SliceCounters(seen=1, kept=1, dropped=0, quarantined=0),
-    detections=(CAR, MAYBE, HARDLY),
-)
-
-
-def seen(verdict: FrameScreened = KEPT, classes: tuple[str, ...] = (), **envelope: str) -> Observation:
-    return Observation(Received(ENVELOPE._replace(**envelope), verdict, 0, 0, WRITTEN_AT, RECORD), classes)
+WRITTEN_AT = datetime(2026, 3, 2, 8, 1, tzinfo=UTC)
+CAR = make_detection("car", 0.9)
+MAYBE = make_detection("truck", 0.3)
+HARDLY = make_detection("bus", 0.29)
 
 
 def variant(**changes: Any) -> FrameScreened:
-    return KEPT.model_copy(update=changes)
+    return make_verdict(**({"detections": (CAR, MAYBE, HARDLY)} | changes))
+
+
+KEPT = variant()
+
+
+def seen(verdict: FrameScreened = KEPT, classes: tuple[str, ...] = (), tenant: str = "acme") -> Observation:
+    return Observation(receive(verdict, tenant=tenant, written_at=WRITTEN_AT), classes)
 
 
 @pytest.mark.parametrize(
@@ -96,18 +67,18 @@ def test_a_tenant_that_is_none_is_a_dead_letter(tenant: str) -> None:
 def test_a_kept_frame_becomes_one_task_and_one_request() -> None:
     _, outcome = decide(None, seen(classes=("car", "truck")), Policy())
     assert isinstance(outcome, Emit)
-    task_id = derive_id("task", "acme", "f-1")
+    task_id = "29a978b2fa015bad8b3726bce170f157"
     assert outcome.changes == (NewTask(task_id, "acme", "acme.default", KEPT, WRITTEN_AT),)
     (request,) = outcome.events
-    assert (request.topic, request.key) == (REQUESTED, task_id.encode())
-    assert from_headers(request.headers).id == derive_id(REQUESTED, "e-1")
+    assert (request.topic, request.key) == ("labels.requested.v1", b"29a978b2fa015bad8b3726bce170f157")
+    assert from_headers(request.headers).id == "4bc7b5fdea93abf0e099165980b1c2d2"
     assert LabelRequested.model_validate_json(request.value or b"") == LabelRequested(
         task_id=task_id,
         frame_id="f-1",
         upload_id="up-1",
-        vehicle="v-1",
+        vehicle="car-1",
         queue="acme.default",
-        object=OBJECT,
+        object=make_object(),
         classes=("car", "truck"),
         prelabels=(CAR, MAYBE),
         audit=False,

@@ -13,9 +13,10 @@ from label_router.completion import Label, require_repeat
 from label_router.submission import Submission, check_classes, read_lease, read_submission
 from roadloop_runtime.service.problems import Problem
 from roadloop_schemas.fields import LabelBox
+from tests.builders import make_label_box
 
 BOX: dict[str, Any] = {"class_name": "car", "x1": 0.1, "y1": 0.2, "x2": 0.3, "y2": 0.4}
-CAR = LabelBox(class_name="car", x1=0.1, y1=0.2, x2=0.3, y2=0.4)
+CAR = make_label_box(**BOX)
 
 
 def body(*boxes: object, **fields: object) -> bytes:
@@ -34,7 +35,7 @@ def with_box(**changes: object) -> bytes:
         pytest.param(body(BOX | {"color": "red"}), (CAR,), id="an unknown field is ignored"),
         pytest.param(
             body(BOX | {"x1": 0, "y1": -0.0, "x2": 1, "y2": 1.0}),
-            (LabelBox(class_name="car", x1=0, y1=0, x2=1, y2=1),),
+            (make_label_box(x1=0, y1=0, x2=1, y2=1),),
             id="0 and 1 are inside",
         ),
         pytest.param(body(*[BOX] * 500), (CAR,) * 500, id="500 boxes"),

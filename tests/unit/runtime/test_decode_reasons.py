@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 
 import pytest
-from aiokafka import ConsumerRecord
 from pydantic import Field
 
 from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Undecodable
+from roadloop_runtime.records import Record
 from roadloop_schemas.cloudevents import Attributes, Header, to_headers
 from roadloop_schemas.fields import EventBody
+from tests.builders import make_record
 
 
 class Axle(EventBody):
@@ -25,8 +26,8 @@ HEADERS = to_headers(ENVELOPE)
 decode = make_decoder(Weighed)
 
 
-def record(value: bytes | None, headers: tuple[Header, ...] = HEADERS) -> ConsumerRecord:
-    return ConsumerRecord("weighed.v1", 2, 7, 1_500, 0, b"v-1", value, 0, 0, 0, headers)
+def record(value: bytes | None, headers: tuple[Header, ...] = HEADERS) -> Record:
+    return make_record(value, topic="weighed.v1", partition=2, offset=7, headers=headers, written_at_ms=1_500)
 
 
 def without(name: str) -> tuple[Header, ...]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from roadloop_runtime.outcome import Emit, Transient
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import FrameScreened, ModelPair, Verdict, VerdictReason
-from roadloop_schemas.models import Candidate, ModelServing, PrelabelPolicy, RolloutStage
+from roadloop_schemas.models import ModelServing, PrelabelPolicy, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.serving_versions import draw_candidate, remembered_versions
 from screen.handle import Observation, decide
@@ -24,7 +24,8 @@ from screen.inference.predict import InferenceLimits, ModelClient, RefusedByMode
 from screen.memory.state import Memory
 from screen.vision.detections import Box, Judged, Prediction, Unjudged
 from screen.vision.embedding import pack
-from tests.unit.screen.units import PAIR, SERVING, frame, look_at, unit
+from tests.builders import PAIR, SERVING, make_candidate, make_frame, make_unit, receive, receive_unit
+from tests.unit.screen.observing import look_at
 
 SALT = b"a salt of 16 or more"
 KEEP = ScreenPolicy(version=1, threshold=0.5, controlled=True)
@@ -34,9 +35,7 @@ Detect = Callable[[str, int, bytes], Prediction]
 
 def trying(stage: RolloutStage, share: float = 1.0, serving: ModelServing = PAIR) -> ModelServing:
     """Return version 3 serving, with version 4 on its way."""
-    candidate = Candidate(
-        version=4,
-        release_id="r-4",
+    candidate = make_candidate(
         stage=stage,
         share=share,
         second_model=serving.second_model,
@@ -61,7 +60,7 @@ async def look(serving: ModelServing, answers: Detect, *, frames: int = 2) -> tu
         return answers(model, version, picture)
 
     model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
-    sent = unit(*(frame(number, dhash=number) for number in range(frames)))
+    sent = receive_unit(*(make_frame(number, dhash=number) for number in range(frames)))
     return await look_at(sent, serving=lambda _: serving, model_client=model_client), asked
 
 
@@ -148,7 +147,7 @@ def test_how_long_a_version_may_take_goes_by_how_long_the_serving_one_takes(
 
     async def story() -> Observation:
         model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
-        return await look_at(unit(frame(0, dhash=0)), serving=lambda _: SHADOW, model_client=model_client)
+        return await look_at(receive_unit(make_frame(0, dhash=0)), serving=lambda _: SHADOW, model_client=model_client)
 
     told = verdicts(simulated(story()))
     assert [one.shadow.failure for one in told if one.shadow] == failures
@@ -237,7 +236,7 @@ async def test_an_outage_of_the_store_is_not_its_fault() -> None:
 
     model_client = ModelClient(fetch, detect, InferenceLimits(asyncio.Semaphore(4), asyncio.Semaphore(4)))
     with pytest.raises(Transient, match="s3"):
-        await look_at(unit(frame(1)), serving=lambda _: SHARED, model_client=model_client)
+        await look_at(receive_unit(make_frame(1)), serving=lambda _: SHARED, model_client=model_client)
 
 
 async def test_without_a_second_model_pictures_are_compared_by_the_serving_versions_eye_alone() -> None:
@@ -255,10 +254,15 @@ async def test_without_a_second_model_a_shadow_is_scored_as_it_will_judge() -> N
     memory = Memory()
     for number in range(60):
         found = Judged(OLD.boxes, None, pack(np.random.default_rng(number).normal(size=4)))
-        memory, _ = decide(memory, Observation(unit(frame(number)), SERVING, (found,)), {"acme": KEEP}, salt=SALT)
+        memory, _ = decide(
+            memory, Observation(receive_unit(make_frame(number)), SERVING, (found,)), {"acme": KEEP}, salt=SALT
+        )
     both = [
         verdicts(
-            Observation(unit(frame(99)), serving, (found,), (Judged(NEW.boxes, found.second, found.embedding),)), memory
+            Observation(
+                receive_unit(make_frame(99)), serving, (found,), (Judged(NEW.boxes, found.second, found.embedding),)
+            ),
+            memory,
         )
         for serving in (trying(RolloutStage.SHADOW, serving=SERVING), SHADOW)
     ]
@@ -284,7 +288,7 @@ theirs = boxes.map(Judged) | st.just(Unjudged(VerdictReason.REFUSED_BY_MODEL, "d
 def test_a_shadow_changes_no_verdict(
     found: list[tuple[Judged | Unjudged, Judged | Unjudged]], controlled: bool
 ) -> None:
-    sent = unit(*(frame(number, dhash=number) for number in range(len(found))))
+    sent = receive_unit(*(make_frame(number, dhash=number) for number in range(len(found))))
     frames, shadow = tuple(one for one, _ in found), tuple(one for _, one in found)
     policy = KEEP.model_copy(update={"controlled": controlled})
     beside, alone = Observation(sent, SHADOW, frames, shadow), Observation(sent, PAIR, frames)
@@ -323,8 +327,8 @@ def kept_shares(seed: int, way: str) -> tuple[list[float], list[FrameScreened]]:
     dice, memories, told, number = Random(seed), [Memory()] * PARTITIONS, list[FrameScreened](), 0
     for serving in WAYS[way]:
         for turn in range(STAGE):
-            sent = unit(*(frame(number + at, dhash=dice.getrandbits(64)) for at in range(UNIT)))
-            sent = sent._replace(body=sent.body.model_copy(update={"unit_id": f"u-{seed}-{number}"}))
+            some = (make_frame(number + at, dhash=dice.getrandbits(64)) for at in range(UNIT))
+            sent = receive(make_unit(*some, unit_id=f"u-{seed}-{number}"))
             number += UNIT
             both = [looks(dice) for _ in range(UNIT)]
             at = turn % PARTITIONS
@@ -373,6 +377,6 @@ def test_what_is_remembered_of_versions_is_bounded() -> None:
     memory = Memory()
     for version in range(3, 30):
         serving = PAIR.model_copy(update={"version": version, "previous_version": version - 1})
-        seen = Observation(unit(frame(1), frame(2, dhash=255)), serving, (Judged(OLD.boxes, ()),) * 2)
+        seen = Observation(receive_unit(make_frame(1), make_frame(2, dhash=255)), serving, (Judged(OLD.boxes, ()),) * 2)
         memory, _ = decide(memory, seen, {"acme": KEEP}, salt=SALT)
     assert {key.rpartition("@")[2] for key in memory.rates} == {"28", "29"}

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from roadloop_runtime.dead_letter import REPLAYED_FROM
 from roadloop_runtime.outcome import DeadLetter, Emit, Transient
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
-from roadloop_schemas.cloudevents import Attributes, derive_id, from_headers
-from roadloop_schemas.fields import Condition, Detection, ObjectRef
+from roadloop_schemas.cloudevents import Attributes, from_headers
+from roadloop_schemas.fields import Condition, ObjectRef
 from roadloop_schemas.frames import BudgetState, FrameScreened, ModelPair, Verdict, VerdictReason
 from roadloop_schemas.models import ModelServing
 from roadloop_schemas.policies import ScreenPolicy
@@ -26,8 +26,9 @@ from screen.inference.predict import MAX_PICTURE_BYTES, InferenceLimits, ModelCl
 from screen.memory.state import Memory
 from screen.reasons import UnitReason
 from screen.vision.detections import Box, Judged, Prediction, Unjudged
-from screen.vision.embedding import as_text, pack
-from tests.unit.screen.units import PAIR, SERVING, frame, look_at, unit
+from screen.vision.embedding import pack
+from tests.builders import NOW, PAIR, SERVING, make_detection, make_frame, make_object, make_unit, receive, receive_unit
+from tests.unit.screen.observing import look_at
 
 decide = partial(decide_salted, salt=b"a salt of 16 or more")
 KEEP_ALL = ScreenPolicy(version=4, threshold=0.0, audit_share=0)
@@ -46,12 +47,14 @@ def test_a_verdict_tells_all_it_takes_to_decide_again() -> None:
         Box(0.3, 0.1, 0.2, 0.2, 0.8, "car"),
         Box(0.1, 0.1, 0.2, 0.2, 0.04, "car"),
     )
-    memory, outcome = decide(Memory(), Observation(unit(frame(1)), PAIR, (Judged(boxes, ()),)), {"acme": KEEP_ALL})
+    memory, outcome = decide(
+        Memory(), Observation(receive_unit(make_frame(1)), PAIR, (Judged(boxes, ()),)), {"acme": KEEP_ALL}
+    )
     assert isinstance(outcome, Emit)
     (event,) = outcome.events
     assert (event.topic, event.key, event.partition) == ("frames.screened.v1", b"car-1", 5)
     assert from_headers(event.headers) == Attributes(
-        derive_id("/roadloop/ingest", "e-1", "f-1"),
+        "06ce612b42c32f9f01680a6222bb72b9",
         "/roadloop/screen",
         "roadloop.frames.screened.v1",
         "acme",
@@ -63,14 +66,17 @@ def test_a_verdict_tells_all_it_takes_to_decide_again() -> None:
     assert (said.policy_version, said.threshold, said.slice) == (4, 0.0, "rain/front")
     of_one = {"uncertainty", "low_top_score", "crowd", "objects", "overlap", "inconsistency"}
     assert said.score_parts.keys() == of_one | {"disagreement"}
-    assert said.counters.model_dump() == memory.slices["acme/rain/front"]._asdict()
-    shown = Detection(x1=0, y1=0.1, x2=0.4, y2=1, class_name="car", score=0.9)
+    counted = {"seen": 1, "kept": 1, "dropped": 0, "quarantined": 0}
+    assert said.counters.model_dump() == counted == memory.slices["acme/rain/front"]._asdict()
+    shown = make_detection(x1=0, x2=0.4, y2=1)
     assert said.detections == (shown,)
 
 
 def test_a_frame_sees_what_the_frame_before_it_left() -> None:
     policy = KEEP_ALL.model_copy(update={"duplicate_distance": 3})
-    seen = Observation(unit(frame(1, 0), frame(2, 0b111), frame(3, 0b1111)), SERVING, (UNSURE,) * 3)
+    seen = Observation(
+        receive_unit(make_frame(1, 0), make_frame(2, 0b111), make_frame(3, 0b1111)), SERVING, (UNSURE,) * 3
+    )
     memory, outcome = decide(Memory(), seen, {"acme": policy})
     assert [said.reasons for said in verdicts(outcome)] == [
         (VerdictReason.SCORE,),
@@ -86,12 +92,12 @@ def test_a_frame_sees_what_the_frame_before_it_left() -> None:
     [pytest.param({"acme": KEEP_ALL}, 4, id="its-own"), pytest.param({"other": KEEP_ALL}, 0, id="else-the-default")],
 )
 def test_a_tenants_policy(policies: dict[str, ScreenPolicy], version: int) -> None:
-    _, outcome = decide(Memory(), Observation(unit(frame(1)), SERVING, (UNSURE,)), policies)
+    _, outcome = decide(Memory(), Observation(receive_unit(make_frame(1)), SERVING, (UNSURE,)), policies)
     assert [said.policy_version for said in verdicts(outcome)] == [version]
 
 
 def test_a_unit_without_a_model_is_a_dead_letter_that_says_what_to_do() -> None:
-    memory, outcome = decide(Memory(), Observation(unit(frame(1)), None), {})
+    memory, outcome = decide(Memory(), Observation(receive_unit(make_frame(1)), None), {})
     assert isinstance(outcome, DeadLetter)
     assert (memory, outcome.reason, outcome.field) == (Memory(), UnitReason.NO_MODEL, "ce_tenant")
     assert "detector.acme" in outcome.remedy
@@ -113,8 +119,8 @@ policies = st.builds(
 def test_the_same_decides_the_same_and_every_frame_is_counted_once(
     sent: list[tuple[int, Condition, Judged | Unjudged]], policy: ScreenPolicy
 ) -> None:
-    ingested = [frame(number, dhash, condition) for number, (dhash, condition, _) in enumerate(sent)]
-    seen = Observation(unit(*ingested), SERVING, tuple(look for *_, look in sent))
+    ingested = [make_frame(number, dhash, condition) for number, (dhash, condition, _) in enumerate(sent)]
+    seen = Observation(receive_unit(*ingested), SERVING, tuple(look for *_, look in sent))
     memory, outcome = decide(Memory(), seen, {"acme": policy})
     assert decide(Memory(), seen, {"acme": policy}) == (memory, outcome)
     said = verdicts(outcome)
@@ -131,11 +137,11 @@ def test_how_frames_are_cut_into_units_changes_no_verdict_but_by_what_needs_neig
     sent: list[tuple[int, Condition, Judged | Unjudged]], policy: ScreenPolicy, data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(1, len(sent) - 1))
-    ingested = [frame(number, dhash, condition) for number, (dhash, condition, _) in enumerate(sent)]
+    ingested = [make_frame(number, dhash, condition) for number, (dhash, condition, _) in enumerate(sent)]
     looks = tuple(look for *_, look in sent)
-    _, whole = decide(Memory(), Observation(unit(*ingested), SERVING, looks), {"acme": policy})
-    memory, first = decide(Memory(), Observation(unit(*ingested[:cut]), SERVING, looks[:cut]), {"acme": policy})
-    _, second = decide(memory, Observation(unit(*ingested[cut:]), SERVING, looks[cut:]), {"acme": policy})
+    _, whole = decide(Memory(), Observation(receive_unit(*ingested), SERVING, looks), {"acme": policy})
+    memory, first = decide(Memory(), Observation(receive_unit(*ingested[:cut]), SERVING, looks[:cut]), {"acme": policy})
+    _, second = decide(memory, Observation(receive_unit(*ingested[cut:]), SERVING, looks[cut:]), {"acme": policy})
     assert [told(v) for v in verdicts(first) + verdicts(second)] == [told(v) for v in verdicts(whole)]
 
 
@@ -161,9 +167,7 @@ async def look(answer: bytes | Exception, seen: Prediction | Exception, serving:
         return seen
 
     return await look_at(
-        unit(frame(1)),
-        serving=lambda _tenant: serving,
-        model_client=ModelClient(fetch, detect, limits()),
+        receive_unit(make_frame(1)), serving=lambda _tenant: serving, model_client=ModelClient(fetch, detect, limits())
     )
 
 
@@ -198,7 +202,7 @@ async def test_looking_at_frames(
     serving: ModelServing | None,
     frames: tuple[Judged | Unjudged, ...],
 ) -> None:
-    assert await look(answer, seen, serving) == Observation(unit(frame(1)), serving, frames)
+    assert await look(answer, seen, serving) == Observation(receive_unit(make_frame(1)), serving, frames)
 
 
 async def test_both_models_are_asked_at_once_and_pictures_are_fetched_ahead_of_the_requests() -> None:
@@ -213,11 +217,9 @@ async def test_both_models_are_asked_at_once_and_pictures_are_fetched_ahead_of_t
         await answer.wait()
         return LOOK
 
-    sent = unit(*[frame(number) for number in range(8)])
+    sent = receive_unit(*[make_frame(number) for number in range(8)])
     looking = look_at(
-        sent,
-        serving=lambda _: PAIR,
-        model_client=ModelClient(fetch, detect, limits(pictures=5, asked=2)),
+        sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, limits(pictures=5, asked=2))
     )
     task = asyncio.create_task(looking)
     for _ in range(20):
@@ -234,8 +236,7 @@ async def test_a_picture_larger_than_a_model_may_be_sent_is_not_fetched() -> Non
     async def detect(_model: str, _version: int, _picture: bytes, *, backfill: bool = False) -> Prediction:
         raise AssertionError("a model was asked")
 
-    large = ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=MAX_PICTURE_BYTES + 1)
-    sent = unit(frame(1).model_copy(update={"object": large}))
+    sent = receive_unit(make_frame(object=make_object(size_bytes=MAX_PICTURE_BYTES + 1)))
     seen = await look_at(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, limits()))
     (found,) = seen.frames
     assert isinstance(found, Unjudged)
@@ -260,10 +261,9 @@ async def test_what_can_wait_does_not_hold_live_pictures_up(late: timedelta, rep
         asked.append(how)
         return LOOK
 
-    sent = unit(frame(1))
-    record = replace(sent.record, headers=((REPLAYED_FROM, b"dlq.screen.frames.ingested.v1/1/2"),) if replayed else ())  # type: ignore[type-var]
-    body = sent.body.model_copy(update={"received_at": sent.body.frames[0].captured_at + late})
-    sent = sent._replace(body=body, record=record)
+    body = make_unit(received_at=NOW + late)
+    mark = (REPLAYED_FROM, b"dlq.screen.frames.ingested.v1/1/2")
+    sent = receive(body, more_headers=(mark,) if replayed else ())
     await look_at(sent, serving=lambda _: PAIR, model_client=ModelClient(fetch, detect, limits()))
     assert asked == [{"backfill": waits}] * 2
 
@@ -287,8 +287,8 @@ def test_a_controlled_policy_keeps_each_slices_budget_and_the_verdict_tells_wher
         night = number % 2
         dice = Random(number)
         seen = Judged((Box(0.1, 0.1, 0.2, 0.2, dice.random() ** (2 if night else 1), "car"),))
-        one = frame(number, condition=Condition.NIGHT if night else Condition.RAIN)
-        memory, outcome = decide(memory, Observation(unit(one), SERVING, (seen,)), {"acme": policy})
+        one = make_frame(number, condition=Condition.NIGHT if night else Condition.RAIN)
+        memory, outcome = decide(memory, Observation(receive_unit(one), SERVING, (seen,)), {"acme": policy})
         told += verdicts(outcome)
     assert told[0].threshold == 0.9, "the first frames have the policy's threshold"
     assert told[0].budget == BudgetState(budget=0.1, share=told[0].budget.share, debt=0, scores=0)  # type: ignore[union-attr]
@@ -306,8 +306,8 @@ def test_a_slice_with_a_budget_of_its_own_does_not_move_the_young_ones(budget: f
     memory, told = Memory(), list[FrameScreened]()
     for number in range(6_000):
         seen = Judged((Box(0.1, 0.1, 0.2, 0.2, Random(number).random(), "car"),))
-        one = frame(number, condition=Condition.NIGHT if number % 10 == 0 else Condition.RAIN)
-        memory, outcome = decide(memory, Observation(unit(one), SERVING, (seen,)), {"acme": policy})
+        one = make_frame(number, condition=Condition.NIGHT if number % 10 == 0 else Condition.RAIN)
+        memory, outcome = decide(memory, Observation(receive_unit(one), SERVING, (seen,)), {"acme": policy})
         told += verdicts(outcome)
     night = [verdict for verdict in told[3_000:] if verdict.condition is Condition.NIGHT]
     assert mean(verdict.verdict is Verdict.KEPT for verdict in night) == pytest.approx(0.1, abs=0.04)
@@ -317,7 +317,9 @@ def test_a_young_slice_says_that_its_threshold_is_not_its_own() -> None:
     policy = ScreenPolicy(version=5, threshold=0.9, audit_share=0, controlled=True)
     memory, told = Memory(), list[FrameScreened]()
     for number in range(300):
-        memory, outcome = decide(memory, Observation(unit(frame(number)), SERVING, (UNSURE,)), {"acme": policy})
+        memory, outcome = decide(
+            memory, Observation(receive_unit(make_frame(number)), SERVING, (UNSURE,)), {"acme": policy}
+        )
         told += verdicts(outcome)
     own = [verdict.budget.scores for verdict in told if verdict.budget]
     assert own[:200] == [0] * 200
@@ -326,14 +328,16 @@ def test_a_young_slice_says_that_its_threshold_is_not_its_own() -> None:
 
 def test_every_frame_tells_what_it_was_decided_from_and_what_others_are_compared_with() -> None:
     policy = KEEP_ALL.model_copy(update={"audit_share": 0.5})
-    seen = Observation(unit(*(frame(number) for number in range(64))), PAIR, (Judged(UNSURE.boxes, (), b"1st2"),) * 64)
+    seen = Observation(
+        receive_unit(*(make_frame(number) for number in range(64))), PAIR, (Judged(UNSURE.boxes, (), b"1st2"),) * 64
+    )
     told = verdicts(decide(Memory(), seen, {"acme": policy})[1])
-    assert {verdict.embedding for verdict in told} == {as_text(b"1st2")}
-    for number, verdict in enumerate(told):
+    assert {verdict.embedding for verdict in told} == {"MXN0Mg=="}
+    for verdict in told:
         assert verdict.measures
         assert (verdict.measures.lot < 0.5) is verdict.audit
         assert (verdict.measures.brightness, verdict.measures.laplacian_variance) == (0.5, 100)
-        assert verdict.measures.dhash == frame(number).dhash
+        assert verdict.measures.dhash == "0000000000000000"
         assert (verdict.measures.surely, verdict.measures.perhaps) == ({"car": 1}, {"car": 1})
 
 
@@ -341,8 +345,10 @@ def test_kept_scenes_outlast_a_release_where_the_second_model_looks_at_them() ->
     dice, memory = np.random.default_rng(2), Memory()
     for number in range(80):
         looks = (Judged(UNSURE.boxes, (), pack(dice.standard_normal(6))),)
-        memory, _ = decide(memory, Observation(unit(frame(number)), PAIR, looks), {"acme": KEEP_ALL})
+        memory, _ = decide(memory, Observation(receive_unit(make_frame(number)), PAIR, looks), {"acme": KEEP_ALL})
     newer = PAIR.model_copy(update={"version": PAIR.version + 1})
     for serving, is_comparable in ((newer, True), (SERVING, False)):
-        (said,) = verdicts(decide(memory, Observation(unit(frame(99)), serving, looks), {"acme": KEEP_ALL})[1])
+        (said,) = verdicts(
+            decide(memory, Observation(receive_unit(make_frame(99)), serving, looks), {"acme": KEEP_ALL})[1]
+        )
         assert ("novelty" in said.score_parts) is is_comparable

@@ -18,7 +18,7 @@ from screen.handle import observe
 from screen.inference.predict import InferenceLimits, ModelClient
 from screen.progress import ENDED_AT_MOST, Progress, units_app
 from screen.vision.detections import Prediction
-from tests.unit.screen.units import PAIR, frame, unit
+from tests.builders import PAIR, make_frame, receive_unit
 
 WORKER = "http://127.0.0.1:7"
 
@@ -46,7 +46,7 @@ class Desk:
     @asynccontextmanager
     async def looking(self, frames: int = 2) -> AsyncIterator["asyncio.Task[object]"]:
         """Begin to look at a unit, and let all its pictures come in."""
-        sent = unit(*(frame(number) for number in range(frames)))
+        sent = receive_unit(*(make_frame(number) for number in range(frames)))
         looking = observe(sent, serving=lambda _: PAIR, model_client=self.model_client, progress=self.progress)
         task: asyncio.Task[object] = asyncio.create_task(looking)
         for _ in range(20):

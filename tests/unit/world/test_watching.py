@@ -2,29 +2,19 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import async_solipsism
 import pytest
 
 from roadloop_runtime.records import Record
-from roadloop_schemas.frames import Verdict
-from roadloop_schemas.models import TrainingChanged, TrainingState
-from roadloop_world.demo.loop_state import TRAININGS, VERDICTS, LoopState, News, describe_training, select_loss_curve
+from roadloop_schemas.models import TrainingState
+from roadloop_world.demo.loop_state import LoopState, News, describe_training, select_loss_curve
 from roadloop_world.demo.promises import Outcome, Promise, check
 from roadloop_world.demo.wait_while_moving import StoodStill, Watch
-from tests.unit.screen.verdicts import verdict
+from tests.builders import make_event, make_training, make_verdict, read_back
 
-RUN = {
-    "run_id": "3fa2c1d0",
-    "model": "detector.demo",
-    "dataset_id": "d",
-    "base_version": 1,
-    "labels": 183,
-    "revision": 0,
-}
+RUN = {"run_id": "3fa2c1d0", "model": "detector.demo", "labels": 183, "frame_ids": ()}
 REFUSED = "gain_too_small: mean mAP50 +0.0100, at least +0.0500 is wanted"
 
 
@@ -39,24 +29,12 @@ def simulated(story: Coroutine[Any, Any, None]) -> float:
         loop.close()
 
 
-@dataclass(frozen=True)
-class Written:
-    """A record of a followed topic."""
-
-    topic: str
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = (("ce_tenant", b"demo"),)
-    timestamp: int = 0
-
-
 def change(state: TrainingState, **fields: Any) -> Record:
-    body = TrainingChanged(state=state, changed_at=datetime(2026, 3, 2, tzinfo=UTC), **(RUN | fields))
-    return Written(TRAININGS, body.model_dump_json().encode())  # type: ignore[return-value]
+    return read_back(make_event(make_training(state=state, **(RUN | fields)), tenant="demo"))
 
 
 def screened(number: int) -> Record:
-    body = verdict(verdict=Verdict.KEPT).model_copy(update={"frame_id": f"frame-{number}"})
-    return Written(VERDICTS, body.model_dump_json().encode())  # type: ignore[return-value]
+    return read_back(make_event(make_verdict(frame_id=f"frame-{number}"), tenant="demo"))
 
 
 async def fold_in(watch: Watch, *records: Record, every_s: float) -> None:

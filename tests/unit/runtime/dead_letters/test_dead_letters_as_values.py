@@ -1,7 +1,7 @@
 """Counting, choosing and marking dead letters."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 
 import pytest
@@ -24,7 +24,7 @@ from roadloop_runtime.dead_letters.dead_letters import (
     to_mark,
 )
 from roadloop_runtime.records import Event, Partition
-from roadloop_schemas.cloudevents import Header
+from tests.builders import make_record, read_back
 
 TOPIC = "dlq.screen.frames.ingested.v1"
 PLACE = Place(TOPIC, 1, 7, 1_000)
@@ -89,40 +89,32 @@ def test_the_fate_of_a_letter(
     assert decide_fate(replace(LETTER, explanation=said), choice, frozenset(replayed), PARTITIONS) is expected
 
 
-@dataclass(frozen=True)
-class Read:
-    """A record as it was read."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[Header, ...] = ()
-    timestamp: int = 5_000
-
-
 def test_a_mark_is_read_back_as_the_letters_place() -> None:
     event = to_mark(LETTER, "runtime.replays.v1")
     assert event == Event("runtime.replays.v1", b"dlq.screen.frames.ingested.v1/1/7", b'{"written_at_ms": 1000}', (), 0)
-    assert read_mark(Read(event.topic, 0, 0, event.key, event.value)) == PLACE
+    assert read_mark(read_back(event)) == PLACE
 
 
 def test_a_batch_has_each_record_with_its_mark() -> None:
     header = ("__dlq.replayed.from", b"dlq.screen.frames.ingested.v1/1/7")
     assert to_batch([LETTER], "marks.v1") == [
         Event("frames.ingested.v1", b"k", b"v", (("ce_id", b"e-1"), header), 1),
-        to_mark(LETTER, "marks.v1"),
+        Event("marks.v1", b"dlq.screen.frames.ingested.v1/1/7", b'{"written_at_ms": 1000}', (), 0),
     ]
 
 
-@pytest.mark.parametrize("choice", [Choice(), Choice(event_id="e-1"), Choice(partition=1)])
-def test_a_letter_whose_event_id_has_no_value_stops_no_replay(choice: Choice) -> None:
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        pytest.param(Choice(), Fate.REPLAYED, id="all"),
+        pytest.param(Choice(event_id="e-1"), Fate.NOT_CHOSEN, id="an-event-id"),
+        pytest.param(Choice(partition=1), Fate.REPLAYED, id="its-partition"),
+    ],
+)
+def test_a_letter_whose_event_id_has_no_value_stops_no_replay(choice: Choice, expected: Fate) -> None:
     """A client may write a header without a value, whatever the types say."""
     nameless = replace(LETTER, headers=(("ce_id", None),))  # type: ignore[arg-type]
-    assert decide_fate(nameless, choice, frozenset(), PARTITIONS) is (
-        Fate.NOT_CHOSEN if choice.event_id else Fate.REPLAYED
-    )
+    assert decide_fate(nameless, choice, frozenset(), PARTITIONS) is expected
 
 
 @pytest.mark.parametrize(
@@ -144,7 +136,9 @@ def test_a_replay_names_the_letter_it_was(said: bytes | None, replayed: bool) ->
 
 
 def test_a_record_without_our_headers_is_a_letter_without_reason_and_origin() -> None:
-    read = read_dead_letter(Read(TOPIC, 1, 7, None, None, (("h", b"1"),), 1_000))
+    read = read_dead_letter(
+        make_record(None, topic=TOPIC, partition=1, offset=7, key=None, headers=(("h", b"1"),), written_at_ms=1_000)
+    )
     assert read == DeadLetterRecord(PLACE, None, None, (("h", b"1"),), {})
     assert (read.reason, read.origin) == ("(none given)", None)
     assert LETTER.origin == Partition("frames.ingested.v1", 1)

@@ -4,13 +4,13 @@ import asyncio
 
 import async_solipsism
 import pytest
-from aiokafka import ConsumerRecord
 
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop.observe import SETTLES_S, observe
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Outcome, Skip, Transient
+from tests.builders import make_record
 
-RECORD = ConsumerRecord("frames.ingested.v1", 0, 7, 0, 0, b"v-1", b"", 0, 3, 0, ())
+RECORD = make_record()
 CANARY_S = 0.05
 
 

@@ -1,7 +1,6 @@
 """Backpressure: a partition task never has more records in flight than its limit, however fast the broker is."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,18 +11,8 @@ from roadloop_runtime.loop.limits import Limits
 from roadloop_runtime.loop.loop import limit_poll
 from roadloop_runtime.loop.partition_task import PartitionTask
 from roadloop_runtime.outcome import Emit
-from roadloop_runtime.records import Partition
-
-
-@dataclass(frozen=True)
-class Numbered:
-    offset: int
-    topic: str = "t"
-    partition: int = 0
-    key: bytes | None = None
-    value: bytes | None = None
-    headers: tuple[()] = ()
-    timestamp: int = 0
+from roadloop_runtime.records import Partition, Record
+from tests.builders import make_record
 
 
 def partition_task(limits: Limits, group: asyncio.TaskGroup, handler: Handler[Any, Any, Any, Any]) -> PartitionTask:
@@ -46,7 +35,7 @@ def partition_task(limits: Limits, group: asyncio.TaskGroup, handler: Handler[An
 async def test_polls_of_a_fast_broker_never_pass_the_limit(in_flight: int) -> None:
     stuck = asyncio.Event()
 
-    async def observe(record: Numbered) -> Numbered:
+    async def observe(record: Record) -> Record:
         await stuck.wait()
         return record
 
@@ -59,7 +48,7 @@ async def test_polls_of_a_fast_broker_never_pass_the_limit(in_flight: int) -> No
         offset = 0
         for _ in range(20):
             for _ in range(limit_poll([one]) if one.room else 0):
-                one.feed([Numbered(offset)])
+                one.feed([make_record(offset=offset)])
                 offset += 1
             assert one.in_flight <= in_flight
         assert offset == in_flight, "and it is used up"

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import stamina
-from aiokafka import ConsumerRecord
 
 from roadloop_runtime.handler import Canary, Handler
 from roadloop_runtime.loop.observe import observe
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Outcome, Skip, Transient
+from tests.builders import make_record
 
-RECORD = ConsumerRecord("frames.ingested.v1", 0, 7, 0, 0, b"v-1", b"", 0, 3, 0, ())
+RECORD = make_record()
 
 
 @pytest.fixture(autouse=True)

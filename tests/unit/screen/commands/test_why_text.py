@@ -1,47 +1,28 @@
 """A verdict in a sentence, and its boxes in the picture."""
 
-from datetime import UTC, datetime
-
 import cv2
 import numpy as np
 import pytest
 
-from roadloop_schemas.fields import Detection, ObjectRef
 from roadloop_schemas.frames import (
     BudgetState,
-    FrameScreened,
     ModelPair,
     ShadowVerdict,
-    SliceCounters,
     Verdict,
     VerdictReason,
 )
 from screen.commands.why_text import WORDS, explain
 from screen.vision.draw_boxes import draw_boxes
+from tests.builders import make_detection, make_verdict
 
-NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
-KEPT = FrameScreened(
-    frame_id="f-1",
-    unit_id="u-1",
-    upload_id="up-1",
-    vehicle="car-1",
-    drive="d-1",
-    object=ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10),
-    captured_at=NOW,
-    received_at=NOW,
-    width_px=640,
-    height_px=480,
-    verdict=Verdict.KEPT,
-    reasons=(VerdictReason.SCORE,),
-    slice="night/front",
-    models=ModelPair(name="detector.acme", version=3, second_name="second.acme", second_version=1),
-    policy_version=5,
-    threshold=0.4713,
-    score=0.6,
-    score_parts={"disagreement": 0.8, "uncertainty": 0.4},
-    counters=SliceCounters(seen=1, kept=1, dropped=0, quarantined=0),
-    budget=BudgetState(budget=0.1, share=0.12, debt=3.4, scores=1_000),
-)
+KEPT = {
+    "slice": "night/front",
+    "models": ModelPair(name="detector.acme", version=3, second_name="second.acme", second_version=1),
+    "policy_version": 5,
+    "threshold": 0.4713,
+    "score_parts": {"disagreement": 0.8, "uncertainty": 0.4},
+    "budget": BudgetState(budget=0.1, share=0.12, debt=3.4, scores=1_000),
+}
 SCORED = "Score 0.600 (models disagree 0.80, unsure 0.40)"
 THRESHOLD = "the threshold of night/front was 0.471"
 POLICY = "under policy version 5"
@@ -104,7 +85,7 @@ POLICY = "under policy version 5"
     ],
 )
 def test_a_verdict_in_a_sentence(changes: dict[str, object], sentence: str) -> None:
-    assert explain(KEPT.model_copy(update=changes)) == sentence
+    assert explain(make_verdict(**(KEPT | changes))) == sentence
 
 
 def test_every_reason_has_words() -> None:
@@ -114,8 +95,8 @@ def test_every_reason_has_words() -> None:
 def test_boxes_are_drawn_where_they_are_and_what_is_no_picture_comes_back() -> None:
     white = cv2.imencode(".png", np.full((100, 200, 3), 255, np.uint8))[1].tobytes()
     boxes = (
-        Detection(x1=0.25, y1=0.5, x2=0.75, y2=0.9, class_name="car", score=0.9),
-        Detection(x1=0.0, y1=0.0, x2=0.1, y2=0.1, class_name="car", score=0.1),
+        make_detection(x1=0.25, y1=0.5, x2=0.75, y2=0.9),
+        make_detection(score=0.1, x1=0.0, y1=0.0, x2=0.1, y2=0.1),
     )
     drawn = cv2.imdecode(np.frombuffer(draw_boxes(white, boxes, 400), np.uint8), cv2.IMREAD_COLOR)
     assert drawn.shape == (200, 400, 3)

@@ -14,11 +14,11 @@ from screen.decision.similarity import count_objects, describe_picture, shows_mo
 from screen.memory.state import KeptFrame, Memory
 from screen.vision.detections import SURELY_THERE, Box, Judged, Unjudged
 from screen.vision.embedding import as_text, pack
-from tests.unit.screen.units import frame
+from tests.builders import make_frame
 
 WHERE = FrameKeys("acme", "car-1", "front", Condition.RAIN, "second.acme/1")
 POLICY = ScreenPolicy(version=1, threshold=0.5)
-FRAME = frame(1, 0b11)
+FRAME = make_frame(1, 0b11)
 ROAD, TUNNEL = pack(np.array([1.0, 0, 0, 0])), pack(np.array([0, 0, 0, 5.0]))
 NOTHING, CAR = Judged(()), Judged((Box(0.3, 0.3, 0.5, 0.5, 0.8, "car"),))
 

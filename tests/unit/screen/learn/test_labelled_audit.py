@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadloop_schemas.fields import Condition, LabelBox
+from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import EmptyScenes, ErrorPredictor, ScreenPolicy
 from screen.decision import score
 from screen.learn.labelled_audit import (
@@ -26,12 +26,13 @@ from screen.learn.labelled_audit import (
 )
 from screen.learn.predictor import EXPECTED, fit, is_better, measure_ranking
 from screen.vision.embedding import as_text, from_text, pack, unpack
+from tests.builders import make_label_box
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HALF_NOISE = {"disagreement": 1.0, "low_top_score": 1.0}
 CONTROLLED = ScreenPolicy(version=3, threshold=0.5, controlled=True, weights=HALF_NOISE)
 ROAD = Condition.CLEAR
-CAR = LabelBox(x1=0.1, y1=0.1, x2=0.3, y2=0.3, class_name="car")
+CAR = make_label_box()
 
 
 def lesson(

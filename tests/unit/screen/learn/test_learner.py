@@ -4,42 +4,28 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-from aiokafka import ConsumerRecord
 
-from roadloop_schemas.fields import EventBody, LabelBox, ObjectRef
+from roadloop_runtime.records import Record
+from roadloop_schemas.fields import EventBody
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
 from screen.learn.learner import LOOK_AFTER, Learner
 from screen.state_topics.policy_topic import Change
-from tests.unit.screen.verdicts import NOON, verdict
+from tests.builders import NOW, make_event, make_label, make_label_box, make_verdict, read_back
 
 POLICY = ScreenPolicy(version=3, threshold=0.5, controlled=True, weights={"disagreement": 1.0, "low_top_score": 1.0})
-CAR = LabelBox(x1=0.1, y1=0.1, x2=0.3, y2=0.3, class_name="car")
+CAR = make_label_box()
 
 
-def record(body: EventBody) -> ConsumerRecord:
-    headers = (("ce_tenant", b"acme"),)
-    return ConsumerRecord("t", 0, 0, 0, 0, b"acme", body.model_dump_json().encode(), 0, 0, 0, headers)
+def record(body: EventBody) -> Record:
+    return read_back(make_event(body, key="acme"))
 
 
 def label(number: int, *, hard: bool, source: LabelSource = LabelSource.AUDIT) -> LabelCompleted:
-    at = NOON + timedelta(minutes=number)
-    return LabelCompleted(
-        task_id="t-1",
-        frame_id=f"f-{number}",
-        upload_id="up-1",
-        vehicle="car-1",
-        drive="d-1",
-        object=ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10),
-        slice="rain/front",
-        boxes=(CAR,) if hard else (),
-        annotator="a-1",
-        source=source,
-        captured_at=at,
-        completed_at=at,
-        lead_time_s=1,
-    )
+    at = NOW + timedelta(minutes=number)
+    boxes = (CAR,) if hard else ()
+    return make_label(frame_id=f"f-{number}", boxes=boxes, source=source, captured_at=at, completed_at=at)
 
 
 async def teach(learner: Learner, frames: range, *, audit: bool = True) -> None:
@@ -50,7 +36,7 @@ async def teach(learner: Learner, frames: range, *, audit: bool = True) -> None:
         tells = dice.betavariate(4, 2) if hard else dice.betavariate(2, 4)
         parts = {"disagreement": tells, "low_top_score": dice.random()}
         reasons = (VerdictReason.AUDIT,) if audit else (VerdictReason.SCORE,)
-        said = verdict(frame_id=f"f-{number}", score_parts=parts, audit=audit, reasons=reasons)
+        said = make_verdict(frame_id=f"f-{number}", score_parts=parts, audit=audit, reasons=reasons)
         await learner.take_verdict(record(said))
         source = LabelSource.AUDIT if audit else LabelSource.CHOSEN
         await learner.take_label(record(label(number, hard=hard, source=source)))

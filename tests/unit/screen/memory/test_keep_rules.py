@@ -11,9 +11,9 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.memory.keep_rules import IN_A_ROW, add_frame, matches, select_allowed, select_matching
 from screen.vision.detections import Box
-from tests.unit.screen.units import frame
+from tests.builders import make_frame
 
-FRAME = frame(1, condition=Condition.NIGHT).model_copy(update={"signals": ("hard_brake",)})
+FRAME = make_frame(condition=Condition.NIGHT, signals=("hard_brake",))
 BIKE = Box(0.1, 0.1, 0.2, 0.2, 0.3, "bicycle")
 ANY_NIGHT = KeepRule(name="night", condition=Condition.NIGHT, quota=0.1)
 

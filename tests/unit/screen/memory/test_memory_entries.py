@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadloop_runtime.records import Event
+from roadloop_runtime.records import Event, Record
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
@@ -17,14 +17,14 @@ from screen.memory.entries import SCENE_PLACES, SEGMENT_PLACES, rebuild, remembe
 from screen.memory.keep_rate import FULL
 from screen.memory.state import KEPT_PER_CAMERA, Counters, KeptFrame, Memory
 from screen.vision.embedding import pack
-from tests.unit.screen.units import Written
+from tests.builders import read_back
 
 SLICES = ("acme/rain/front", "acme/clear/front", "other/rain/front")
 CAMERAS = ("acme/car-1/front", "acme/car-2/front")
 
 
-def written(events: list[Event]) -> list[Written]:
-    return [Written(event.value, event.key, event.headers) for event in events]
+def written(events: list[Event]) -> list[Record]:
+    return [read_back(event) for event in events]
 
 
 def dhash(bits: int) -> str:

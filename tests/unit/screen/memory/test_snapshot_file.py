@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screen.memory.entries import NOTHING, newest_of
+from roadloop_runtime.records import Record
+from screen.memory.entries import NOTHING, TOPIC, newest_of
 from screen.memory.snapshot_file import BadSnapshot, Snapshot, as_file, extend_snapshot, of_file
-from tests.unit.screen.units import Written
+from tests.builders import make_record
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 keys = st.sampled_from(["rate:acme/rain/front@3", "camera:Straße/ünder/\n\t", "slice:😀", ""]) | st.text(max_size=9)
@@ -17,8 +18,8 @@ values = st.none() | st.text(max_size=40).map(str.encode)
 logs = st.lists(st.tuples(keys.map(str.encode), values), max_size=40)
 
 
-def records(log: list[tuple[bytes, bytes | None]], first: int = 0) -> list[Written]:
-    return [Written(value, key, offset=first + at) for at, (key, value) in enumerate(log)]
+def records(log: list[tuple[bytes, bytes | None]], first: int = 0) -> list[Record]:
+    return [make_record(value, topic=TOPIC, key=key, offset=first + at) for at, (key, value) in enumerate(log)]
 
 
 def taken(log: list[tuple[bytes, bytes | None]], known: Snapshot | None = None, first: int = 0) -> Snapshot:

@@ -1,28 +1,20 @@
 """What Triton is given: a version that stands alone, a whole configuration, instances where there is a place."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from roadloop_schemas.fields import ObjectRef
-from roadloop_schemas.models import DetectorCard, ModelReleased
+from roadloop_schemas.models import DetectorCard
 from screen.rollout import model_repository
 from screen.rollout.model_repository import Instances
 from screen.rollout.settings import RolloutSettings
 from screen.serving.card import read_card
+from tests.builders import make_card, make_release
 
-CARD = DetectorCard(family="yolo", classes=("car",), input_width=64, input_height=32, pad=0)
-RELEASE = ModelReleased(
-    release_id="r-1",
-    model="detector.acme",
-    version=3,
-    weights=ObjectRef(uri="s3://models/acme/model.onnx", sha256="0" * 64, size_bytes=4),
-    card=CARD,
-    released_at=datetime(2026, 3, 2, tzinfo=UTC),
-)
+CARD = make_card(family="yolo", input_width=64, input_height=32, pad=0)
+RELEASE = make_release(3, card=CARD)
 
 
 def test_a_version_has_all_that_it_imports(tmp_path: Path) -> None:

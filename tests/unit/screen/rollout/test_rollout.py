@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -12,50 +11,36 @@ import pytest
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Event, Record
 from roadloop_runtime.storage.objects import ObjectMissing
-from roadloop_schemas.cloudevents import Attributes, from_headers, to_headers
-from roadloop_schemas.fields import ObjectRef
+from roadloop_schemas.cloudevents import from_headers
+from roadloop_schemas.fields import EventBody, ObjectRef
 from roadloop_schemas.frames import ModelPair, ShadowVerdict
-from roadloop_schemas.models import DetectorCard, ModelReleased, ModelServing, RolloutStage, ServingState
+from roadloop_schemas.models import ModelServing, RolloutStage, ServingState
 from screen.inference.predict import Fetch, RefusedByModel
 from screen.inference.triton import NotLoadable, Triton, is_fault_of_model
 from screen.rollout.loading import Loading
 from screen.rollout.model_repository import Instances
 from screen.rollout.rollout import Rollout, Tell
 from screen.rollout.stages import Plan
-from tests.unit.screen.verdicts import verdict
+from tests.builders import make_event, make_release, make_verdict, read_back
 
 MODEL = "detector.demo"
-CARD = DetectorCard(family="roadloop", classes=("car",), input_width=256, input_height=160)
-NOW = datetime(2026, 3, 2, tzinfo=UTC)
 SERVING, REFUSED = ServingState.SERVING, ServingState.REFUSED
 SHADOW, SHARED = RolloutStage.SHADOW, RolloutStage.SHARED
 AT_ONCE = Plan(shadow=0, shares=())
 CAREFUL = Plan(shadow=0.2, shares=(0.1, 0.5), frames=100, patience_s=600)
 
 
-@dataclass(frozen=True)
-class Read:
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = to_headers(Attributes("id", "/trainer", "type", "demo"))
-    key: bytes = MODEL.encode()
+def told(body: EventBody) -> Record:
+    return read_back(make_event(body, tenant="demo", key=MODEL))
 
 
-def released(version: int, *, rollback: bool = False) -> Read:
-    body = ModelReleased(
-        release_id=f"{'rollback' if rollback else 'release'}-{version}",
-        rollback=rollback,
-        model=MODEL,
-        version=version,
-        weights=ObjectRef(uri="s3://models/demo/model.onnx", sha256="0" * 64, size_bytes=1),
-        card=CARD,
-        released_at=NOW,
-    )
-    return Read(body.model_dump_json().encode())
+def released(version: int, *, rollback: bool = False, model: str = MODEL) -> Record:
+    release_id = f"{'rollback' if rollback else 'release'}-{version}"
+    return told(make_release(version, release_id=release_id, rollback=rollback, model=model))
 
 
-def on_live_frame(shadow: ShadowVerdict | None, judged_by: int) -> Read:
-    said = verdict(models=ModelPair(name=MODEL, version=judged_by), shadow=shadow)
-    return Read(said.model_dump_json().encode())
+def on_live_frame(shadow: ShadowVerdict | None, judged_by: int) -> Record:
+    return told(make_verdict(models=ModelPair(name=MODEL, version=judged_by), shadow=shadow))
 
 
 @dataclass
@@ -324,7 +309,7 @@ async def test_a_rollout_that_is_started_again_goes_on_in_the_stage_it_was_in(tm
     await desk.serve_and_release(1, 2)
     await desk.live(100)
     again = Desk(tmp_path, plan=CAREFUL)
-    again.rollout.recall([cast("Record", Read(desk.told[-1].model_dump_json().encode()))])
+    again.rollout.recall([told(desk.told[-1])])
     await again.rollout.take(released(2))
     await again.live(100, judged_by=2)
     assert again.stages == [(1, 2, SHARED, 0.5)]
@@ -335,8 +320,7 @@ async def test_a_rollout_that_is_started_again_goes_on_in_the_stage_it_was_in(tm
 async def test_only_what_judges_its_tenants_frames_is_tried_on_them(tmp_path: Path, model: str) -> None:
     desk = Desk(tmp_path, plan=CAREFUL)
     for version in (1, 2):
-        body = ModelReleased.model_validate_json(released(version).value).model_copy(update={"model": model})
-        await desk.rollout.take(Read(body.model_dump_json().encode()))
+        await desk.rollout.take(released(version, model=model))
         await desk.rollout.look_once()
     assert desk.stages == [1, 2]
 

@@ -11,13 +11,13 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.score import scale_of
 from screen.state_topics.policy_topic import Change
 from screen.view.score_histograms import HOURS, Hours, add_up_scores, move_budgets, take
-from tests.unit.screen.verdicts import NOON, verdict
+from tests.builders import NOW, make_verdict
 
 POLICY = ScreenPolicy(version=7, threshold=0.5, controlled=True, audit_share=0, slice_range=(0.02, 0.6))
 
 
 def told(number: int, slice_name: str = "rain/front", hour: int = 0, score: float = 0.6) -> FrameScreened:
-    return verdict(frame_id=f"f-{number}", slice=slice_name, received_at=NOON + timedelta(hours=hour), score=score)
+    return make_verdict(frame_id=f"f-{number}", slice=slice_name, received_at=NOW + timedelta(hours=hour), score=score)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=40), st.integers(0, 40))

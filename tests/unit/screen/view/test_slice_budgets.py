@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
 from screen.view.slice_budgets import BINS, ENOUGH, Scores, choose_budgets, scores_of
-from tests.unit.screen.verdicts import verdict
+from tests.builders import make_verdict
 
 POLICY = ScreenPolicy(version=1, threshold=0.5, controlled=True, audit_share=0, slice_range=(0.02, 0.6))
 
@@ -87,12 +87,12 @@ def test_the_whole_comes_out_whatever_the_scores(
 @pytest.mark.parametrize(
     ("told", "bin_number"),
     [
-        pytest.param(verdict(score=0.5), 32, id="a-score"),
-        pytest.param(verdict(score=1.0), 63, id="the-highest"),
-        pytest.param(verdict(score=0.5, reasons=(VerdictReason.AUDIT,)), 32, id="kept-by-the-audit-alone"),
-        pytest.param(verdict(score=0.5, reasons=(VerdictReason.AUDIT, VerdictReason.RULE)), None, id="by-a-rule"),
-        pytest.param(verdict(score=0.5, reasons=(VerdictReason.BLURRED,)), None, id="dropped-before-the-score"),
-        pytest.param(verdict(score=None, reasons=(VerdictReason.OBJECT_MISSING,)), None, id="not-judged"),
+        pytest.param(make_verdict(score=0.5), 32, id="a-score"),
+        pytest.param(make_verdict(score=1.0), 63, id="the-highest"),
+        pytest.param(make_verdict(score=0.5, reasons=(VerdictReason.AUDIT,)), 32, id="kept-by-the-audit-alone"),
+        pytest.param(make_verdict(score=0.5, reasons=(VerdictReason.AUDIT, VerdictReason.RULE)), None, id="by-a-rule"),
+        pytest.param(make_verdict(score=0.5, reasons=(VerdictReason.BLURRED,)), None, id="dropped-before-the-score"),
+        pytest.param(make_verdict(score=None, reasons=(VerdictReason.OBJECT_MISSING,)), None, id="not-judged"),
     ],
 )
 def test_what_a_verdict_adds(told: FrameScreened, bin_number: int | None) -> None:

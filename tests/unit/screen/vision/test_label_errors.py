@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from roadloop_schemas.fields import LabelBox
 from screen.vision.detections import Box
 from screen.vision.label_errors import count_errors
+from tests.builders import make_label_box
 
 
 def seen(x: float, name: str = "car", score: float = 0.9, width: float = 0.2) -> Box:
@@ -14,7 +15,7 @@ def seen(x: float, name: str = "car", score: float = 0.9, width: float = 0.2) ->
 
 
 def label(x: float, name: str = "car") -> LabelBox:
-    return LabelBox(x1=x, y1=0.1, x2=x + 0.2, y2=0.3, class_name=name)
+    return make_label_box(name, x1=x, x2=x + 0.2)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiokafka import ConsumerRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadloop_runtime.outcome import Emit
-from roadloop_runtime.records import Event
-from roadloop_schemas.fields import Condition, LabelBox
+from roadloop_runtime.records import Event, Record
+from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
 from screen.handle import Observation, decide
@@ -25,8 +24,8 @@ from screen.vision.detections import Box, Judged, Unjudged
 from screen.vision.embedding import pack
 from screen.what_if.rejudge import Change, UnknownPolicy, change_policy, rejudge
 from screen.what_if.report import TITLES, answer_as_json, make_remarks, rows_of
+from tests.builders import NOW, PAIR, make_frame, make_label_box, read_back, receive_unit
 from tests.unit.screen.test_candidate import SHADOW, SHARED
-from tests.unit.screen.units import NOW, PAIR, frame, unit
 
 SALT = b"a salt of 16 or more"
 FIRST = ScreenPolicy(
@@ -46,7 +45,7 @@ POLICIES = {("acme", 1): FIRST, ("acme", 2): SECOND}
 
 def seen(number: int, dice: Random) -> tuple[Any, Judged | Unjudged]:
     night = dice.random() < 0.3
-    one = frame(
+    one = make_frame(
         number, dice.getrandbits(64) if dice.random() < 0.8 else 0, Condition.NIGHT if night else Condition.RAIN
     )
     one = one.model_copy(update={"laplacian_variance": dice.choice((100.0, 90.0, 10.0)), "brightness": dice.random()})
@@ -77,7 +76,7 @@ def on_its_way(looks: Observation, at: float, dice: Random) -> Observation:
 
 def records(
     frames: int, seed: int = 1, *, rolled: bool = True, change: Change = lambda policy: policy
-) -> Iterator[ConsumerRecord]:
+) -> Iterator[Record]:
     """Screen a drawn stream by two policies, one after the other, and return its verdicts as they are read.
 
     Meanwhile, where it is `rolled` out, a version of the model looks, judges some units, serves, and is rolled back.
@@ -86,13 +85,13 @@ def records(
     for start in range(0, frames, 8):
         some = [seen(number, dice) for number in range(start, start + 8)]
         policy = change(FIRST if start < frames / 2 else SECOND)
-        looks = Observation(unit(*(one for one, _ in some)), PAIR, tuple(found for _, found in some))
+        looks = Observation(receive_unit(*(one for one, _ in some)), PAIR, tuple(found for _, found in some))
         looks = on_its_way(looks, start / frames, dice) if rolled else looks
         memory, outcome = decide(memory, looks, {"acme": policy}, salt=SALT)
         assert isinstance(outcome, Emit)
         events += outcome.events
     for offset, event in enumerate(events):
-        yield ConsumerRecord("t", 5, offset, 0, 0, event.key, event.value, 0, 0, 0, event.headers)
+        yield read_back(event, offset=offset)
 
 
 def rows(frames: int = 2_400, seed: int = 1, **given: Any) -> list[Mapping[str, Any]]:
@@ -194,7 +193,7 @@ def test_a_policy_that_history_does_not_know_is_named() -> None:
 
 def test_hard_frames_of_the_audit_say_what_is_missed() -> None:
     audited = [row for row in ROWS if row["audit"]]
-    car = LabelBox(x1=0.001, y1=0.001, x2=0.002, y2=0.002, class_name="car")
+    car = make_label_box(x1=0.001, y1=0.001, x2=0.002, y2=0.002)
     answer = ask(labels={row["frame_id"]: (car,) for row in audited})
     hard = sum(found.hard for found in answer.slices.values())
     assert hard == len(audited), "nobody saw a car that small"

@@ -7,21 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from roadloop_schemas.fields import LabelBox, ObjectRef
+from roadloop_schemas.fields import LabelBox
+from tests.builders import make_label_box, make_object
 from trainer_trigger.reasons import SetReason
 from trainer_trigger.refusals import BadSet
 from trainer_trigger.tables.label_table import Label, digest_of
 from trainer_trigger.training.dataset import dataset_id
 from trainer_trigger.training.frame_set import Line, inspect
 
-CAR = LabelBox(class_name="car", x1=0.1, y1=0.2, x2=0.3, y2=0.4)
-BUS = LabelBox(class_name="bus", x1=0.5, y1=0.5, x2=0.9, y2=0.9)
+CAR = make_label_box("car")
+BUS = make_label_box("bus", x1=0.5, y1=0.5, x2=0.9, y2=0.9)
 BASE = "a" * 64
 
 
 def label(frame_id: str, *boxes: LabelBox) -> Label:
-    picture = ObjectRef(uri=f"s3://uploads/acme/{frame_id}", sha256="b" * 64, size_bytes=1)
-    return Label(frame_id, 1, picture, boxes, digest_of(boxes), "clear")
+    return Label(frame_id, 1, make_object(f"{frame_id}.jpg"), boxes, digest_of(boxes), "clear")
 
 
 LABELS = [label("f1", CAR), label("f2", CAR, BUS), label("f3")]
