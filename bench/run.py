@@ -46,13 +46,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seeds", type=int, default=10, choices=range(1, 11), help="learning: how many days")
     parser.add_argument("--freeze", action="store_true", help="learning: freeze the streams as they are now")
     parser.add_argument("--frames", type=int, default=200_000, help="screen: frames over which memory has to be flat")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     BUILD.mkdir(parents=True, exist_ok=True)
-    for name in chosen.only or sorted(MEASUREMENTS.keys() - NEEDS_GPU):
+    for name in options.only or sorted(MEASUREMENTS.keys() - NEEDS_GPU):
         module = MEASUREMENTS[name]
-        result = module.measure(chosen, partial(print, flush=True))
+        result = module.measure(options, partial(print, flush=True))
         (BUILD / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-        print(f"\n{module.table(result)}\n\nwritten: build/bench/{name}.json")
+        print(f"\n{module.make_table(result)}\n\nwritten: build/bench/{name}.json")
 
 
 if __name__ == "__main__":

@@ -72,12 +72,12 @@ class Worker:
 
     async def keep_running(self) -> None:
         """Run until cancelled."""
-        known = {**os.environ, **self.variables}
+        variables = {**os.environ, **self.variables}
         try:
             while True:
                 with self.log.open("ab") as log:
                     self.process = await asyncio.create_subprocess_exec(
-                        *self.command, env=known, stdout=log, stderr=log
+                        *self.command, env=variables, stdout=log, stderr=log
                     )
                 await self.process.wait()
         finally:
@@ -103,12 +103,12 @@ class Book:
             for records in (await reader.getmany(timeout_ms=200)).values():
                 for record in records:
                     if dict(record.headers)["ce_tenant"] == self._tenant:
-                        said = {**json.loads(record.value), "models": None}
-                        self.verdicts[record.partition].append(said)
-                        self.frames.add(said["frame_id"])
+                        verdict = {**json.loads(record.value), "models": None}
+                        self.verdicts[record.partition].append(verdict)
+                        self.frames.add(verdict["frame_id"])
             self._changed.set()
 
-    async def has(self, frames: int) -> None:
+    async def wait_for(self, frames: int) -> None:
         """Wait until so many frames have a verdict."""
         while len(self.frames) < frames:
             self._changed.clear()
@@ -128,10 +128,10 @@ class Desk:
 Faults = Callable[[Desk, str, Book], Awaitable[int]]
 
 
-def measure(asked: Namespace, report: Report) -> dict[str, Any]:
+def measure(options: Namespace, report: Report) -> dict[str, Any]:
     """Bring servers up; return what differs from calm."""
     with tempfile.TemporaryDirectory(prefix="calm-", dir=Path.home()) as folder:
-        runs = asyncio.run(_measure(Path(folder), asked.kills, report))
+        runs = asyncio.run(_measure(Path(folder), options.kills, report))
     return {
         "figures": {"faults": sum(run.faults for run in runs)},
         "ratio": {"differing": sum(run.missing + run.twice + run.other for run in runs)},
@@ -139,7 +139,7 @@ def measure(asked: Namespace, report: Report) -> dict[str, Any]:
     }
 
 
-def table(result: Mapping[str, Any]) -> str:
+def make_table(result: Mapping[str, Any]) -> str:
     """Write what differs from calm as a Markdown table."""
     lines = [
         "| run | frames | s | faults | missing | twice | other than in calm |",
@@ -149,38 +149,38 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 async def _measure(folder: Path, kills: int, report: Report) -> list[Compared]:
-    async with _desk(folder, report) as desk:
+    async with _open_desk(folder, report) as desk:
         runs: dict[str, Faults] = {
-            "calm": _nothing,
+            "calm": _do_nothing,
             "killed": partial(_kill_again_and_again, kills),
-            "without-triton": _triton_away,
-            "slow-s3": _slow_s3,
+            "without-triton": _take_triton_away,
+            "slow-s3": _slow_s3_down,
         }
-        found: list[Compared] = []
+        comparisons: list[Compared] = []
         calm: Verdicts = {}
         for name, faults in runs.items():
-            said, seconds, happened = await _screen(desk, name, faults)
-            calm = calm or said
-            found.append(_compare(name, seconds, happened, calm, said))
-            report(str(found[-1]))
-        report(f"{_begun_with_a_snapshot(desk.worker.log)} take-overs began with a snapshot")
-        return found
+            run_verdicts, seconds, fault_count = await _screen(desk, name, faults)
+            calm = calm or run_verdicts
+            comparisons.append(_compare(name, seconds, fault_count, calm, run_verdicts))
+            report(str(comparisons[-1]))
+        report(f"{_count_snapshot_starts(desk.worker.log)} take-overs began with a snapshot")
+        return comparisons
 
 
-def _begun_with_a_snapshot(log: Path) -> int:
-    told = [json.loads(line) for line in log.read_text().splitlines() if '"memory_rebuilt"' in line]
-    return sum(one["snapshot_up_to"] is not None for one in told)
+def _count_snapshot_starts(log: Path) -> int:
+    rebuilds = [json.loads(line) for line in log.read_text().splitlines() if '"memory_rebuilt"' in line]
+    return sum(fields["snapshot_up_to"] is not None for fields in rebuilds)
 
 
 @asynccontextmanager
-async def _desk(folder: Path, report: Report) -> AsyncIterator[Desk]:
+async def _open_desk(folder: Path, report: Report) -> AsyncIterator[Desk]:
     data = folder / "stack"
     proxy = await open_proxy(local.settle(data).ports["s3"])
     stack = await asyncio.to_thread(local.up, data, SERVERS, report=report)
     try:
         await ensure_topics(stack.kafka_bootstrap)
         objects = await asyncio.to_thread(pictures.store, stack, pictures.render(PICTURES))
-        worker = Worker(_command(), _variables(stack, proxy.port), folder / "worker.log")
+        worker = Worker(_make_command(), _make_variables(stack, proxy.port), folder / "worker.log")
         running = [asyncio.create_task(part) for part in (worker.keep_running(), _keep_snapshots(stack))]
         try:
             yield Desk(stack, worker, proxy, objects)
@@ -199,49 +199,50 @@ async def _keep_snapshots(stack: Stack) -> None:
     await sink.keep(read_topic_files()[TOPIC].partitions, SNAPSHOT_EVERY_S)
 
 
-def _command() -> Sequence[str]:
+def _make_command() -> Sequence[str]:
     return [str(find_binaries().python), "-m", "screen"]
 
 
-def _variables(stack: Stack, s3_port: int) -> Mapping[str, str]:
-    mine = {"ROADLOOP_MEMBER": "screen-0", "ROADLOOP_HEALTH_PORT": str(choose_ports(["calm"], {})["calm"])}
-    through = {"ROADLOOP_S3_ENDPOINT": f"http://127.0.0.1:{s3_port}"}
-    return {**build_environment("screen", stack.layout, find_binaries()), **mine, **through}
+def _make_variables(stack: Stack, s3_port: int) -> Mapping[str, str]:
+    of_worker = {"ROADLOOP_MEMBER": "screen-0", "ROADLOOP_HEALTH_PORT": str(choose_ports(["calm"], {})["calm"])}
+    of_proxy = {"ROADLOOP_S3_ENDPOINT": f"http://127.0.0.1:{s3_port}"}
+    return {**build_environment("screen", stack.layout, find_binaries()), **of_worker, **of_proxy}
 
 
 async def _screen(desk: Desk, tenant: str, faults: Faults) -> tuple[Verdicts, float, int]:
     """Let a tenant's units be screened while faults happen; return the verdicts, how long it took, and how many."""
     await models.bring_stub(desk.stack, tenant, pause_ms=0, instances=1, batch=16)
     book, began = Book(tenant), time.monotonic()
-    async with verdicts.watching(desk.stack) as reader:
+    async with verdicts.watch(desk.stack) as reader:
         reading = asyncio.create_task(book.read(reader))
-        wanted = await units.write(desk.stack, tenant, "same", FRAMES, desk.objects)
-        happened = await faults(desk, tenant, book)
+        frame_ids = await units.write(desk.stack, tenant, "same", FRAMES, desk.objects)
+        fault_count = await faults(desk, tenant, book)
         async with asyncio.timeout(SETTLES_WITHIN_S):
-            await book.has(len(wanted))
+            await book.wait_for(len(frame_ids))
         seconds = time.monotonic() - began
         await asyncio.sleep(TWICE_WITHIN_S)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
     await models.unload(desk.stack, f"detector.{tenant}")
-    return book.verdicts, round(seconds, 1), happened
+    return book.verdicts, round(seconds, 1), fault_count
 
 
-def _compare(run: str, seconds: float, faults: int, calm: Verdicts, found: Verdicts) -> Compared:
-    frames = [one["frame_id"] for said in found.values() for one in said]
-    wanted = {one["frame_id"] for said in calm.values() for one in said}
+def _compare(run: str, seconds: float, faults: int, calm: Verdicts, screened: Verdicts) -> Compared:
+    screened_ids = [verdict["frame_id"] for partition in screened.values() for verdict in partition]
+    calm_ids = {verdict["frame_id"] for partition in calm.values() for verdict in partition}
     other = 0
-    for partition, said in calm.items():
-        once = list({one["frame_id"]: one for one in reversed(found.get(partition, []))}.values())[::-1]
-        other += sum(mine != theirs for mine, theirs in zip(said, once, strict=False))
-    missing, twice = len(wanted - set(frames)), len(frames) - len(set(frames))
-    return Compared(run, len(wanted), seconds, faults, missing, twice, other)
+    for partition, calm_verdicts in calm.items():
+        newest_first = reversed(screened.get(partition, []))
+        once = list({verdict["frame_id"]: verdict for verdict in newest_first}.values())[::-1]
+        other += sum(in_calm != verdict for in_calm, verdict in zip(calm_verdicts, once, strict=False))
+    missing, twice = len(calm_ids - set(screened_ids)), len(screened_ids) - len(set(screened_ids))
+    return Compared(run, len(calm_ids), seconds, faults, missing, twice, other)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
-async def _nothing(_desk: Desk, _tenant: str, _book: Book) -> int:
+async def _do_nothing(_desk: Desk, _tenant: str, _book: Book) -> int:
     return 0
 
 
@@ -251,15 +252,15 @@ async def _kill_again_and_again(kills: int, desk: Desk, _tenant: str, book: Book
     for killed in range(kills):
         if len(book.frames) >= FRAMES:
             return killed
-        await book.has(len(book.frames) + 1)
+        await book.wait_for(len(book.frames) + 1)
         await asyncio.sleep(dice.uniform(*KILLED_AFTER_S))
         desk.worker.kill()
     return kills
 
 
-async def _triton_away(desk: Desk, tenant: str, book: Book) -> int:
+async def _take_triton_away(desk: Desk, tenant: str, book: Book) -> int:
     """Kill the model server under load; a minute later it is started again, with the model."""
-    await book.has(1)
+    await book.wait_for(1)
     await asyncio.to_thread(local.kill, desk.stack.data, "triton")
     await asyncio.to_thread(local.stop, desk.stack.data, "triton")
     await asyncio.sleep(AWAY_S)
@@ -268,9 +269,9 @@ async def _triton_away(desk: Desk, tenant: str, book: Book) -> int:
     return 1
 
 
-async def _slow_s3(desk: Desk, _tenant: str, book: Book) -> int:
+async def _slow_s3_down(desk: Desk, _tenant: str, book: Book) -> int:
     """Let every chunk of S3's answers wait, for a minute."""
-    await book.has(1)
+    await book.wait_for(1)
     desk.s3.be(Mode.SLOW)
     await asyncio.sleep(AWAY_S)
     desk.s3.be(Mode.PASS)

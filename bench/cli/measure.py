@@ -42,17 +42,17 @@ print(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.
 """
 
 
-def cost_of(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
+def measure_cost(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     """Run a program to its end, and ask the kernel what it took."""
     launched = (sys.executable, "-I", "-S", "-c", LAUNCHER, *command)
-    done = subprocess.run(launched, env=environment, capture_output=True, text=True, check=True)
-    code, cpu_s, memory_mib = done.stdout.split()
+    completed = subprocess.run(launched, env=environment, capture_output=True, text=True, check=True)
+    code, cpu_s, memory_mib = completed.stdout.split()
     if int(code):
-        raise RuntimeError(f"{' '.join(command)} ended with {code}: {done.stderr}")
+        raise RuntimeError(f"{' '.join(command)} ended with {code}: {completed.stderr}")
     return Cost(float(cpu_s), float(memory_mib))
 
 
-def measure(chosen: Namespace, report: Report) -> dict[str, Any]:
+def measure(options: Namespace, report: Report) -> dict[str, Any]:
     """Run every command and the bare libraries in turns; return the medians."""
     roadloop = str(Path(sys.executable).with_name("roadloop"))
     programs: dict[str, Sequence[str]] = {"bare": (sys.executable, "-c", BARE)}
@@ -61,9 +61,9 @@ def measure(chosen: Namespace, report: Report) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         stack.settle(Path(folder))
         environment = {**os.environ, "ROADLOOP_DATA": folder}
-        for number in range(max(chosen.rounds, 5)):
+        for number in range(max(options.rounds, 5)):
             for name, program in programs.items():
-                runs[name].append(cost_of(program, environment))
+                runs[name].append(measure_cost(program, environment))
             report(f"round {number + 1}: --help {runs['--help'][-1].cpu_s:.3f} s, bare {runs['bare'][-1].cpu_s:.3f} s")
     figures = {name: Cost(*map(median, zip(*costs, strict=True))) for name, costs in runs.items()}
     bare = figures["bare"]
@@ -74,13 +74,13 @@ def measure(chosen: Namespace, report: Report) -> dict[str, Any]:
     return {"figures": {name: cost._asdict() for name, cost in figures.items()}, "ratio": ratio, "limits": LIMITS}
 
 
-def table(result: Mapping[str, Any]) -> str:
+def make_table(result: Mapping[str, Any]) -> str:
     """Return what a person reads."""
     rows = ["| command | CPU s | x bare | MiB | x bare | limits |", "|---|---:|---:|---:|---:|---|"]
     for name, cost in result["figures"].items():
         ratio, limits = result["ratio"][name], LIMITS.get(name)
         met = limits is None or (ratio["cpu"] <= limits[0] and ratio["memory"] <= limits[1])
-        said = "" if limits is None else f"{limits[0]:g}, {limits[1]:g}{'' if met else ' MISSED'}"
+        limits_text = "" if limits is None else f"{limits[0]:g}, {limits[1]:g}{'' if met else ' MISSED'}"
         shown = f"{cost['cpu_s']:.3f} | {ratio['cpu']:.2f} | {cost['memory_mib']:.0f} | {ratio['memory']:.2f}"
-        rows.append(f"| {name} | {shown} | {said} |")
+        rows.append(f"| {name} | {shown} | {limits_text} |")
     return "\n".join(rows)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from loop.turns import REPOSITORY, Report, environment
+from loop.turns import REPOSITORY, Report, make_environment
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_world.actors.tenant_setup import DETECTORS
@@ -40,22 +40,22 @@ class Run:
     load_s: float
 
 
-def measure(_asked: Namespace, report: Report) -> dict[str, Any]:
+def measure(_options: Namespace, report: Report) -> dict[str, Any]:
     """Load each detector on the CPU and on the GPU; return figures and ratios."""
     with tempfile.TemporaryDirectory(prefix="gpu-", dir=Path.home()) as folder:
         rendered = Path(folder) / "pictures"
         _write_pictures(rendered, report)
         stack = local.up(Path(folder) / "stack", ["triton"], report=report)
         try:
-            runs = [_run(stack, rendered, *place, report) for place in _places()]
+            runs = [_run(stack, rendered, *place, report) for place in _list_places()]
         finally:
             local.down(stack.data)
-    gains = {name: _gain(runs, name) for name in MEASURED}
+    gains = {name: _compute_gain(runs, name) for name in MEASURED}
     figures = {f"{run.detector} on {run.instances} x {run.kind}": run.frames_per_s for run in runs}
     return {"figures": figures, "ratio": {"cpu": gains}, "runs": [asdict(run) for run in runs]}
 
 
-def table(result: dict[str, Any]) -> str:
+def make_table(result: dict[str, Any]) -> str:
     """Return the figures as a table in Markdown."""
     lines = [
         "| detector | where | instances | frames/s | loaded in s |",
@@ -69,7 +69,7 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"GPU beside all cores, each at its best: {gains}"])
 
 
-def _places() -> Iterator[tuple[str, Instances]]:
+def _list_places() -> Iterator[tuple[str, Instances]]:
     cores = len(os.sched_getaffinity(0))
     for detector in MEASURED:
         yield detector, Instances(cores, "cpu")
@@ -77,9 +77,9 @@ def _places() -> Iterator[tuple[str, Instances]]:
             yield detector, Instances(count, "gpu")
 
 
-def _gain(runs: Sequence[Run], detector: str) -> float:
-    of_it = [run for run in runs if run.detector == detector]
-    cpu, gpu = (max(run.frames_per_s for run in of_it if run.kind == kind) for kind in ("cpu", "gpu"))
+def _compute_gain(runs: Sequence[Run], detector: str) -> float:
+    detector_runs = [run for run in runs if run.detector == detector]
+    cpu, gpu = (max(run.frames_per_s for run in detector_runs if run.kind == kind) for kind in ("cpu", "gpu"))
     return gpu / cpu
 
 
@@ -108,6 +108,7 @@ def _saturate(job: Job) -> float:
     """Return frames per second, of clients enough that none of them is the limit."""
     command = (sys.executable, "-m", "screening.bare", json.dumps(asdict(job)))
     clients = [
-        subprocess.Popen(command, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE) for _ in range(CLIENTS)
+        subprocess.Popen(command, cwd=REPOSITORY, env=make_environment(), stdout=subprocess.PIPE)
+        for _ in range(CLIENTS)
     ]
     return sum(float(json.loads(client.communicate()[0])["frames_per_s"]) for client in clients)

@@ -68,7 +68,7 @@ PARTS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionRun:
     """One question: how many frames, how long it took, and the most memory a process of it had, in MiB."""
 
     frames: int
@@ -77,7 +77,7 @@ class Asked:
     differing: int
 
 
-def measure(asked: Namespace, report: Report) -> dict[str, Any]:
+def measure(options: Namespace, report: Report) -> dict[str, Any]:
     """Ask a tenth of the frames, and all of them, what they would be today."""
     with TemporaryDirectory(dir=Path.home(), prefix="history-") as folder:
         stack = local.up(Path(folder) / "stack", SERVERS)
@@ -97,7 +97,7 @@ def measure(asked: Namespace, report: Report) -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def make_table(result: dict[str, Any]) -> str:
     """Return the figures as a table in Markdown."""
     lines = ["| frames | s | most MiB of a process | verdicts that differ |", "|---:|---:|---:|---:|"]
     lines += [
@@ -106,7 +106,7 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"of the limit of {LIMIT_S:.0f} s: {result['ratio']['limit']}"])
 
 
-def _fill_and_ask(stack: Stack, frames: int, report: Report) -> Asked:
+def _fill_and_ask(stack: Stack, frames: int, report: Report) -> QuestionRun:
     place = Place(
         stack.postgres_dsn("screen"),
         f"s3://history/{frames}",
@@ -116,7 +116,7 @@ def _fill_and_ask(stack: Stack, frames: int, report: Report) -> Asked:
     history = History(place, f"screen{frames}")
     history.add_policies({(TENANT, POLICY.version): POLICY})
     offsets: dict[int, int] = {}
-    streams = [_rows(partition) for partition in range(PARTITIONS)]
+    streams = [_draw_rows(partition) for partition in range(PARTITIONS)]
     for start in range(0, frames, AT_ONCE):
         size = min(AT_ONCE, frames - start) // PARTITIONS + 1
         rows = [next(stream) for stream in streams for _ in range(size)][: frames - start]
@@ -131,26 +131,31 @@ def _fill_and_ask(stack: Stack, frames: int, report: Report) -> Asked:
         change=partial(change_policy, quotas={}),
         namespace=history.namespace,
     )
-    most = _MostMemory()
-    with most:
+    most_memory = _MostMemory()
+    with most_memory:
         began = time.monotonic()
         answer = ask(stack.kafka_bootstrap, question, PROCESSES)
         seconds = time.monotonic() - began
     if answer.judged < frames:
         raise AssertionError(f"{answer.judged} of {frames} frames came out of history")
-    return Asked(answer.judged, round(seconds, 2), round(most.mib, 1), answer.differing)
+    return QuestionRun(answer.judged, round(seconds, 2), round(most_memory.mib, 1), answer.differing)
 
 
-def _rows(partition: int) -> Iterator[dict[str, Any]]:
+def _draw_rows(partition: int) -> Iterator[dict[str, Any]]:
     """Yield one partition's drawn frames as rows, judged one after the other."""
     dice, memory = Random(partition), Memory()
     for offset in count():
-        facts = _facts(f"f-{partition}-{offset}", dice)
+        facts = _draw_facts(f"f-{partition}-{offset}", dice)
         memory, decision, threshold = judge(memory, facts, POLICY)
-        yield {"partition": partition, "offset": offset, **_frame(facts), **_verdict(decision, threshold)}
+        yield {
+            "partition": partition,
+            "offset": offset,
+            **_describe_frame(facts),
+            **_describe_verdict(decision, threshold),
+        }
 
 
-def _frame(facts: Facts) -> dict[str, Any]:
+def _describe_frame(facts: Facts) -> dict[str, Any]:
     measured = {name: getattr(facts, name) for name in MEASURED if name not in {"echo", "versions"}}
     return {
         **dict.fromkeys(("unit_id", "upload_id", "object_uri", "detail"), ""),
@@ -171,7 +176,7 @@ def _frame(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _verdict(decision: Decision, threshold: SliceThreshold) -> dict[str, Any]:
+def _describe_verdict(decision: Decision, threshold: SliceThreshold) -> dict[str, Any]:
     return {
         "verdict": decision.verdict.value,
         "reasons": [reason.value for reason in decision.reasons],
@@ -189,7 +194,7 @@ def _verdict(decision: Decision, threshold: SliceThreshold) -> dict[str, Any]:
 _CLAIM = {"x1": 0.1, "y1": 0.1, "x2": 0.2, "y2": 0.2, "score": 0.9, "class_name": "car"}
 
 
-def _facts(frame_id: str, dice: Random) -> Facts:
+def _draw_facts(frame_id: str, dice: Random) -> Facts:
     condition = dice.choices((Condition.CLEAR, Condition.RAIN, Condition.NIGHT), (8, 1, 1))[0]
     where = FrameKeys(
         *(TENANT, f"car-{dice.randrange(20)}", dice.choice(("front", "rear")), condition, "d-1"), versions=(2, 1)
@@ -206,7 +211,7 @@ class _MostMemory:
     def __init__(self) -> None:
         self.mib = 0.0
         self._ended = threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch = threading.Thread(target=self._keep_watching, daemon=True)
 
     def __enter__(self) -> None:
         self._watch.start()
@@ -215,7 +220,7 @@ class _MostMemory:
         self._ended.set()
         self._watch.join()
 
-    def _look(self) -> None:
+    def _keep_watching(self) -> None:
         while not self._ended.wait(0.1):
             for child in psutil.Process().children(recursive=True):
                 try:

@@ -12,7 +12,7 @@ from learning.stream import Moment
 from learning.truth import Errors, errors
 
 TYPES = ("missed", "ghosts", "swapped")
-_NOTHING = Errors(0, 0, 0, 0)
+_NO_ERRORS = Errors(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +49,36 @@ class Answers:
         """Say which hard frames have something that neither model saw."""
         return self.hard & (self.errors[:, 3] > 0)
 
-    def shuffled(self, seed: int) -> "Answers":
+    def shuffle(self, seed: int) -> "Answers":
         """Return the same with all scenes' errors dealt out anew: nothing can be learned, so no chooser may win."""
         usable = np.flatnonzero(~self.useless)
-        _, firsts, which = np.unique(self.scenes[usable], return_index=True, return_inverse=True)
-        dealt = np.random.default_rng([seed, 19]).permutation(firsts)
+        _, firsts, scene_numbers = np.unique(self.scenes[usable], return_index=True, return_inverse=True)
+        donor_frames = np.random.default_rng([seed, 19]).permutation(firsts)
         donors = self.donors.copy()
-        donors[usable] = usable[dealt[which]]
+        donors[usable] = usable[donor_frames[scene_numbers]]
         return replace(self, errors=self.errors[donors], donors=donors)
 
 
-def answer(stream: Sequence[Moment], looks: Predictions, asked: Meaning, *, second: bool = False) -> Answers:
+def answer(stream: Sequence[Moment], predictions: Predictions, meaning: Meaning, *, second: bool = False) -> Answers:
     """Return a stream's truth, of the serving model or of the `second` one."""
     ours, theirs = ("theirs", "ours") if second else ("ours", "theirs")
-    found = [
-        _NOTHING
+    errors_by_frame = [
+        _NO_ERRORS
         if moment.shown.useless
-        else errors(looks.of(ours, at), looks.of(theirs, at), looks.of("truth", at), looks.of("unlabelable", at), asked)
+        else errors(
+            predictions.of(ours, at),
+            predictions.of(theirs, at),
+            predictions.of("truth", at),
+            predictions.of("unlabelable", at),
+            meaning,
+        )
         for at, moment in enumerate(stream)
     ]
     drives = np.array([moment.drive.number for moment in stream])
     moments = np.array([moment.scene for moment in stream])
     return Answers(
-        np.array(found, np.int64).reshape(-1, 4),
-        asked.hard_errors,
+        np.array(errors_by_frame, np.int64).reshape(-1, 4),
+        meaning.hard_errors,
         drives * 100_000 + moments,
         drives,
         moments,
@@ -82,20 +88,20 @@ def answer(stream: Sequence[Moment], looks: Predictions, asked: Meaning, *, seco
     )
 
 
-def events(answers: Answers, gap: int) -> list[list[int]]:
+def find_events(answers: Answers, gap: int) -> list[list[int]]:
     """Return the frames of each event: one type of error in the hard frames of a drive, one after the other.
 
     `gap` moments without it do not end an event; frames of one scene are in it together.
     """
-    found: list[list[int]] = []
+    frames_by_event: list[list[int]] = []
     for kind in range(len(TYPES)):
         wrong = answers.hard & (answers.errors[:, kind] > 0)
         order = np.flatnonzero(wrong)[np.lexsort((answers.moments[wrong], answers.drives[wrong]))]
-        found += _runs(order.tolist(), answers, gap)
-    return found
+        frames_by_event += _split_events(order.tolist(), answers, gap)
+    return frames_by_event
 
 
-def _runs(order: Sequence[int], answers: Answers, gap: int) -> Iterator[list[int]]:
+def _split_events(order: Sequence[int], answers: Answers, gap: int) -> Iterator[list[int]]:
     run: list[int] = []
     for frame in order:
         if run and not _follows(run[-1], frame, answers, gap):
@@ -106,6 +112,6 @@ def _runs(order: Sequence[int], answers: Answers, gap: int) -> Iterator[list[int
         yield run
 
 
-def _follows(one: int, other: int, answers: Answers, gap: int) -> bool:
-    same_drive = answers.drives[one] == answers.drives[other]
-    return bool(same_drive and answers.moments[other] - answers.moments[one] <= gap + 1)
+def _follows(frame: int, next_frame: int, answers: Answers, gap: int) -> bool:
+    same_drive = answers.drives[frame] == answers.drives[next_frame]
+    return bool(same_drive and answers.moments[next_frame] - answers.moments[frame] <= gap + 1)

@@ -46,11 +46,11 @@ class Known:
 
 def know(today: Day, policy: ScreenPolicy) -> list[Known]:
     """Ask the product for a day's facts, while it keeps nothing."""
-    nothing = _fixed(policy).model_copy(update={"threshold": 1.0, "weights": {"nothing": 1.0}})
+    nothing = _fix_threshold(policy).model_copy(update={"threshold": 1.0, "weights": {"nothing": 1.0}})
     memory, known = Memory(), list[Known]()
     for unit in today.units:
-        for at, (frame, look) in enumerate(zip(unit.unit.body.frames, unit.frames, strict=True)):
-            if unit.serving is None or not isinstance(look, Judged):
+        for at, (frame, judged) in enumerate(zip(unit.unit.body.frames, unit.frames, strict=True)):
+            if unit.serving is None or not isinstance(judged, Judged):
                 raise TypeError("the bench has a model, and it judges every frame")
             where = FrameKeys(
                 TENANT,
@@ -60,8 +60,8 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
                 unit.unit.body.drive,
                 eye_of(serving_pair(unit.serving)),
             )
-            scene = measure_scene(memory, where, look.embedding)
-            picture = describe_picture(frame, look.boxes, look.embedding)
+            scene = measure_scene(memory, where, judged.embedding)
+            picture = describe_picture(frame, judged.boxes, judged.embedding)
             facts = gather_facts(
                 memory, frame, where, unit.frames, at, policy=nothing, picture=picture, scene=scene, lot=1.0
             )
@@ -71,45 +71,48 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
             known.append(Known(facts, scene, usual, picture, spread, stride))
             body = unit.unit.body.model_copy(update={"frames": (frame,)})
             memory, _ = decide(
-                memory, Observation(unit.unit._replace(body=body), unit.serving, (look,)), {TENANT: nothing}, salt=SALT
+                memory,
+                Observation(unit.unit._replace(body=body), unit.serving, (judged,)),
+                {TENANT: nothing},
+                salt=SALT,
             )
     return known
 
 
-def _fixed(policy: ScreenPolicy) -> ScreenPolicy:
+def _fix_threshold(policy: ScreenPolicy) -> ScreenPolicy:
     return policy.model_copy(update={"controlled": False, "audit_share": 0.0, "predictor": None, "rules": ()})
 
 
-def scores_at_random(seed: int, frames: int) -> Scores:
+def draw_scores(seed: int, frames: int) -> Scores:
     return np.random.default_rng([seed, 13]).random(frames)
 
 
-def scores_by_turn(frames: int) -> Scores:
+def spread_scores(frames: int) -> Scores:
     """Return scores of which any threshold takes every k-th frame, for any k (multiples of the golden ratio)."""
     return np.asarray(np.arange(frames) * GOLDEN % 1.0, np.float64)
 
 
-def above(known: Sequence[Known], scores: Scores, threshold: float, policy: ScreenPolicy) -> NDArray[np.bool_]:
+def keep_above(known: Sequence[Known], scores: Scores, threshold: float, policy: ScreenPolicy) -> NDArray[np.bool_]:
     """Return which frames a fixed threshold keeps, behind the product's filters and de-duplication."""
-    fixed = _fixed(policy).model_copy(update={"weights": {"given": 1.0}})
+    fixed = _fix_threshold(policy).model_copy(update={"weights": {"given": 1.0}})
     memory, kept = Memory(), np.zeros(len(known), bool)
     for place in np.flatnonzero(scores >= threshold).tolist():
-        one = known[place]
-        facts = _after_kept(memory, one)._replace(parts={"given": 1.0})
-        kept[place] = rule(facts, fixed, Context(1.0, one.usual)).verdict is Verdict.KEPT
+        frame = known[place]
+        facts = _compare_with_kept(memory, frame)._replace(parts={"given": 1.0})
+        kept[place] = rule(facts, fixed, Context(1.0, frame.usual)).verdict is Verdict.KEPT
         if kept[place]:
-            memory = _keep(memory, one)
+            memory = _keep(memory, frame)
     return kept
 
 
-def _after_kept(memory: Memory, known: Known) -> Facts:
+def _compare_with_kept(memory: Memory, known: Known) -> Facts:
     """Return a frame's facts with what they owe to the frames kept before it."""
     where = known.facts.where
     others = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
     vector = unpack(known.picture.embedding)
     usual = usual_of(known.spread, where.eye, len(vector))
-    apart = None if usual is None else measure_step(usual, vector, others)
-    nearest_step = None if apart is None or not known.stride else round(apart / known.stride, 4)
+    step = None if usual is None else measure_step(usual, vector, others)
+    nearest_step = None if step is None or not known.stride else round(step / known.stride, 4)
     scene = replace(known.scene, nearest_step=nearest_step)
     return compare_anew(known.facts, compare(memory, where, known.picture, scene))
 
@@ -122,20 +125,20 @@ def _keep(memory: Memory, known: Known) -> Memory:
     )
 
 
-def best_fixed_threshold(
+def keep_by_best_threshold(
     known: Sequence[Known], scores: Scores, policy: ScreenPolicy, *, seed: int
 ) -> NDArray[np.bool_]:
     """Return what the lowest threshold keeps that stays within the budget; equal scores are told apart by lot."""
     lots = np.random.default_rng([seed, 17]).random(len(scores))
     ranks = np.lexsort((lots, scores)).argsort().astype(float)
-    wanted = policy.keep_budget * len(scores)
-    low, high = max(0.0, len(scores) - 4 * wanted), float(len(scores))
+    budget_frames = policy.keep_budget * len(scores)
+    low, high = max(0.0, len(scores) - 4 * budget_frames), float(len(scores))
     kept = np.zeros(len(scores), bool)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        found = above(known, ranks, middle, policy)
-        if found.sum() <= wanted:
-            high, kept = middle, found
+        kept_now = keep_above(known, ranks, middle, policy)
+        if kept_now.sum() <= budget_frames:
+            high, kept = middle, kept_now
         else:
             low = middle
     return kept

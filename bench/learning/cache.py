@@ -1,4 +1,4 @@
-"""Looks at streams, kept under build/: rendered and judged once, by two processes, and taken up where they stopped."""
+"""Predictions for streams, kept under build/: made once, by two processes, and taken up where they stopped."""
 
 import os
 import sys
@@ -23,68 +23,70 @@ EVERY_S = 2.0
 RENDERER = (backdrops, shapes, drives, road_users, scenes, weather, stream)
 
 
-def what_streams_stand_on(asked: Streams) -> list[bytes]:
+def read_sources(streams: Streams) -> list[bytes]:
     """Return the sources of the renderer and the networks: other ones make other streams."""
     sources = [Path(str(module.__file__)).read_bytes() for module in RENDERER]
-    return [*sources, *((DETECTORS / name / "model.onnx").read_bytes() for name in (asked.serving, asked.second))]
+    return [*sources, *((DETECTORS / name / "model.onnx").read_bytes() for name in (streams.serving, streams.second))]
 
 
-def folder_of(folder: Path, asked: Streams) -> Path:
-    """Return where the looks at such streams are kept."""
-    return folder / digest(asked, *what_streams_stand_on(asked))[:16]
+def folder_of(folder: Path, streams: Streams) -> Path:
+    """Return where the predictions for such streams are kept."""
+    return folder / digest(streams, *read_sources(streams))[:16]
 
 
-def looks(
-    folder: Path, asked: Streams, seeds: Sequence[int], report: Callable[[str], None]
+def open_predictions(
+    folder: Path, streams: Streams, seeds: Sequence[int], report: Callable[[str], None]
 ) -> Callable[[int], Predictions]:
-    """Return what gives a seed's looks, after all seeds that are not in the cache were rendered and judged."""
-    held = folder_of(folder, asked)
-    held.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not (held / f"{seed}.npz").exists()]
+    """Return what gives a seed's predictions, after all seeds that are not in the cache were rendered and judged."""
+    cache = folder_of(folder, streams)
+    cache.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not (cache / f"{seed}.npz").exists()]
     if missing:
-        report(f"rendering and judging {len(missing)} streams of {asked.frames} frames; what is done stays in {held}")
-        _look_at_all(held, asked, missing)
-    return lambda seed: load(held / f"{seed}.npz")
+        report(
+            f"rendering and judging {len(missing)} streams of {streams.frames} frames; what is done stays in {cache}"
+        )
+        _look_at_all(cache, streams, missing)
+    return lambda seed: load(cache / f"{seed}.npz")
 
 
-def _look_at_all(held: Path, asked: Streams, seeds: Sequence[int]) -> None:
+def _look_at_all(cache: Path, streams: Streams, seeds: Sequence[int]) -> None:
     context = get_context("spawn")
-    done = context.Value("q", 0)
-    with ProcessPoolExecutor(WORKERS, context, _begin, (done,)) as pool:
-        waiting = [pool.submit(_look_at_one, held, asked, seed) for seed in seeds]
-        _show_progress(done, len(seeds) * asked.frames, lambda: all(one.done() for one in waiting))
-        for one in waiting:
-            one.result()
+    frames_done = context.Value("q", 0)
+    with ProcessPoolExecutor(WORKERS, context, _begin, (frames_done,)) as pool:
+        futures = [pool.submit(_look_at_one, cache, streams, seed) for seed in seeds]
+        _show_progress(frames_done, len(seeds) * streams.frames, lambda: all(future.done() for future in futures))
+        for future in futures:
+            future.result()
 
 
-_seen: "Synchronized[int]"
+_frames_done: "Synchronized[int]"
 
 
-def _begin(done: "Synchronized[int]") -> None:
-    global _seen  # noqa: PLW0603 -- a worker process gets its counter once, when it begins
-    _seen = done
+def _begin(frames_done: "Synchronized[int]") -> None:
+    global _frames_done  # noqa: PLW0603 -- a worker process gets its counter once, when it begins
+    _frames_done = frames_done
     os.nice(19)
 
 
-def _look_at_one(held: Path, asked: Streams, seed: int) -> None:
-    found = look(seed, asked, _count)
-    begun = held / f"{seed}.part.npz"
-    np.savez(begun, **{field.name: getattr(found, field.name) for field in fields(Predictions)})
-    begun.rename(held / f"{seed}.npz")
+def _look_at_one(cache: Path, streams: Streams, seed: int) -> None:
+    predictions = look(seed, streams, _count)
+    unfinished = cache / f"{seed}.part.npz"
+    np.savez(unfinished, **{field.name: getattr(predictions, field.name) for field in fields(Predictions)})
+    unfinished.rename(cache / f"{seed}.npz")
 
 
 def _count(frames: int) -> None:
-    with _seen.get_lock():
-        _seen.value += frames
+    with _frames_done.get_lock():
+        _frames_done.value += frames
 
 
-def _show_progress(done: "Synchronized[int]", frames: int, is_over: Callable[[], bool]) -> None:
+def _show_progress(frames_done: "Synchronized[int]", frames: int, is_over: Callable[[], bool]) -> None:
     pause, began, width = Event(), monotonic(), 40
     while not is_over():
         pause.wait(EVERY_S)
-        share = done.value / frames
+        share = frames_done.value / frames
         left_s = (monotonic() - began) * (1 - share) / share if share else float("inf")
         bar = "#" * round(width * share)
-        sys.stderr.write(f"\r[{bar:<{width}}] {done.value}/{frames} frames, {left_s:.0f} s left ")
+        sys.stderr.write(f"\r[{bar:<{width}}] {frames_done.value}/{frames} frames, {left_s:.0f} s left ")
         sys.stderr.flush()
     sys.stderr.write("\n")

@@ -60,19 +60,19 @@ class Meaning:
 
 def digest(*parts: object) -> str:
     """Return the SHA-256, in hex, of configurations and of the bytes they stand on."""
-    said = [part if isinstance(part, bytes) else json.dumps(asdict(part), sort_keys=True).encode() for part in parts]  # type: ignore[call-overload]
-    return hashlib.sha256(b"\0".join(said)).hexdigest()
+    texts = [part if isinstance(part, bytes) else json.dumps(asdict(part), sort_keys=True).encode() for part in parts]  # type: ignore[call-overload]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
 class Thawed(Exception):
     """The configuration is not the frozen one: figures would not be those of the same task."""
 
 
-def check(found: str, frozen: Mapping[str, Any]) -> None:
+def check(sha256: str, frozen: Mapping[str, Any]) -> None:
     """Raise Thawed where a configuration's digest is not the frozen one."""
-    if found != frozen["sha256"]:
+    if sha256 != frozen["sha256"]:
         raise Thawed(
-            f"the streams' configuration has digest {found[:12]}, {FROZEN.name} froze {frozen['sha256'][:12]}: "
+            f"the streams' configuration has digest {sha256[:12]}, {FROZEN.name} froze {frozen['sha256'][:12]}: "
             "scenes, models or the meaning of hard were changed after choosing was tuned. Take the change back, or "
             "freeze anew with `python bench/run.py learning --freeze` and say so beside the figures"
         )

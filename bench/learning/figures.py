@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from learning.answers import Answers, events
+from learning.answers import Answers, find_events
 
 ENOUGH_SCENES = 20  # of hard ones, for a slice to be judged
 Flags = NDArray[np.bool_]
@@ -30,26 +30,26 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def recall(kept: Flags, wanted: Flags, answers: Answers) -> float:
-    """Return the share of the wanted scenes of which a wanted frame was kept; 0 where none is wanted."""
-    scenes = np.unique(answers.scenes[wanted & ~answers.useless])
-    found = np.unique(answers.scenes[kept & wanted & ~answers.useless])
-    return len(found) / len(scenes) if len(scenes) else 0.0
+def recall(kept: Flags, relevant: Flags, answers: Answers) -> float:
+    """Return the share of the relevant scenes of which a relevant frame was kept; 0 where none is."""
+    scenes = np.unique(answers.scenes[relevant & ~answers.useless])
+    found_scenes = np.unique(answers.scenes[kept & relevant & ~answers.useless])
+    return len(found_scenes) / len(scenes) if len(scenes) else 0.0
 
 
-def by_slice(kept: Flags, answers: Answers) -> dict[str, float]:
+def recall_by_slice(kept: Flags, answers: Answers) -> dict[str, float]:
     """Return the hard-recall of each condition with enough hard scenes."""
-    found = {}
+    recalls = {}
     for name in np.unique(answers.slices):
-        here = answers.hard & (answers.slices == name)
-        if len(np.unique(answers.scenes[here])) >= ENOUGH_SCENES:
-            found[str(name)] = recall(kept, here, answers)
-    return found
+        hard_here = answers.hard & (answers.slices == name)
+        if len(np.unique(answers.scenes[hard_here])) >= ENOUGH_SCENES:
+            recalls[str(name)] = recall(kept, hard_here, answers)
+    return recalls
 
 
 def event_recall(kept: Flags, answers: Answers, gap: int) -> float:
     """Return the share of the events of which a frame was kept; 0 where there is none."""
-    hit = [bool(kept[event].any()) for event in events(answers, gap)]
+    hit = [bool(kept[event].any()) for event in find_events(answers, gap)]
     return float(np.mean(hit)) if hit else 0.0
 
 
@@ -59,9 +59,9 @@ def duplicates(kept: Flags, answers: Answers) -> float:
     return 1 - len(np.unique(scenes)) / len(scenes) if len(scenes) else 0.0
 
 
-def figures(kept: Flags, answers: Answers, gap: int) -> dict[str, float]:
+def compute_figures(kept: Flags, answers: Answers, gap: int) -> dict[str, float]:
     """Return one choice's figures, each 0..1."""
-    slices = by_slice(kept, answers)
+    slices = recall_by_slice(kept, answers)
     mean = float(np.mean(list(slices.values()))) if slices else 0.0
     return {
         "keep_rate": float(kept.mean()),
@@ -75,17 +75,17 @@ def figures(kept: Flags, answers: Answers, gap: int) -> dict[str, float]:
     }
 
 
-def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
+def average_over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
     """Return each figure's mean and interval over the seeds that have it."""
     names = dict.fromkeys(name for run in runs for name in run)
     return {name: interval([run[name] for run in runs if name in run]) for name in names}
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
     """Return ours / theirs, mean and interval over the seeds; every seed's own pair."""
-    return interval([one / other for one, other in zip(ours, theirs, strict=True)])
+    return interval([numerator / denominator for numerator, denominator in zip(numerators, denominators, strict=True)])
 
 
-def normalised(found: float, chance: float, ceiling: float) -> float:
+def normalise(measured: float, chance: float, ceiling: float) -> float:
     """Return how much of what could be gained over chance was gained."""
-    return (found - chance) / (ceiling - chance) if ceiling > chance else 0.0
+    return (measured - chance) / (ceiling - chance) if ceiling > chance else 0.0

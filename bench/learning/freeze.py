@@ -10,39 +10,41 @@ import numpy as np
 
 from learning import truth
 from learning.answers import Answers, answer
-from learning.cache import what_streams_stand_on
+from learning.cache import read_sources
 from learning.configuration import FROZEN, TUNING_SEEDS, Meaning, Streams, digest
 from learning.look import Predictions
 from learning.stream import moments
 
 
-def frozen_digest(streams: Streams, meaning: Meaning) -> str:
+def compute_frozen_digest(streams: Streams, meaning: Meaning) -> str:
     """Return the digest of all that the task is made of: streams, renderer, networks, and what counts as hard."""
-    return digest(streams, meaning, *what_streams_stand_on(streams), Path(truth.__file__).read_bytes())
+    return digest(streams, meaning, *read_sources(streams), Path(truth.__file__).read_bytes())
 
 
-def freeze(streams: Streams, meaning: Meaning, looks_of: Callable[[int], Predictions]) -> dict[str, Any]:
+def freeze(streams: Streams, meaning: Meaning, predictions_of: Callable[[int], Predictions]) -> dict[str, Any]:
     """Measure the tuning seeds and write `frozen.json`; the seeds that figures come from are not looked at."""
     pairs = [
-        (answer(stream, looks_of(seed), meaning), answer(stream, looks_of(seed), meaning, second=True))
+        (answer(stream, predictions_of(seed), meaning), answer(stream, predictions_of(seed), meaning, second=True))
         for seed in TUNING_SEEDS
         for stream in [moments(seed, streams)]
     ]
-    ours = [one for one, _ in pairs]
-    found = {
-        "sha256": frozen_digest(streams, meaning),
+    ours = [answers for answers, _ in pairs]
+    frozen = {
+        "sha256": compute_frozen_digest(streams, meaning),
         "streams": asdict(streams),
         "meaning": asdict(meaning),
         "measured_on_seeds": TUNING_SEEDS,
-        "hard_by_least_errors": {k: _mean(_share(one.totals >= k, one) for one in ours) for k in (1, 2, 3, 4)},
-        "hard": _mean(_share(one.hard, one) for one in ours),
-        "silent": _mean(_share(one.silent, one) for one in ours),
-        "standing_duplicates": _mean(1 - len(np.unique(one.scenes)) / len(one.scenes) for one in ours),
-        "useless": _mean(float(one.useless.mean()) for one in ours),
+        "hard_by_least_errors": {
+            k: _mean(_share(answers.totals >= k, answers) for answers in ours) for k in (1, 2, 3, 4)
+        },
+        "hard": _mean(_share(answers.hard, answers) for answers in ours),
+        "silent": _mean(_share(answers.silent, answers) for answers in ours),
+        "standing_duplicates": _mean(1 - len(np.unique(answers.scenes)) / len(answers.scenes) for answers in ours),
+        "useless": _mean(float(answers.useless.mean()) for answers in ours),
         "correlation_of_hard_frames": _mean(_correlation(*pair) for pair in pairs),
     }
-    FROZEN.write_text(json.dumps(found, indent=2) + "\n")
-    return found
+    FROZEN.write_text(json.dumps(frozen, indent=2) + "\n")
+    return frozen
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -52,68 +52,70 @@ class Predictions:
 
 
 def load(path: Path) -> Predictions:
-    with np.load(path) as held:
-        return Predictions(**{field.name: held[field.name] for field in fields(Predictions)})
+    with np.load(path) as arrays:
+        return Predictions(**{field.name: arrays[field.name] for field in fields(Predictions)})
 
 
-def look(seed: int, asked: Streams, seen: Callable[[int], None]) -> Predictions:
-    """Render a stream and let both detectors judge it; `seen` is told how many more frames are done."""
-    detectors = [open_detector(DETECTORS / name, ["CPUExecutionProvider"]) for name in (asked.serving, asked.second)]
-    stream = moments(seed, asked)
-    done = [found for few in _in_turn(stream, detectors, seen) for found in few]
-    return _put_together(done)
+def look(seed: int, streams: Streams, report: Callable[[int], None]) -> Predictions:
+    """Render a stream and let both detectors judge it; `report` is told how many more frames are done."""
+    detectors = [
+        open_detector(DETECTORS / name, ["CPUExecutionProvider"]) for name in (streams.serving, streams.second)
+    ]
+    stream = moments(seed, streams)
+    looks = [frame_look for batch in _look_in_turn(stream, detectors, report) for frame_look in batch]
+    return _put_together(looks)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
     measured: Measured
-    found: tuple[DetectorResult, ...]
+    results: tuple[DetectorResult, ...]
     truth: Rows
     unlabelable: Rows
 
 
-def _in_turn(
-    stream: Sequence[Moment], detectors: Sequence[Detector], seen: Callable[[int], None]
+def _look_in_turn(
+    stream: Sequence[Moment], detectors: Sequence[Detector], report: Callable[[int], None]
 ) -> Iterator[list[_Look]]:
     for start in range(0, len(stream), AT_ONCE):
         frames = [render(moment) for moment in stream[start : start + AT_ONCE]]
         pictures = [encode_jpeg(frame) for frame in frames]
-        answers = [detector.detect([detector.prepare(one) for one in pictures]) for detector in detectors]
+        answers = [detector.detect([detector.prepare(encoded) for encoded in pictures]) for detector in detectors]
         yield [
-            _Look(_measured(one), found, _rows(frame.boxes), _rows(frame.unlabelable))
-            for frame, one, found in zip(frames, pictures, zip(*answers, strict=True), strict=True)
+            _Look(_measure(encoded), results, _make_rows(frame.boxes), _make_rows(frame.unlabelable))
+            for frame, encoded, results in zip(frames, pictures, zip(*answers, strict=True), strict=True)
         ]
-        seen(len(frames))
+        report(len(frames))
 
 
-def _measured(one: bytes) -> Measured:
-    found = measure(one)
-    if not isinstance(found, Measured):
-        raise TypeError(f"ingest refuses a rendered picture: {found.detail}")
-    return found
+def _measure(encoded: bytes) -> Measured:
+    measured = measure(encoded)
+    if not isinstance(measured, Measured):
+        raise TypeError(f"ingest refuses a rendered picture: {measured.detail}")
+    return measured
 
 
-def _rows(boxes: Sequence[TruthBox]) -> Rows:
+def _make_rows(boxes: Sequence[TruthBox]) -> Rows:
     rows = [(box.x1, box.y1, box.x2, box.y2, CLASSES.index(box.class_name)) for box in boxes]
     return np.array(rows, np.float32).reshape(-1, 5)
 
 
 def _put_together(looks: Sequence[_Look]) -> Predictions:
-    ours, theirs = ([look.found[place] for look in looks] for place in (0, 1))
+    ours, theirs = ([look.results[place] for look in looks] for place in (0, 1))
     measured = [look.measured for look in looks]
     return Predictions(
-        *_ragged([found.detections for found in ours]),
-        np.concatenate([found.probabilities for found in ours]).astype(np.float16),
-        *_ragged([found.detections for found in theirs]),
-        *_ragged([look.truth for look in looks]),
-        *_ragged([look.unlabelable for look in looks]),
-        np.stack([found.embedding for found in ours]).astype(np.float16),
-        np.stack([found.embedding for found in theirs]).astype(np.float16),
-        np.array([int(one.dhash, 16) for one in measured], np.uint64),
-        np.array([one.laplacian_variance for one in measured]),
-        np.array([one.brightness for one in measured]),
+        *_join_ragged([result.detections for result in ours]),
+        np.concatenate([result.probabilities for result in ours]).astype(np.float16),
+        *_join_ragged([result.detections for result in theirs]),
+        *_join_ragged([look.truth for look in looks]),
+        *_join_ragged([look.unlabelable for look in looks]),
+        np.stack([result.embedding for result in ours]).astype(np.float16),
+        np.stack([result.embedding for result in theirs]).astype(np.float16),
+        np.array([int(each.dhash, 16) for each in measured], np.uint64),
+        np.array([each.laplacian_variance for each in measured]),
+        np.array([each.brightness for each in measured]),
     )
 
 
-def _ragged(parts: Sequence[Rows]) -> tuple[Rows, NDArray[np.int64]]:
+def _join_ragged(parts: Sequence[Rows]) -> tuple[Rows, NDArray[np.int64]]:
     return np.concatenate(parts), np.cumsum([len(part) for part in parts])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from learning.answers import Answers, answer
 from learning.configuration import Meaning
-from learning.days import SHUFFLED, Found
+from learning.days import SHUFFLED, DayFigures
 from learning.look import Predictions, Rows
 from learning.stream import Moment, picture
 from roadloop_world.rendering.scenes import CLASSES
@@ -27,26 +27,29 @@ SERVED_FROM = Meaning().serving_threshold
 Stream = Callable[[int], tuple[Sequence[Moment], Predictions]]
 
 
-def write(folder: Path, result: Mapping[str, Any], found: Found, frozen: Mapping[str, Any], stream_of: Stream) -> Path:
+def write(
+    folder: Path, result: Mapping[str, Any], day_figures: DayFigures, frozen: Mapping[str, Any], stream_of: Stream
+) -> Path:
     """Write learning.html beside the figures, pictures inside; return its path."""
-    stream, looks = stream_of(found.seed)
-    truth = answer(stream, looks, Meaning())
+    stream, predictions = stream_of(day_figures.seed)
+    truth = answer(stream, predictions, Meaning())
     shown = {
-        title: [_shown(stream, looks, truth, place) for place in places] for title, places in _chosen(found, truth)
+        title: [_describe_frame(stream, predictions, truth, place) for place in places]
+        for title, places in _choose_frames(day_figures, truth)
     }
     template = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "page.html.j2").read_text())
     arms = [name for name in result["runs"][0]["arms"] if not name.startswith(SHUFFLED)]
     page = folder / "learning.html"
-    charts = {"curves": _as_text(_curves(result, folder / "learning-curves.png"), "png")}
+    charts = {"curves": _as_text(_draw_curves(result, folder / "learning-curves.png"), "png")}
     page.write_text(
         template.render(
-            result=result, arms=arms, shown=shown, frozen=frozen, seed=found.seed, shuffled=SHUFFLED, **charts
+            result=result, arms=arms, shown=shown, frozen=frozen, seed=day_figures.seed, shuffled=SHUFFLED, **charts
         )
     )
     return page
 
 
-def _curves(result: Mapping[str, Any], path: Path) -> bytes:
+def _draw_curves(result: Mapping[str, Any], path: Path) -> bytes:
     figure, axes = plt.subplots(figsize=(8, 4.2))
     for name, points in result["curves"].items():
         budgets = [100 * float(budget) for budget in points]
@@ -63,41 +66,47 @@ def _curves(result: Mapping[str, Any], path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _chosen(found: Found, truth: Answers) -> Iterable[tuple[str, list[int]]]:
+def _choose_frames(day_figures: DayFigures, truth: Answers) -> Iterable[tuple[str, list[int]]]:
     """Return which frames to show: what ours kept and was hard, what it missed, and what it kept for nothing."""
     kept = np.zeros(len(truth.hard), bool)
-    kept[list(found.kept)] = True
-    met = np.isin(truth.scenes, truth.scenes[kept])
+    kept[list(day_figures.kept)] = True
+    scene_was_kept = np.isin(truth.scenes, truth.scenes[kept])
     yield "Kept, and the model errs", _spread(kept & truth.hard, truth)
-    yield "Missed: the model errs, and nothing of the scene was kept", _spread(truth.hard & ~met, truth)
-    yield "Missed, and neither model saw it", _spread(truth.silent & ~met, truth)
+    yield "Missed: the model errs, and nothing of the scene was kept", _spread(truth.hard & ~scene_was_kept, truth)
+    yield "Missed, and neither model saw it", _spread(truth.silent & ~scene_was_kept, truth)
     yield "Kept for nothing: the model is right", _spread(kept & ~truth.useless & (truth.totals == 0), truth)
 
 
-def _spread(wanted: NDArray[np.bool_], truth: Answers) -> list[int]:
+def _spread(flags: NDArray[np.bool_], truth: Answers) -> list[int]:
     """Return frames of all conditions in turn, of different drives where there are enough."""
-    _, firsts = np.unique(np.where(wanted, truth.drives, -1), return_index=True)
-    places = [int(place) for place in firsts if wanted[place]]
+    _, firsts = np.unique(np.where(flags, truth.drives, -1), return_index=True)
+    places = [int(place) for place in firsts if flags[place]]
     by_slice: dict[str, list[int]] = {}
     for place in places:
         by_slice.setdefault(str(truth.slices[place]), []).append(place)
     rounds = max(map(len, by_slice.values()), default=0)
-    return [few[turn] for turn in range(rounds) for few in by_slice.values() if turn < len(few)][:SHOWN]
+    return [
+        slice_places[turn] for turn in range(rounds) for slice_places in by_slice.values() if turn < len(slice_places)
+    ][:SHOWN]
 
 
-def _shown(stream: Sequence[Moment], looks: Predictions, truth: Answers, place: int) -> dict[str, str]:
+def _describe_frame(stream: Sequence[Moment], predictions: Predictions, truth: Answers, place: int) -> dict[str, str]:
     missed, ghosts, swapped, silent = truth.errors[place].tolist()
-    said = f"{missed} missed ({silent} seen by neither model), {ghosts} ghosts, {swapped} of another class"
-    return {"source": _as_text(_drawn(stream[place], looks, place)), "said": said, "slice": str(truth.slices[place])}
+    errors_text = f"{missed} missed ({silent} seen by neither model), {ghosts} ghosts, {swapped} of another class"
+    return {
+        "source": _as_text(_draw_frame(stream[place], predictions, place)),
+        "said": errors_text,
+        "slice": str(truth.slices[place]),
+    }
 
 
-def _drawn(moment: Moment, looks: Predictions, place: int) -> bytes:
+def _draw_frame(moment: Moment, predictions: Predictions, place: int) -> bytes:
     """Return the picture with what is there in white and what the serving model says in amber, as JPEG."""
     image = np.asarray(cv2.imdecode(np.frombuffer(picture(moment), np.uint8), cv2.IMREAD_COLOR), np.uint8)
     height = round(WIDTH * image.shape[0] / image.shape[1])
     image = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_LINEAR)
-    ours = looks.of("ours", place)
-    _draw(image, looks.of("truth", place), TRUTH, 1)
+    ours = predictions.of("ours", place)
+    _draw(image, predictions.of("truth", place), TRUTH, 1)
     _draw(image, ours[ours[:, 4] >= SERVED_FROM], SEEN, 2)
     return bytes(cv2.imencode(".jpg", image)[1])
 

@@ -65,26 +65,28 @@ class Screened:
 
     kept: NDArray[np.bool_]
     parts: tuple[Mapping[str, float], ...]
-    lessons: tuple[LabelledFrame, ...]
+    labelled_frames: tuple[LabelledFrame, ...]
     policy: ScreenPolicy
 
 
-def day(number: int, stream: Sequence[Moment], looks: Predictions, *, second: str, unit: int) -> Day:
+def make_day(number: int, stream: Sequence[Moment], predictions: Predictions, *, second: str, unit: int) -> Day:
     """Return a stream as the units of one day, `number` days after `START`.
 
     `second` is "other" for the second model, "clone" for the first one again, or "none".
     """
     serving = SERVING if second == "none" else PAIR
-    cut = [
+    units = [
         Observation(
-            _unit(number, places, stream, looks), serving, tuple(_judged(looks, place, second) for place in places)
+            _make_unit(number, places, stream, predictions),
+            serving,
+            tuple(_make_judged(predictions, place, second) for place in places),
         )
-        for places in _together(stream, unit)
+        for places in _group(stream, unit)
     ]
-    return Day(tuple(cut), tuple(_labels(looks.of("truth", place)) for place in range(len(stream))))
+    return Day(tuple(units), tuple(_make_labels(predictions.of("truth", place)) for place in range(len(stream))))
 
 
-def _together(stream: Sequence[Moment], size: int) -> Iterator[range]:
+def _group(stream: Sequence[Moment], size: int) -> Iterator[range]:
     """Return which frames travel together: neighbours in a drive, `size` at most."""
     start = 0
     for place in range(1, len(stream) + 1):
@@ -94,7 +96,9 @@ def _together(stream: Sequence[Moment], size: int) -> Iterator[range]:
             start = place
 
 
-def _unit(number: int, places: range, stream: Sequence[Moment], looks: Predictions) -> Received[FramesIngested]:
+def _make_unit(
+    number: int, places: range, stream: Sequence[Moment], predictions: Predictions
+) -> Received[FramesIngested]:
     first = stream[places.start].drive
     vehicle, drive, unit_id = f"car-{first.vehicle}", f"day{number}-d{first.number}", f"day{number}-u{places.start}"
     body = FramesIngested(
@@ -103,7 +107,7 @@ def _unit(number: int, places: range, stream: Sequence[Moment], looks: Predictio
         vehicle=vehicle,
         drive=drive,
         received_at=_received_at(number, places.start),
-        frames=tuple(_ingested(number, place, stream[place], looks) for place in places),
+        frames=tuple(_make_frame(number, place, stream[place], predictions) for place in places),
     )
     record = ConsumerRecord("frames.ingested.v1", 0, places.start, 0, 0, vehicle.encode(), b"", 0, 0, 0, ())
     envelope = Attributes(unit_id, "/roadloop/ingest", "roadloop.frames.ingested.v1", TENANT)
@@ -115,7 +119,7 @@ def _received_at(number: int, place: int) -> datetime:
     return START + timedelta(days=number, seconds=place)
 
 
-def _ingested(number: int, place: int, moment: Moment, looks: Predictions) -> IngestedFrame:
+def _make_frame(number: int, place: int, moment: Moment, predictions: Predictions) -> IngestedFrame:
     frame_id = f"day{number}-{place:06d}"
     sha256 = blake2b(frame_id.encode(), digest_size=32).hexdigest()
     return IngestedFrame(
@@ -126,61 +130,61 @@ def _ingested(number: int, place: int, moment: Moment, looks: Predictions) -> In
         captured_at=_received_at(number, place),
         camera=moment.drive.camera,
         condition=moment.segment.reported,
-        dhash=f"{int(looks.dhash[place]):016x}",
-        laplacian_variance=float(looks.laplacian_variance[place]),
-        brightness=float(looks.brightness[place]),
+        dhash=f"{int(predictions.dhash[place]):016x}",
+        laplacian_variance=float(predictions.laplacian_variance[place]),
+        brightness=float(predictions.brightness[place]),
     )
 
 
-def _judged(looks: Predictions, place: int, second: str) -> Judged:
-    boxes = _boxes(looks.of("ours", place))
+def _make_judged(predictions: Predictions, place: int, second: str) -> Judged:
+    boxes = _make_boxes(predictions.of("ours", place))
     if second == "other":
-        return Judged(boxes, _boxes(looks.of("theirs", place)), pack(looks.their_embedding[place]))
-    return Judged(boxes, boxes if second == "clone" else None, pack(looks.our_embedding[place]))
+        return Judged(boxes, _make_boxes(predictions.of("theirs", place)), pack(predictions.their_embedding[place]))
+    return Judged(boxes, boxes if second == "clone" else None, pack(predictions.our_embedding[place]))
 
 
-def _boxes(rows: Rows) -> tuple[Box, ...]:
+def _make_boxes(rows: Rows) -> tuple[Box, ...]:
     return tuple(Box(r[0], r[1], r[2], r[3], r[4], CLASSES[int(r[5])]) for r in rows.tolist())
 
 
-def _labels(rows: Rows) -> tuple[LabelBox, ...]:
+def _make_labels(rows: Rows) -> tuple[LabelBox, ...]:
     return tuple(LabelBox(x1=r[0], y1=r[1], x2=r[2], y2=r[3], class_name=CLASSES[int(r[4])]) for r in rows.tolist())
 
 
 def screen(
     today: Day, policy: ScreenPolicy, *, before: Sequence[LabelledFrame] = (), donors: NDArray[np.int64] | None = None
 ) -> Screened:
-    """Screen a day as it comes, with the lessons of the days `before`.
+    """Screen a day as it comes, with the labelled frames of the days `before`.
 
     `donors` say whose errors each frame has: its own unless truth was shuffled.
     """
     memory, kept, parts, table = Memory(), list[bool](), list[Mapping[str, float]](), dict[str, Mapping[str, Any]]()
-    lessons, waiting, looked = list(before), list[tuple[int, LabelledFrame]](), 0
+    labelled_frames, waiting, next_look = list(before), list[tuple[int, LabelledFrame]](), 0
     for unit in today.units:
-        if len(kept) >= looked:
-            looked += LOOKS_AGAIN_EVERY
-            lessons += [lesson for place, lesson in waiting if place + LABELS_COME_AFTER <= len(kept)]
-            waiting = [(place, lesson) for place, lesson in waiting if place + LABELS_COME_AFTER > len(kept)]
-            policy = _next_version(policy, improve_policy(lessons, policy))
-            policy = _next_version(policy, _with_budgets(table, policy))
+        if len(kept) >= next_look:
+            next_look += LOOKS_AGAIN_EVERY
+            labelled_frames += [labelled for place, labelled in waiting if place + LABELS_COME_AFTER <= len(kept)]
+            waiting = [(place, labelled) for place, labelled in waiting if place + LABELS_COME_AFTER > len(kept)]
+            policy = _next_version(policy, improve_policy(labelled_frames, policy))
+            policy = _next_version(policy, _replace_budgets(table, policy))
         memory, outcome = decide(memory, unit, {TENANT: policy}, salt=SALT)
-        for verdict in _told(outcome):
+        for verdict in _read_verdicts(outcome):
             score_histograms.take(table, 0, len(kept), TENANT, verdict)
             if verdict.audit:
                 donor = len(kept) if donors is None else int(donors[len(kept)])
-                waiting.append((len(kept), _lesson(verdict, today, len(kept), donor)))
+                waiting.append((len(kept), _make_labelled_frame(verdict, today, len(kept), donor)))
             kept.append(verdict.verdict is Verdict.KEPT)
             parts.append(verdict.score_parts)
-    return Screened(np.array(kept), tuple(parts), (*lessons, *(lesson for _, lesson in waiting)), policy)
+    return Screened(np.array(kept), tuple(parts), (*labelled_frames, *(labelled for _, labelled in waiting)), policy)
 
 
-def _told(outcome: object) -> Iterator[FrameScreened]:
+def _read_verdicts(outcome: object) -> Iterator[FrameScreened]:
     if not isinstance(outcome, Emit):
         raise TypeError(f"screening gives a unit of the bench up: {outcome}")
     return (FrameScreened.model_validate_json(event.value or b"{}") for event in outcome.events)
 
 
-def _with_budgets(table: Mapping[str, Mapping[str, Any]], policy: ScreenPolicy) -> ScreenPolicy | None:
+def _replace_budgets(table: Mapping[str, Mapping[str, Any]], policy: ScreenPolicy) -> ScreenPolicy | None:
     """Return the policy with the budgets that the view would move; None where it leaves them."""
     budgets = choose_budgets(score_histograms.add_up_scores(table, TENANT, scale_of(policy)), policy)
     if budgets is None:
@@ -192,12 +196,12 @@ def _next_version(policy: ScreenPolicy, changed: ScreenPolicy | None) -> ScreenP
     return policy if changed is None else changed.model_copy(update={"version": policy.version + 1})
 
 
-def _lesson(verdict: FrameScreened, today: Day, place: int, donor: int) -> LabelledFrame:
+def _make_labelled_frame(verdict: FrameScreened, today: Day, place: int, donor: int) -> LabelledFrame:
     """Return an audit frame with its labels; one that got another's errors has that one's detections and labels."""
-    seen = read_audited_frame(verdict)
+    audited_frame = read_audited_frame(verdict)
     at = verdict.received_at + timedelta(seconds=LABELS_COME_AFTER)
     if donor != place:
-        boxes = [look for unit in today.units for look in unit.frames][donor]
-        served = tuple(box for box in boxes.boxes if box.score >= 0.35) if isinstance(boxes, Judged) else ()
-        seen = replace(seen, boxes=served)
-    return LabelledFrame(seen, today.labels[donor], at)
+        donor_look = [frame for unit in today.units for frame in unit.frames][donor]
+        claims = tuple(box for box in donor_look.boxes if box.score >= 0.35) if isinstance(donor_look, Judged) else ()
+        audited_frame = replace(audited_frame, boxes=claims)
+    return LabelledFrame(audited_frame, today.labels[donor], at)

@@ -19,7 +19,7 @@ WHY = {
 }
 
 
-def targets(
+def list_targets(
     ratio: Interval, silent: Interval, ours: Mapping[str, Interval], margin: Interval, shuffled: Interval
 ) -> list[dict[str, Any]]:
     """Return each target with what was measured and, if it was missed, why.
@@ -35,19 +35,21 @@ def targets(
         _at_most("duplicates among kept", ours["duplicates"].mean, 0.02, "duplicates"),
         _at_most("useless among kept", ours["useless"].mean, 0.005, "useless"),
         _at_most("keep rate, distance from 0.1", abs(ours["keep_rate"].mean - 0.1), 0.003, "keep"),
-        _at_most("shuffled truth: how far 1 lies outside the interval of ours / random", _outside(shuffled, 1.0), 0.0),
+        _at_most(
+            "shuffled truth: how far 1 lies outside the interval of ours / random", _measure_outside(shuffled, 1.0), 0.0
+        ),
     ]
 
 
 def _at_least(figure: str, measured: float, limit: float, why: str = "") -> dict[str, Any]:
-    return _told(figure, measured, f">= {limit}", measured >= limit, why)
+    return _make_target(figure, measured, f">= {limit}", measured >= limit, why)
 
 
 def _at_most(figure: str, measured: float, limit: float, why: str = "") -> dict[str, Any]:
-    return _told(figure, measured, f"<= {limit}", measured <= limit, why)
+    return _make_target(figure, measured, f"<= {limit}", measured <= limit, why)
 
 
-def _told(figure: str, measured: float, target: str, met: bool, why: str) -> dict[str, Any]:
+def _make_target(figure: str, measured: float, target: str, met: bool, why: str) -> dict[str, Any]:
     return {
         "figure": figure,
         "measured": round(measured, 4),
@@ -57,6 +59,6 @@ def _told(figure: str, measured: float, target: str, met: bool, why: str) -> dic
     }
 
 
-def _outside(found: Interval, value: float) -> float:
+def _measure_outside(interval: Interval, value: float) -> float:
     """Return how far a value lies outside an interval; 0 inside."""
-    return max(0.0, found.low - value, value - found.high)
+    return max(0.0, interval.low - value, value - interval.high)

@@ -19,7 +19,7 @@ Write = Callable[[AIOKafkaProducer, Job, int, Sequence[Any]], Awaitable[None]]
 Settle = Callable[[TopicPartition, Sequence[Any], int], Awaitable[None]]
 
 
-def consumer_of(job: Job) -> AIOKafkaConsumer:
+def make_consumer(job: Job) -> AIOKafkaConsumer:
     """Read with the consume loop's settings."""
     return AIOKafkaConsumer(
         job.source,
@@ -34,7 +34,7 @@ def consumer_of(job: Job) -> AIOKafkaConsumer:
     )
 
 
-async def producer_of(job: Job, **guarantee: object) -> AIOKafkaProducer:
+async def start_producer(job: Job, **guarantee: object) -> AIOKafkaProducer:
     """Start a producer with the consume loop's settings."""
     producer = AIOKafkaProducer(
         bootstrap_servers=job.bootstrap,
@@ -50,29 +50,29 @@ async def producer_of(job: Job, **guarantee: object) -> AIOKafkaProducer:
 
 async def write_each(producer: AIOKafkaProducer, job: Job, partition: int, records: Sequence[Any]) -> None:
     """Write by one `send` per record."""
-    sent = [
+    deliveries = [
         await producer.send(job.target, record.value, record.key, partition, headers=list(record.headers))
         for record in records
     ]
-    await asyncio.gather(*sent)
+    await asyncio.gather(*deliveries)
 
 
 async def write_batches(producer: AIOKafkaProducer, job: Job, partition: int, records: Sequence[Any]) -> None:
     """Write by batches built by hand."""
-    sent = []
+    deliveries = []
     batch = producer.create_batch()
     for record in records:
         headers = list(record.headers)
         if batch.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None:
-            sent.append(await producer.send_batch(batch, job.target, partition=partition))
+            deliveries.append(await producer.send_batch(batch, job.target, partition=partition))
             batch = producer.create_batch()
             batch.append(timestamp=None, key=record.key, value=record.value, headers=headers)
     batch.close()
-    sent.append(await producer.send_batch(batch, job.target, partition=partition))
-    await asyncio.gather(*sent)
+    deliveries.append(await producer.send_batch(batch, job.target, partition=partition))
+    await asyncio.gather(*deliveries)
 
 
-def in_transactions(job: Job, producers: Mapping[TopicPartition, AIOKafkaProducer], write: Write) -> Settle:
+def settle_in_transactions(job: Job, producers: Mapping[TopicPartition, AIOKafkaProducer], write: Write) -> Settle:
     """Settle a partition's records and its offset in one transaction of the partition's own producer."""
 
     async def settle(tp: TopicPartition, records: Sequence[Any], offset: int) -> None:
@@ -83,7 +83,9 @@ def in_transactions(job: Job, producers: Mapping[TopicPartition, AIOKafkaProduce
     return settle
 
 
-def with_commits(job: Job, producers: Mapping[TopicPartition, AIOKafkaProducer], consumer: AIOKafkaConsumer) -> Settle:
+def settle_with_commits(
+    job: Job, producers: Mapping[TopicPartition, AIOKafkaProducer], consumer: AIOKafkaConsumer
+) -> Settle:
     """Write, wait for it, then commit the offset."""
 
     async def settle(tp: TopicPartition, records: Sequence[Any], offset: int) -> None:
@@ -110,17 +112,19 @@ async def main() -> None:
     """Copy until the last record is committed."""
     job = take_job(Job)
     meter = Meter(job)
-    consumer = consumer_of(job)
+    consumer = make_consumer(job)
     await consumer.start()
     partitions = sorted(consumer.assignment())
     ends = await consumer.end_offsets(partitions)
     meter.start()
     if job.mode == "commit":
-        producers = dict.fromkeys(partitions, await producer_of(job, enable_idempotence=True))
-        settle = with_commits(job, producers, consumer)
+        producers = dict.fromkeys(partitions, await start_producer(job, enable_idempotence=True))
+        settle = settle_with_commits(job, producers, consumer)
     else:
-        producers = {tp: await producer_of(job, transactional_id=f"{job.target}.{tp.partition}") for tp in partitions}
-        settle = in_transactions(job, producers, write_each if job.mode == "send" else write_batches)
+        producers = {
+            tp: await start_producer(job, transactional_id=f"{job.target}.{tp.partition}") for tp in partitions
+        }
+        settle = settle_in_transactions(job, producers, write_each if job.mode == "send" else write_batches)
     commits = await asyncio.gather(*[copy(consumer, tp, ends[tp], settle) for tp in partitions])
     meter.stop(sum(ends.values()), sum(commits))
     for client in {consumer, *producers.values()}:

@@ -56,13 +56,13 @@ class Meter:
         if self._began is None:
             gc.collect()
             gc.freeze()
-            self._began = (time.monotonic(), _cpu_s())
+            self._began = (time.monotonic(), _measure_cpu_s())
 
     def stop(self, records: int, commits: int = 0) -> None:
         """Write the report. `commits` is the number of transactions or offset commits, where the program knows it."""
         if self._began is None:
             raise RuntimeError("the meter was never started")
-        wall_s, cpu_s = time.monotonic() - self._began[0], _cpu_s() - self._began[1]
+        wall_s, cpu_s = time.monotonic() - self._began[0], _measure_cpu_s() - self._began[1]
         report = {
             "records": records,
             "commits": commits,
@@ -70,17 +70,17 @@ class Meter:
             "records_per_s": records / wall_s,
             "cpu_us_per_record": cpu_s / records * 1e6,
             "start_cpu_s": self._began[1],
-            "rss_mib": _peak_rss_kib() / 1024,
+            "rss_mib": _read_peak_rss_kib() / 1024,
         }
         Path(self._job.report).write_text(json.dumps(report))
 
 
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+def _measure_cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
-def _peak_rss_kib() -> int:
+def _read_peak_rss_kib() -> int:
     """Return the peak since this program began; `ru_maxrss` would count its parent's, too."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

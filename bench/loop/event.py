@@ -10,7 +10,7 @@ from roadloop_runtime.records import Event, to_cloud_event
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-def number(n: int, topic: str) -> Event:
+def make_event(n: int, topic: str) -> Event:
     """Return the n-th event. The same number gives the same bytes in every run."""
     draw = random.Random(n)
     sha256 = hashlib.sha256(str(n).encode()).hexdigest()

@@ -41,7 +41,7 @@ def open_app(job: Job, folder: str, **settings: Any) -> faust.App:
     )
 
 
-def make_app(job: Job, folder: str, done: asyncio.Event) -> faust.App:
+def make_app(job: Job, folder: str, finished: asyncio.Event) -> faust.App:
     """Make the app with its one agent."""
     app = open_app(job, folder)
     meter, target = Meter(job), app.topic(job.target, value_serializer="json", key_serializer="raw")
@@ -50,19 +50,19 @@ def make_app(job: Job, folder: str, done: asyncio.Event) -> faust.App:
         copied = 0
         async for event in stream.events():
             meter.start()
-            if done.is_set():
+            if finished.is_set():
                 continue
-            seen = FrameSeen.model_validate(event.value)
+            frame_seen = FrameSeen.model_validate(event.value)
             await target.send(
                 key=event.key,
-                value=seen.model_dump(mode="json"),
+                value=frame_seen.model_dump(mode="json"),
                 partition=event.message.partition,
                 headers=event.message.headers,
             )
             copied += 1
             if copied == job.records or (copied % 100 == 0 and meter.elapsed_s > job.seconds):
                 meter.stop(copied)
-                done.set()
+                finished.set()
 
     app.agent(app.topic(job.source, value_serializer="json", key_serializer="raw"), name="copy")(copy)
     return app
@@ -70,11 +70,11 @@ def make_app(job: Job, folder: str, done: asyncio.Event) -> faust.App:
 
 async def main() -> None:
     """Copy until told to stop by the agent; the stop writes what is still buffered."""
-    done = asyncio.Event()
+    finished = asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="roadloop-bench-faust-") as folder:
-        app = make_app(take_job(Job), folder, done)
+        app = make_app(take_job(Job), folder, finished)
         await app.start()
-        await done.wait()
+        await finished.wait()
         await app.stop()
 
 

@@ -42,9 +42,9 @@ class MeteredSettlement(KafkaSettlement):
             self._stopping.set()
 
 
-def copy(_memory: None, seen: Received[FrameSeen], target: str) -> tuple[None, Emit]:
+def copy(_memory: None, received: Received[FrameSeen], target: str) -> tuple[None, Emit]:
     """Pass an event on as it came, to the partition of the same number."""
-    record = seen.record
+    record = received.record
     return None, Emit((Event(target, record.key, record.value, tuple(record.headers), record.partition),))
 
 

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from loop.client import MAX_BATCH_BYTES, PARTITIONS
-from loop.event import number
+from loop.event import make_event
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.reader import read_partition
 from roadloop_runtime.records import Partition, Record
@@ -40,23 +40,23 @@ async def fill(bootstrap: str, topic: str, records: int) -> None:
         compression_type="lz4",
     )
     await producer.start()
-    sent: list[asyncio.Future[object]] = []
+    deliveries: list[asyncio.Future[object]] = []
     for n in range(records):
-        made = number(n, topic)
-        sent.append(await producer.send(topic, made.value, made.key, headers=list(made.headers)))
-        if len(sent) == 6_000:
-            await asyncio.gather(*sent)
-            sent.clear()
-    await asyncio.gather(*sent)
+        event = make_event(n, topic)
+        deliveries.append(await producer.send(topic, event.value, event.key, headers=list(event.headers)))
+        if len(deliveries) == 6_000:
+            await asyncio.gather(*deliveries)
+            deliveries.clear()
+    await asyncio.gather(*deliveries)
     await producer.stop()
 
 
-async def fingerprints(bootstrap: str, topic: str) -> Prints:
+async def read_fingerprints(bootstrap: str, topic: str) -> Prints:
     """Return a fingerprint of every record that a read_committed reader sees."""
-    return [[_print(r) for r in await read_partition(bootstrap, Partition(topic, p))] for p in range(PARTITIONS)]
+    return [[_fingerprint(r) for r in await read_partition(bootstrap, Partition(topic, p))] for p in range(PARTITIONS)]
 
 
-def _print(record: Record) -> bytes:
+def _fingerprint(record: Record) -> bytes:
     return blake2b(b"\x1f".join([record.key or b"", record.value or b""]), digest_size=12).digest()
 
 
@@ -65,9 +65,9 @@ def check_copy(source: Prints, target: Prints, records: int) -> None:
 
     More, because a program that copies several at once may have some under way when its time is over.
     """
-    found = sum(map(len, target))
-    if found < records:
-        raise ValueError(f"the output holds {found} records, not {records}")
-    for partition, (wanted, copied) in enumerate(zip(source, target, strict=True)):
-        if list(copied) != list(wanted[: len(copied)]):
+    copied_records = sum(map(len, target))
+    if copied_records < records:
+        raise ValueError(f"the output holds {copied_records} records, not {records}")
+    for partition, (expected, copied) in enumerate(zip(source, target, strict=True)):
+        if list(copied) != list(expected[: len(copied)]):
             raise ValueError(f"partition {partition} of the output is not a copy of the input")

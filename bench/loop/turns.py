@@ -66,7 +66,7 @@ async def fill_source(broker: Broker, records: int, report: Report) -> topics.Pr
     report(f"writing {records} records")
     await topics.create(broker.bootstrap, [SOURCE])
     await topics.fill(broker.bootstrap, SOURCE, records)
-    return await topics.fingerprints(broker.bootstrap, SOURCE)
+    return await topics.read_fingerprints(broker.bootstrap, SOURCE)
 
 
 def take_turns(
@@ -78,13 +78,13 @@ def take_turns(
         shift = turn % len(programs)
         for program in [*programs[shift:], *programs[:shift]]:
             target = f"bench.{program.name}.{turn}"
-            wanted = int(sum(map(len, source)) * program.share)
+            records = int(sum(map(len, source)) * program.share)
             run = _run(
-                Job(program.mode, broker.bootstrap, SOURCE, target, wanted, program.seconds, broker.core), program
+                Job(program.mode, broker.bootstrap, SOURCE, target, records, program.seconds, broker.core), program
             )
             asyncio.run(_check(broker.bootstrap, source, target, run["records"]))
             runs.append({"program": program.name, "round": turn} | run)
-            report(f"round {turn + 1}/{rounds} {program.name:26} {_line(run)}")
+            report(f"round {turn + 1}/{rounds} {program.name:26} {_make_line(run)}")
     return runs
 
 
@@ -93,12 +93,12 @@ def _run(job: Job, program: Program) -> Run:
     with tempfile.NamedTemporaryFile(suffix=".json") as answer:
         text = json.dumps(asdict(job) | {"report": answer.name})
         command = [program.python, "-m", program.module, text]
-        subprocess.run(command, cwd=REPOSITORY, env=environment(), check=True, timeout=PROGRAM_TIMEOUT_S)
+        subprocess.run(command, cwd=REPOSITORY, env=make_environment(), check=True, timeout=PROGRAM_TIMEOUT_S)
         run: Run = json.loads(Path(answer.name).read_text())
         return run
 
 
-def environment() -> dict[str, str]:
+def make_environment() -> dict[str, str]:
     """Return the environment of a measured program: the peers' interpreter has none of our packages."""
     return os.environ | {"PYTHONPATH": f"{REPOSITORY / 'bench'}:{REPOSITORY / 'schemas' / 'src'}"}
 
@@ -110,16 +110,18 @@ async def create_target(bootstrap: str, target: str) -> None:
 
 
 async def _check(bootstrap: str, source: topics.Prints, target: str, records: int) -> None:
-    topics.check_copy(source, await topics.fingerprints(bootstrap, target), records)
+    topics.check_copy(source, await topics.read_fingerprints(bootstrap, target), records)
     await topics.delete(bootstrap, [target, f"{target}.members"])
 
 
 def figures_of(programs: Sequence[Program], runs: Sequence[Run]) -> Figures:
     """Return each program's figures."""
-    return {program.name: _figures([run for run in runs if run["program"] == program.name]) for program in programs}
+    return {
+        program.name: _compute_figures([run for run in runs if run["program"] == program.name]) for program in programs
+    }
 
 
-def _figures(runs: Sequence[Run]) -> dict[str, float]:
+def _compute_figures(runs: Sequence[Run]) -> dict[str, float]:
     """Return medians; of the CPU time the least, too, which other load on the machine disturbs least."""
     return {
         "records_per_s": median(run["records_per_s"] for run in runs),
@@ -130,11 +132,17 @@ def _figures(runs: Sequence[Run]) -> dict[str, float]:
     }
 
 
-def ratio(runs: Sequence[Run], above: str, below: str, figure: str) -> float:
+def compute_ratio(runs: Sequence[Run], above: str, below: str, figure: str) -> float:
     """Return the median of the rounds' ratios."""
-    of = {(run["program"], run["round"]): run[figure] for run in runs}
-    return float(median(of[above, turn] / of[below, turn] for name, turn in of if name == above))
+    by_program_and_round = {(run["program"], run["round"]): run[figure] for run in runs}
+    return float(
+        median(
+            by_program_and_round[above, turn] / by_program_and_round[below, turn]
+            for name, turn in by_program_and_round
+            if name == above
+        )
+    )
 
 
-def _line(run: Run) -> str:
+def _make_line(run: Run) -> str:
     return f"{run['records_per_s']:9,.0f} records/s {run['cpu_us_per_record']:7.1f} us CPU {run['rss_mib']:5.0f} MiB"

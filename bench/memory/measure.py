@@ -70,14 +70,14 @@ class TakenOver:
     s3_mib: float
 
 
-def measure(_asked: Namespace, report: Report) -> dict[str, Any]:
+def measure(_options: Namespace, report: Report) -> dict[str, Any]:
     """Take over a tenth of the frames, and all of them; then all of them where nothing is compacted."""
     runs = [*_run(report, compacted=True), *_run(report, compacted=False)]
     worst = max(run.seconds for run in runs if run.frames == FRAMES and (run.compacted or run.s3_mib))
     return {"figures": {"seconds": worst}, "ratio": {"limit": worst / LIMIT_S}, "runs": [vars(run) for run in runs]}
 
 
-def table(result: dict[str, Any]) -> str:
+def make_table(result: dict[str, Any]) -> str:
     """Return the figures as a table in Markdown."""
     lines = [
         "| frames | broker | taken over | s | entries read | Kafka, MiB | S3, MiB |",
@@ -103,26 +103,31 @@ def _run(report: Report, *, compacted: bool) -> list[TakenOver]:
 async def _measure(stack: Stack, report: Report, *, compacted: bool) -> list[TakenOver]:
     kafka = stack.kafka_bootstrap
     if not compacted:
-        everything = {"cleanup.policy": "delete", "retention.ms": "-1"}
-        await create_topics(kafka, [NewTopic(TOPIC, PARTITIONS, 1, topic_configs=everything)])
+        topic_settings = {"cleanup.policy": "delete", "retention.ms": "-1"}
+        await create_topics(kafka, [NewTopic(TOPIC, PARTITIONS, 1, topic_configs=topic_settings)])
     await ensure_topics(kafka)
     runs: list[TakenOver] = []
-    settled = _settled(Random(1))
+    settled_units = _settle_units(Random(1))
     frames = 0
     writers = [await Kafka(kafka, "bench").fence(f"bench.{number}") for number in range(PARTITIONS)]
     for until in (FRAMES // 10, FRAMES) if compacted else (FRAMES,):
         while frames < until:
-            memory, entries = next(settled)
-            await asyncio.gather(*(w.transact(_at(entries, p), {}, "") for p, w in enumerate(writers)))
+            memory, entries = next(settled_units)
+            await asyncio.gather(
+                *(
+                    fenced_writer.transact(_move_entries(entries, partition), {}, "")
+                    for partition, fenced_writer in enumerate(writers)
+                )
+            )
             frames += UNIT * PARTITIONS
         report(f"{frames} frames are remembered")
-        took = partial(_take_over, stack, memory, frames=until, compacted=compacted)
-        runs.append(await took(when="at once"))
+        take_over = partial(_take_over, stack, memory, frames=until, compacted=compacted)
+        runs.append(await take_over(when="at once"))
         if compacted:
             await asyncio.sleep(SETTLED_S)
-            runs.append(await took(when=f"{SETTLED_S:.0f} s later"))
+            runs.append(await take_over(when=f"{SETTLED_S:.0f} s later"))
         await _take_snapshots(stack, report)
-        runs.append(await took(when="with snapshots"))
+        runs.append(await take_over(when="with snapshots"))
     for writer in writers:
         await writer.close()
     return runs
@@ -131,51 +136,51 @@ async def _measure(stack: Stack, report: Report, *, compacted: bool) -> list[Tak
 async def _take_snapshots(stack: Stack, report: Report) -> None:
     """Take the snapshots as the sink does, as if they were due."""
     began = time.monotonic()
-    sink = Snapshots(_remembered(stack, "screen-history"), after=1)
+    sink = Snapshots(_open_memory_topic(stack, "screen-history"), after=1)
     for partition, end in (await read_end_offsets(stack.kafka_bootstrap, TOPIC, PARTITIONS)).items():
         await sink.renew(partition, end)
     report(f"snapshots of {PARTITIONS} partitions are taken in {time.monotonic() - began:.1f} s")
 
 
-def _remembered(stack: Stack, identity: str) -> MemoryTopic:
+def _open_memory_topic(stack: Stack, identity: str) -> MemoryTopic:
     return MemoryTopic(stack.kafka_bootstrap, open_store(stack.s3_endpoint, *stack.s3_keys(identity)))
 
 
 async def _take_over(stack: Stack, expected: Memory, *, frames: int, compacted: bool, when: str) -> TakenOver:
-    remembered = _remembered(stack, "screen")
+    memory_topic = _open_memory_topic(stack, "screen")
     began = time.monotonic()
-    found = await asyncio.gather(*(remembered.read(partition) for partition in range(PARTITIONS)))
-    for known, records in found:
-        if rebuild(records, known.entries if known else NOTHING) != expected:
+    partition_contents = await asyncio.gather(*(memory_topic.read(partition) for partition in range(PARTITIONS)))
+    for snapshot, records in partition_contents:
+        if rebuild(records, snapshot.entries if snapshot else NOTHING) != expected:
             raise AssertionError("what was rebuilt is not what was remembered")
     seconds = time.monotonic() - began
-    records = [record for _, read in found for record in read]
+    records = [record for _, entries in partition_contents for record in entries]
     from_kafka = sum(len(record.value or b"") for record in records)
-    from_s3 = sum(len(as_file(known)) for known, _ in found if known)
+    from_s3 = sum(len(as_file(snapshot)) for snapshot, _ in partition_contents if snapshot)
     mib = (round(size / 2**20, 1) for size in (from_kafka, from_s3))
     return TakenOver(frames, compacted, when, round(seconds, 2), len(records), *mib)
 
 
-def _at(entries: list[Event], partition: int) -> list[Event]:
+def _move_entries(entries: list[Event], partition: int) -> list[Event]:
     return [entry._replace(partition=partition) for entry in entries]
 
 
-def _settled(dice: Random) -> Iterator[tuple[Memory, list[Event]]]:
+def _settle_units(dice: Random) -> Iterator[tuple[Memory, list[Event]]]:
     """Yield the memory after each unit of one partition, and the entries that it wrote."""
     numbers, memory = np.random.default_rng(1), Memory()
     usual = numbers.normal(size=DIMENSIONS)
     number = 0
     while True:
-        before = memory
-        unit = _unit(number, dice)
+        memory_before = memory
+        unit = _draw_unit(number, dice)
         embeddings = usual + 0.2 * numbers.normal(size=(UNIT, DIMENSIONS))
-        looks = tuple(_look(dice, embedding) for embedding in embeddings)
-        memory, _ = decide(memory, Observation(unit, SERVING, looks), {TENANT: POLICY}, salt=b"a salt of 16 or more")
+        judged = tuple(_draw_judged(dice, embedding) for embedding in embeddings)
+        memory, _ = decide(memory, Observation(unit, SERVING, judged), {TENANT: POLICY}, salt=b"a salt of 16 or more")
         number += UNIT
-        yield memory, list(remember(0, before, memory))
+        yield memory, list(remember(0, memory_before, memory))
 
 
-def _unit(first: int, dice: Random) -> Received[FramesIngested]:
+def _draw_unit(first: int, dice: Random) -> Received[FramesIngested]:
     vehicle = f"car-{dice.randrange(VEHICLES)}"
     condition = dice.choices((Condition.CLEAR, Condition.RAIN, Condition.NIGHT), (8, 1, 1))[0]
     camera = dice.choice(("front", "rear"))
@@ -206,6 +211,6 @@ def _unit(first: int, dice: Random) -> Received[FramesIngested]:
 _OBJECT = ObjectRef(uri="s3://uploads/acme/car-1/1.jpg", sha256="0" * 64, size_bytes=10)
 
 
-def _look(dice: Random, embedding: Any) -> Judged:
+def _draw_judged(dice: Random, embedding: Any) -> Judged:
     boxes = tuple(Box(0.1, 0.1, 0.2, 0.2, dice.betavariate(6, 2), "car") for _ in range(3))
     return Judged(boxes, boxes[: dice.randint(1, 3)], pack(embedding))

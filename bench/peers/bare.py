@@ -12,7 +12,7 @@ from typing import Any
 import stamina
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from loop.bare import producer_of
+from loop.bare import start_producer
 from peers.work import StubFailed, Task, Work, take_task
 
 AT_ONCE = 500
@@ -20,10 +20,10 @@ AT_ONCE = 500
 
 async def process(work: Work, records: Sequence[Any], concurrency: int) -> None:
     """Decode and call, for several records at once."""
-    seats = asyncio.Semaphore(concurrency)
+    limit = asyncio.Semaphore(concurrency)
 
-    async def one(record: Any) -> None:
-        async with seats:
+    async def process_record(record: Any) -> None:
+        async with limit:
             work.decode(record.value)
             async for attempt in stamina.retry_context(on=StubFailed, attempts=None, timeout=None):
                 with attempt:
@@ -31,16 +31,16 @@ async def process(work: Work, records: Sequence[Any], concurrency: int) -> None:
 
     async with asyncio.TaskGroup() as group:
         for record in records:
-            group.create_task(one(record))
+            group.create_task(process_record(record))
 
 
 async def write(producer: AIOKafkaProducer, target: str, records: Sequence[Any]) -> None:
     """Write copies, and wait until they are acknowledged."""
-    sent = [await producer.send(target, r.value, r.key, headers=list(r.headers)) for r in records]
-    await asyncio.gather(*sent)
+    deliveries = [await producer.send(target, r.value, r.key, headers=list(r.headers)) for r in records]
+    await asyncio.gather(*deliveries)
 
 
-def offsets_behind(records: Sequence[Any]) -> dict[TopicPartition, int]:
+def find_next_offsets(records: Sequence[Any]) -> dict[TopicPartition, int]:
     """Return where to go on after records."""
     return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
 
@@ -55,10 +55,10 @@ async def copy(task: Task, work: Work, consumer: AIOKafkaConsumer, producer: AIO
         if task.mode == "transactions":
             async with producer.transaction():
                 await write(producer, task.target, records)
-                await producer.send_offsets_to_transaction(offsets_behind(records), task.target)
+                await producer.send_offsets_to_transaction(find_next_offsets(records), task.target)
         else:
             await write(producer, task.target, records)
-            await consumer.commit(offsets_behind(records))
+            await consumer.commit(find_next_offsets(records))
 
 
 async def main() -> None:
@@ -75,7 +75,7 @@ async def main() -> None:
         auto_offset_reset="earliest",
         isolation_level="read_committed",
     )
-    producer = await producer_of(task, **guarantee)
+    producer = await start_producer(task, **guarantee)
     async with consumer:
         try:
             await copy(task, Work(task), consumer, producer)

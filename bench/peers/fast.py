@@ -23,7 +23,7 @@ SETTINGS = {
 }
 
 
-def by_record(app: FastStream, broker: KafkaBroker, task: Task) -> None:
+def copy_by_record(app: FastStream, broker: KafkaBroker, task: Task) -> None:
     """Copy a record at a time."""
     work, publisher = Work(task), broker.publisher(task.target)
 
@@ -38,7 +38,7 @@ def by_record(app: FastStream, broker: KafkaBroker, task: Task) -> None:
         work.count(1)
 
 
-def by_batch(app: FastStream, broker: KafkaBroker, task: Task) -> None:
+def copy_by_batch(app: FastStream, broker: KafkaBroker, task: Task) -> None:
     """Copy what is there; a batch written goes to one partition, so there is one for each."""
     work = Work(task)
 
@@ -50,19 +50,19 @@ def by_batch(app: FastStream, broker: KafkaBroker, task: Task) -> None:
         group_instance_id="bench-0",
         **SETTINGS,
     )
-    async def copy(seen: list[FrameSeen], message: KafkaMessage) -> None:
+    async def copy(frames: list[FrameSeen], message: KafkaMessage) -> None:
         if work.over:
             app.exit()
             return
         work.begin()
-        await asyncio.gather(*(work.call() for _ in seen))
+        await asyncio.gather(*(work.call() for _ in frames))
         batches: dict[int, list[ConsumerRecord]] = defaultdict(list)
         for record in message.raw_message:
             batches[record.partition].append(record)
         for partition, records in batches.items():
             copies = [KafkaPublishMessage(record.value, key=record.key) for record in records]
             await broker.publish_batch(*copies, topic=task.target, partition=partition)
-        work.count(len(seen))
+        work.count(len(frames))
 
 
 async def main() -> None:
@@ -76,7 +76,7 @@ async def main() -> None:
         logger=None,
     )
     app = FastStream(broker, logger=None)
-    (by_record if task.mode == "each" else by_batch)(app, broker, task)
+    (copy_by_record if task.mode == "each" else copy_by_batch)(app, broker, task)
     await app.run()
 
 

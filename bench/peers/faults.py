@@ -15,7 +15,7 @@ from aiokafka.structs import RecordMetadata
 
 from loop import topics
 from loop.client import PARTITIONS
-from loop.event import number
+from loop.event import make_event
 from loop.turns import Program, create_target
 from peers.supervised import Supervised, supervise
 from peers.work import Task
@@ -55,84 +55,90 @@ class Fate:
 async def suffer(program: Program, task: Task, kills: int) -> Fate:
     """Feed a program, kill it again and again, let its output refuse once; then see what came out."""
     began, dice = time.monotonic(), random.Random(program.name)
-    letters = name_dead_letter_topic(task.target, task.source)
+    dead_letters = name_dead_letter_topic(task.target, task.source)
     await create_target(task.bootstrap, task.target)
-    await topics.create(task.bootstrap, [task.source, letters])
+    await topics.create(task.bootstrap, [task.source, dead_letters])
     async with (
         lag_read.connect(task.bootstrap) as clients,
-        feeding(task.bootstrap, task.source) as fed,
-        supervise(program, task) as running,
+        feed_records(task.bootstrap, task.source) as end_feeding,
+        supervise(program, task) as supervised,
     ):
-        behind = partial(_lag, clients, task)
-        unsettled = await _kill(running, kills // 2, dice, behind)
-        async with refusing(task.bootstrap, task.target):
+        behind = partial(_read_lag, clients, task)
+        unsettled = await _kill(supervised, kills // 2, dice, behind)
+        async with refuse_records(task.bootstrap, task.target):
             await asyncio.sleep(REFUSAL_S)
-        unsettled += await _kill(running, kills - kills // 2, dice, behind)
-        sent = await fed()
-        await _until_nothing_happens(behind)
-        done = await _committed(clients, task)
-    copies, died = Counter(await _values(task, task.target)), Counter(await _values(task, letters))
-    missing = [(at.partition, at.offset) for value, at in sent.items() if not copies[value] and not died[value]]
+        unsettled += await _kill(supervised, kills - kills // 2, dice, behind)
+        sent = await end_feeding()
+        await _wait_until_nothing_happens(behind)
+        committed_offsets = await _read_committed(clients, task)
+    copies, set_aside = Counter(await _read_values(task, task.target)), Counter(await _read_values(task, dead_letters))
+    missing = [
+        (metadata.partition, metadata.offset)
+        for value, metadata in sent.items()
+        if not copies[value] and not set_aside[value]
+    ]
     return Fate(
         len(sent),
-        lost=sum(offset < done.get(partition, 0) for partition, offset in missing),
-        unfinished=sum(offset >= done.get(partition, 0) for partition, offset in missing),
-        repeated=sum(copies.values()) + sum(died.values()) - len(copies | died),
-        dead_letters=len(died),
+        lost=sum(offset < committed_offsets.get(partition, 0) for partition, offset in missing),
+        unfinished=sum(offset >= committed_offsets.get(partition, 0) for partition, offset in missing),
+        repeated=sum(copies.values()) + sum(set_aside.values()) - len(copies | set_aside),
+        dead_letters=len(set_aside),
         kills=kills,
         unsettled=unsettled,
-        ends=running.ends,
+        ends=supervised.ends,
         seconds=round(time.monotonic() - began, 1),
     )
 
 
-async def _kill(running: Supervised, kills: int, dice: random.Random, behind: Behind) -> int:
+async def _kill(supervised: Supervised, kills: int, dice: random.Random, behind: Behind) -> int:
     """Kill it some time after its first record, from 5 ms to a second; return how many kills met unsettled records."""
-    met = 0
+    unsettled = 0
     for _ in range(kills):
-        await running.begins()
+        await supervised.wait_until_begun()
         await asyncio.sleep(0.005 * 200 ** dice.random())
-        running.kill()
-        met += await behind() > 0
-    return met
+        supervised.kill()
+        unsettled += await behind() > 0
+    return unsettled
 
 
 @asynccontextmanager
-async def feeding(bootstrap: str, topic: str) -> AsyncIterator[Callable[[], Awaitable[dict[bytes, RecordMetadata]]]]:
+async def feed_records(
+    bootstrap: str, topic: str
+) -> AsyncIterator[Callable[[], Awaitable[dict[bytes, RecordMetadata]]]]:
     """Write so many records a second; what is yielded ends that, and returns what was acknowledged, and where it is."""
     sent: dict[bytes, RecordMetadata] = {}
-    over = asyncio.Event()
+    ended = asyncio.Event()
 
     async def feed() -> None:
         async with AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True) as producer:
-            while not over.is_set():
-                made = number(len(sent), topic)
-                at = await producer.send_and_wait(topic, made.value, made.key, headers=list(made.headers))
-                sent[made.value or b""] = at
+            while not ended.is_set():
+                event = make_event(len(sent), topic)
+                metadata = await producer.send_and_wait(topic, event.value, event.key, headers=list(event.headers))
+                sent[event.value or b""] = metadata
                 await asyncio.sleep(1 / RECORDS_PER_S)
 
     task = asyncio.create_task(feed())
 
     async def end() -> dict[bytes, RecordMetadata]:
-        over.set()
+        ended.set()
         await task
         return sent
 
     try:
         yield end
     finally:
-        over.set()
+        ended.set()
         await task
 
 
 @asynccontextmanager
-async def refusing(bootstrap: str, topic: str) -> AsyncIterator[None]:
+async def refuse_records(bootstrap: str, topic: str) -> AsyncIterator[None]:
     """Let a topic refuse what is written to it, and not as if it were for a while: it takes 100 bytes at most."""
     async with open_admin(bootstrap) as client:
 
         async def take(limit_bytes: int) -> None:
-            wanted = {"max.message.bytes": str(limit_bytes)}
-            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=wanted)])
+            settings = {"max.message.bytes": str(limit_bytes)}
+            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=settings)])
 
         await take(100)
         try:
@@ -141,19 +147,19 @@ async def refusing(bootstrap: str, topic: str) -> AsyncIterator[None]:
             await take(2 * 1024 * 1024)
 
 
-async def _lag(clients: lag_read.Clients, task: Task) -> int:
-    return sum(lag.records_behind for lag in await _lags(clients, task))
+async def _read_lag(clients: lag_read.Clients, task: Task) -> int:
+    return sum(lag.records_behind for lag in await _read_lags(clients, task))
 
 
-async def _lags(clients: lag_read.Clients, task: Task) -> Sequence[Lag]:
+async def _read_lags(clients: lag_read.Clients, task: Task) -> Sequence[Lag]:
     return await lag_read.read_lags(clients, {task.target: [task.source]})
 
 
-async def _committed(clients: lag_read.Clients, task: Task) -> dict[int, int]:
-    return {lag.partition: lag.committed_offset or 0 for lag in await _lags(clients, task)}
+async def _read_committed(clients: lag_read.Clients, task: Task) -> dict[int, int]:
+    return {lag.partition: lag.committed_offset or 0 for lag in await _read_lags(clients, task)}
 
 
-async def _until_nothing_happens(behind: Behind) -> None:
+async def _wait_until_nothing_happens(behind: Behind) -> None:
     """Wait until all is committed, or nothing has been committed for a long time."""
     least, since = await behind(), time.monotonic()
     until = since + ENDS_WITHIN_S
@@ -163,7 +169,9 @@ async def _until_nothing_happens(behind: Behind) -> None:
             least, since = lag, time.monotonic()
 
 
-async def _values(task: Task, topic: str) -> list[bytes]:
+async def _read_values(task: Task, topic: str) -> list[bytes]:
     """Return the values that a read_committed reader sees."""
-    read = [await read_partition(task.bootstrap, Partition(topic, partition)) for partition in range(PARTITIONS)]
-    return [record.value or b"" for records in read for record in records]
+    records_by_partition = [
+        await read_partition(task.bootstrap, Partition(topic, partition)) for partition in range(PARTITIONS)
+    ]
+    return [record.value or b"" for records in records_by_partition for record in records]

@@ -31,8 +31,8 @@ def make_app(task: Task, folder: str) -> faust.App:
         async for event in stream.events():
             work.decode(event.value)
             await work.call()
-            sent = await target.send(key=event.key, value=event.value, headers=event.message.headers)
-            await sent  # without this a record that the broker refused would be lost without a word
+            delivery = await target.send(key=event.key, value=event.value, headers=event.message.headers)
+            await delivery  # without this a record that the broker refused would be lost without a word
 
     source = app.topic(task.source, value_serializer="raw", key_serializer="raw")
     app.agent(source, name="copy", concurrency=task.concurrency)(copy)

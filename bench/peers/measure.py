@@ -54,28 +54,28 @@ WITH_WAIT = (
 )
 
 
-def measure(asked: Namespace, report: Report) -> dict[str, Any]:
+def measure(options: Namespace, report: Report) -> dict[str, Any]:
     """Start a broker; return figures, the fates of the records, and ratios."""
     with turns.open_broker(report) as broker:
-        source = asyncio.run(turns.fill_source(broker, asked.records, report))
-        runs = turns.take_turns(NO_WAIT, broker, source, rounds=asked.rounds, report=report)
-        calm = {peer.program.name: asyncio.run(_calm(peer, broker, report)) for peer in WITH_WAIT}
-        fates = {peer.program.name: asyncio.run(_suffer(peer, broker, asked.kills, report)) for peer in WITH_WAIT}
+        source = asyncio.run(turns.fill_source(broker, options.records, report))
+        runs = turns.take_turns(NO_WAIT, broker, source, rounds=options.rounds, report=report)
+        calm = {peer.program.name: asyncio.run(_measure_calm(peer, broker, report)) for peer in WITH_WAIT}
+        fates = {peer.program.name: asyncio.run(_suffer(peer, broker, options.kills, report)) for peer in WITH_WAIT}
     figures = turns.figures_of(NO_WAIT, runs)
     best = max((name for name in figures if name != "roadloop"), key=lambda name: figures[name]["records_per_s"])
     return {
-        "records": asked.records,
-        "rounds": asked.rounds,
+        "records": options.records,
+        "rounds": options.rounds,
         "figures": figures,
         "best_peer": best,
-        "ratio": {"best_peer": turns.ratio(runs, "roadloop", best, "records_per_s")},
+        "ratio": {"best_peer": turns.compute_ratio(runs, "roadloop", best, "records_per_s")},
         "calm": calm,
         "fates": fates,
         "runs": runs,
     }
 
 
-def _task(peer: Peer, broker: Broker, source: str, target: str, failing: float) -> Task:
+def _make_task(peer: Peer, broker: Broker, source: str, target: str, failing: float) -> Task:
     return Task(
         peer.program.mode,
         broker.bootstrap,
@@ -90,31 +90,31 @@ def _task(peer: Peer, broker: Broker, source: str, target: str, failing: float) 
     )
 
 
-async def _calm(peer: Peer, broker: Broker, report: Report) -> float:
+async def _measure_calm(peer: Peer, broker: Broker, report: Report) -> float:
     """Return the copies per second that a read_committed reader sees after a while of undisturbed work."""
     target = f"calm.{peer.program.name}"
     await turns.create_target(broker.bootstrap, target)
-    async with supervise(peer.program, _task(peer, broker, SOURCE, target, 0.0)) as running:
-        if not await running.begins():
+    async with supervise(peer.program, _make_task(peer, broker, SOURCE, target, 0.0)) as supervised:
+        if not await supervised.wait_until_begun():
             raise RuntimeError(f"{peer.program.name} took no record: see its log")
         await asyncio.sleep(CALM_S)
-        copied = [await read_partition(broker.bootstrap, Partition(target, p)) for p in range(PARTITIONS)]
-    report(f"calm {peer.program.name:26} {sum(map(len, copied)) / CALM_S:9,.0f} records/s")
-    return sum(map(len, copied)) / CALM_S
+        copies = [await read_partition(broker.bootstrap, Partition(target, p)) for p in range(PARTITIONS)]
+    report(f"calm {peer.program.name:26} {sum(map(len, copies)) / CALM_S:9,.0f} records/s")
+    return sum(map(len, copies)) / CALM_S
 
 
 async def _suffer(peer: Peer, broker: Broker, kills: int, report: Report) -> dict[str, Any]:
-    task = _task(peer, broker, f"fates.{peer.program.name}.in", f"fates.{peer.program.name}", FAILING)
+    task = _make_task(peer, broker, f"fates.{peer.program.name}.in", f"fates.{peer.program.name}", FAILING)
     fate = await suffer(peer.program, task, kills)
     report(f"{peer.program.name:26} {fate}")
     return asdict(fate)
 
 
-def table(result: Mapping[str, Any]) -> str:
+def make_table(result: Mapping[str, Any]) -> str:
     """Write the figures as Markdown tables."""
     speeds = [
-        f"| {name} | {found['records_per_s']:,.0f} | {found['cpu_us_per_record']:.1f} |"
-        for name, found in result["figures"].items()
+        f"| {name} | {program_figures['records_per_s']:,.0f} | {program_figures['cpu_us_per_record']:.1f} |"
+        for name, program_figures in result["figures"].items()
     ]
     return "\n".join(
         [
@@ -126,12 +126,12 @@ def table(result: Mapping[str, Any]) -> str:
             "",
             "| 5 ms | at once | records/s | sent | lost | unfinished | repeated | kills (unsettled) | ended itself |",
             "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-            *starmap(_row, ((peer, result["calm"], result["fates"][peer.program.name]) for peer in WITH_WAIT)),
+            *starmap(_make_row, ((peer, result["calm"], result["fates"][peer.program.name]) for peer in WITH_WAIT)),
         ]
     )
 
 
-def _row(peer: Peer, calm: Mapping[str, float], fate: Mapping[str, Any]) -> str:
+def _make_row(peer: Peer, calm: Mapping[str, float], fate: Mapping[str, Any]) -> str:
     cells = (
         peer.program.name,
         peer.concurrency,

@@ -23,13 +23,13 @@ async def main(stopping: asyncio.Event) -> None:
     task = take_task()
     work = Work(task)
 
-    async def observe(seen: Received[FrameSeen]) -> Received[FrameSeen]:
+    async def observe(received: Received[FrameSeen]) -> Received[FrameSeen]:
         work.begin()
         try:
             await work.call()
         except StubFailed as error:
             raise Transient("stub", str(error)) from error
-        return seen
+        return received
 
     me = make_identity("bench-0")
     kafka = Kafka(task.bootstrap, me.client_id)

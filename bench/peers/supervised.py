@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from loop.turns import REPOSITORY, Program, environment
+from loop.turns import REPOSITORY, Program, make_environment
 from peers.work import Task
 
 BEGINS_WITHIN_S = 60.0
@@ -30,7 +30,7 @@ class Supervised:
         Path(self._task.begun).unlink(missing_ok=True)
         command = [self._program.python, "-m", self._program.module, json.dumps(asdict(self._task))]
         with self._log.open("ab") as log:
-            return subprocess.Popen(command, cwd=REPOSITORY, env=environment(), stdout=log, stderr=log)
+            return subprocess.Popen(command, cwd=REPOSITORY, env=make_environment(), stdout=log, stderr=log)
 
     async def watch(self) -> None:
         """Start it again whenever it ends of itself."""
@@ -41,7 +41,7 @@ class Supervised:
                 self._process = self._start()
             await asyncio.sleep(0.02)
 
-    async def begins(self) -> bool:
+    async def wait_until_begun(self) -> bool:
         """Wait until it has its first record since its start; False where that takes too long."""
         until = time.monotonic() + BEGINS_WITHIN_S
         while not self._has_begun():
@@ -73,10 +73,10 @@ class Supervised:
 async def supervise(program: Program, task: Task) -> AsyncIterator[Supervised]:
     """Run a program until the block ends."""
     with tempfile.TemporaryDirectory(prefix="roadloop-bench-") as folder:
-        running = Supervised(program, task, Path(folder))
-        watching = asyncio.create_task(running.watch())
+        supervised = Supervised(program, task, Path(folder))
+        watch_task = asyncio.create_task(supervised.watch())
         try:
-            yield running
+            yield supervised
         finally:
-            watching.cancel()
-            running.end()
+            watch_task.cancel()
+            supervised.end()

@@ -61,10 +61,10 @@ class Outage:
     drained_s: float
 
 
-def measure(asked: Namespace, report: Report) -> dict[str, Any]:
+def measure(options: Namespace, report: Report) -> dict[str, Any]:
     """Bring everything up; return the times to recover, and the outage."""
     with tempfile.TemporaryDirectory(prefix="recovery-", dir=Path.home()) as folder:
-        return asyncio.run(_measure(Path(folder), asked.minutes, report))
+        return asyncio.run(_measure(Path(folder), options.minutes, report))
 
 
 async def _measure(folder: Path, minutes: float, report: Report) -> dict[str, Any]:
@@ -74,13 +74,13 @@ async def _measure(folder: Path, minutes: float, report: Report) -> dict[str, An
         await eventually("all is screened", lambda: _is_screened(load), SETTLES_WITHIN_S)
         restarts, moves = [], []
         for turn in range(TIMES):
-            restarts.append(await _until_screened_again(arena, load, _kill_worker(arena)))
+            restarts.append(await _measure_until_screened_again(arena, load, _kill_worker(arena)))
             report(f"{turn + 1}/{TIMES} killed and started again: screened again after {restarts[-1]:.1f} s")
         for turn in range(TIMES):
-            async with second_worker(arena) as second:
-                moves.append(await _until_screened_again(arena, load, asyncio.to_thread(second.kill)))
+            async with run_second_worker(arena) as second:
+                moves.append(await _measure_until_screened_again(arena, load, asyncio.to_thread(second.kill)))
             report(f"{turn + 1}/{TIMES} killed and gone: screened again after {moves[-1]:.1f} s")
-        outage = await _outage(arena, load, minutes, report)
+        outage = await _measure_outage(arena, load, minutes, report)
     session_s = SESSION_TIMEOUT_MS / 1000
     return {
         "restart_s": restarts,
@@ -100,7 +100,7 @@ async def _kill_worker(arena: Arena) -> None:
 
 
 @asynccontextmanager
-async def second_worker(arena: Arena) -> AsyncIterator["subprocess.Popen[bytes]"]:
+async def run_second_worker(arena: Arena) -> AsyncIterator["subprocess.Popen[bytes]"]:
     """Add a worker, and wait until it has its partitions."""
     process = start_second_worker(arena.stack, arena.folder)
     try:
@@ -115,26 +115,26 @@ async def _has_partitions(arena: Arena) -> bool:
     return "taken_over" in await asyncio.to_thread((arena.folder / "second.log").read_text)
 
 
-async def _until_screened_again(arena: Arena, load: Load, fault: Awaitable[Any]) -> float:
+async def _measure_until_screened_again(arena: Arena, load: Load, fault: Awaitable[Any]) -> float:
     """Let something happen while small uploads come on all partitions; return when the last one was screened again."""
-    async with uploading(load):
+    async with keep_uploading(load):
         await eventually("the uploads are under way", lambda: _all_screened_within(arena, AT_ONCE_S), 60)
         at_ms = time.time() * 1000
         await fault
         await eventually("all partitions are screened again", lambda: _all_screened_since(arena, at_ms), 60)
     await eventually("all is screened", lambda: _is_screened(load), SETTLES_WITHIN_S)
-    first = [_first_after(times, at_ms) for times in (await _verdict_times(arena)).values()]
-    return (max(first) - at_ms) / 1000
+    first_times = [_find_first_after(times, at_ms) for times in (await _read_verdict_times(arena)).values()]
+    return (max(first_times) - at_ms) / 1000
 
 
 @asynccontextmanager
-async def uploading(load: Load) -> AsyncIterator[None]:
+async def keep_uploading(load: Load) -> AsyncIterator[None]:
     """Let every car upload a small picture again and again."""
     began = round(time.time())
 
     async def drive(car: Vehicle) -> None:
         for number in count():
-            pictures = [Picture(_noise(), datetime.now(UTC))]
+            pictures = [Picture(_draw_noise(), datetime.now(UTC))]
             await upload(load.ingest, car.token(), f"{car.name}-{began}-{number}", "steady", pictures)
             await asyncio.sleep(0.3)
 
@@ -152,14 +152,14 @@ async def _all_screened_within(arena: Arena, seconds: float) -> bool:
 
 
 async def _all_screened_since(arena: Arena, at_ms: float) -> bool:
-    return all(max(times) > at_ms for times in (await _verdict_times(arena)).values())
+    return all(max(times) > at_ms for times in (await _read_verdict_times(arena)).values())
 
 
-def _first_after(times: Sequence[int], at_ms: float) -> float:
+def _find_first_after(times: Sequence[int], at_ms: float) -> float:
     return min((time_ms for time_ms in times if time_ms > at_ms), default=at_ms)
 
 
-async def _verdict_times(arena: Arena) -> Mapping[int, Sequence[int]]:
+async def _read_verdict_times(arena: Arena) -> Mapping[int, Sequence[int]]:
     times: dict[int, list[int]] = {}
     for record in await read_topic(arena.stack.kafka_bootstrap, "frames.screened.v1"):
         times.setdefault(record.partition, []).append(record.timestamp)
@@ -169,19 +169,19 @@ async def _verdict_times(arena: Arena) -> Mapping[int, Sequence[int]]:
 # --- the model server is away ---------------------------------------------------------------------------------------
 
 
-async def _outage(arena: Arena, load: Load, minutes: float, report: Report) -> Outage:
+async def _measure_outage(arena: Arena, load: Load, minutes: float, report: Report) -> Outage:
     """Stop the model server, fill the topic with more than a worker may hold, and watch it wait."""
-    letters, before_s = await _dead_letters(load), 30.0
+    dead_letters_before, before_s = await _count_dead_letters(load), 30.0
     rss_before, kafka_before, _ = await _watch(arena, before_s)
     await asyncio.to_thread(local.stop, arena.stack.data, "triton")
-    began, screened = time.monotonic(), await _units(arena)
+    began, screened = time.monotonic(), await _count_units(arena)
     await _fill(load)
     report(f"the model server is away, {load.sent} frames are sent: waiting for {minutes:g} minutes in all")
     left_s = max(before_s, minutes * 60 - (time.monotonic() - began))
     rss_most, kafka_during, s3_during = await _watch(arena, left_s)
-    waiting = await _units(arena) - screened
+    waiting = await _count_units(arena) - screened
     await asyncio.to_thread(local.start, arena.stack.data, "triton")
-    back = time.monotonic()
+    started_again = time.monotonic()
     await eventually("all is screened", lambda: _is_screened(load), SETTLES_WITHIN_S)
     return Outage(
         minutes,
@@ -191,12 +191,12 @@ async def _outage(arena: Arena, load: Load, minutes: float, report: Report) -> O
         kafka_before / before_s * 60,
         kafka_during / left_s * 60,
         s3_during / left_s * 60,
-        await _dead_letters(load) - letters,
-        round(time.monotonic() - back, 1),
+        await _count_dead_letters(load) - dead_letters_before,
+        round(time.monotonic() - started_again, 1),
     )
 
 
-async def _units(arena: Arena) -> int:
+async def _count_units(arena: Arena) -> int:
     return len(await read_topic(arena.stack.kafka_bootstrap, "frames.ingested.v1"))
 
 
@@ -204,12 +204,12 @@ async def _fill(load: Load) -> None:
     """Upload small pictures, as many as make more units than a worker may hold."""
     for number in range(BACKLOG_UPLOADS):
         car = load.cars[number % len(load.cars)]
-        pictures = [Picture(_noise(), datetime.now(UTC)) for _ in range(FILES_PER_UPLOAD)]
+        pictures = [Picture(_draw_noise(), datetime.now(UTC)) for _ in range(FILES_PER_UPLOAD)]
         await upload(load.ingest, car.token(), f"backlog-{number}", "backlog", pictures)
         load.sent += len(pictures)
 
 
-def _noise() -> bytes:
+def _draw_noise() -> bytes:
     """Return a small picture that nobody has seen before."""
     content = io.BytesIO()
     grey = np.random.default_rng().integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -229,7 +229,7 @@ async def _watch(arena: Arena, for_s: float) -> tuple[float, float, float]:
     return most, from_kafka, from_s3
 
 
-async def _dead_letters(load: Load) -> int:
+async def _count_dead_letters(load: Load) -> int:
     return int((await read_books(load.ingest))["frames"].get("dead_lettered", 0))
 
 
@@ -238,7 +238,7 @@ async def _is_screened(load: Load) -> bool:
     return bool(frames) and "in_flight" not in frames
 
 
-def table(result: Mapping[str, Any]) -> str:
+def make_table(result: Mapping[str, Any]) -> str:
     """Write the figures as a Markdown table."""
     outage = result["outage"]
     rows = {

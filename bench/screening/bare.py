@@ -32,12 +32,12 @@ class Job:
     seconds: float
 
 
-def load(folder: str, together: int) -> list[InferInput]:
+def load_inputs(folder: str, together: int) -> list[InferInput]:
     """Return a folder's pictures as the server's inputs, so many in each; the shorter ones have zeros behind them."""
     pictures = [np.fromfile(file, np.uint8) for file in sorted(Path(folder).glob("*.jpg"))]
     inputs = []
-    for at in range(0, len(pictures) - together + 1, together):
-        group = pictures[at : at + together]
+    for start in range(0, len(pictures) - together + 1, together):
+        group = pictures[start : start + together]
         rows = np.zeros((together, max(map(len, group))), np.uint8)
         for row, picture in zip(rows, group, strict=True):
             row[: len(picture)] = picture
@@ -48,7 +48,10 @@ def load(folder: str, together: int) -> list[InferInput]:
 async def saturate(job: Job) -> dict[str, float]:
     """Return how many frames a second were answered after the warm-up."""
     client = InferenceServerClient(job.address)
-    pictures, outputs = cycle(load(job.folder, job.together)), [InferRequestedOutput(name) for name in job.outputs]
+    pictures, outputs = (
+        cycle(load_inputs(job.folder, job.together)),
+        [InferRequestedOutput(name) for name in job.outputs],
+    )
     began = time.monotonic() + WARM_UP_S
     ends = began + job.seconds
     answered = 0

@@ -32,17 +32,17 @@ async def measure(place: Place, rounds: int, report: Report) -> list[dict[str, A
 async def _screen(place: Place, batch: str, workers: int) -> float:
     settings = {"ROADLOOP_FRAMES_AT_ONCE": str(FRAMES_AT_ONCE)}
     async with AsyncExitStack() as open_ones:
-        reader = await open_ones.enter_async_context(verdicts.watching(place.stack))
+        reader = await open_ones.enter_async_context(verdicts.watch(place.stack))
         for member in range(workers):
-            await open_ones.enter_async_context(worker.running(place.stack, member, settings))
-        wanted = await units.write(place.stack, TENANT, batch, FRAMES_OF_ONE * workers, place.objects)
-        seen = await verdicts.collect(reader, len(wanted))
-    seen.check(wanted)
-    seconds, count = seen.seconds(*STEADY)
+            await open_ones.enter_async_context(worker.run_worker(place.stack, member, settings))
+        frame_ids = await units.write(place.stack, TENANT, batch, FRAMES_OF_ONE * workers, place.objects)
+        collected = await verdicts.collect(reader, len(frame_ids))
+    collected.check(frame_ids)
+    seconds, count = collected.seconds(*STEADY)
     return count / seconds
 
 
-def ratio(runs: list[dict[str, Any]]) -> float:
+def compare_workers(runs: list[dict[str, Any]]) -> float:
     """Return the median of the rounds' ratios of two workers to one."""
     of = {(run["workers"], run["round"]): run["frames_per_s"] for run in runs}
     return float(median(of[2, turn] / of[1, turn] for _, turn in of))

@@ -24,41 +24,41 @@ async def measure(place: Place, frames: int, report: Report) -> dict[str, Any]:
     return {"before": before, "large": large, "after": after}
 
 
-def ten_times(lasted: dict[str, Any]) -> float:
+def compare_ten_times(lasted: dict[str, Any]) -> float:
     """Return what ten times the frames took, in ten times what a tenth took before and after them."""
     return float(lasted["large"]["seconds"] / (lasted["before"]["seconds"] + lasted["after"]["seconds"]) / 5)
 
 
 async def _screen(place: Place, batch: str, frames: int, report: Report) -> dict[str, Any]:
-    async with verdicts.watching(place.stack) as reader:
-        wanted = await units.write(place.stack, TENANT, batch, frames, place.objects)
-        async with worker.running(place.stack) as pid:
+    async with verdicts.watch(place.stack) as reader:
+        frame_ids = await units.write(place.stack, TENANT, batch, frames, place.objects)
+        async with worker.run_worker(place.stack) as pid:
             running = place.processes(worker=pid)
-            began = processes.cpu_s(running)
+            began = processes.measure_cpu_s(running)
             memory: list[tuple[int, float]] = []
 
             def note(count: int) -> None:
-                if not memory or count - memory[-1][0] >= len(wanted) / SAMPLES:
-                    memory.append((count, processes.rss_mib(pid)))
+                if not memory or count - memory[-1][0] >= len(frame_ids) / SAMPLES:
+                    memory.append((count, processes.measure_rss_mib(pid)))
 
-            seen = await verdicts.collect(reader, len(wanted), note)
-            ended = processes.cpu_s(running)
-    seen.check(wanted)
-    seconds, count = seen.seconds(0.0, 1.0)
-    used = {name: (ended[name] - began[name]) / len(wanted) * 1000 for name in running}
+            collected = await verdicts.collect(reader, len(frame_ids), note)
+            ended = processes.measure_cpu_s(running)
+    collected.check(frame_ids)
+    seconds, count = collected.seconds(0.0, 1.0)
+    used = {name: (ended[name] - began[name]) / len(frame_ids) * 1000 for name in running}
     report(
-        f"{len(wanted)} frames: {count / seconds:.0f} frames/s, memory {memory[0][1]:.0f} to {memory[-1][1]:.0f} MiB"
+        f"{len(frame_ids)} frames: {count / seconds:.0f} frames/s, memory {memory[0][1]:.0f} to {memory[-1][1]:.0f} MiB"
     )
     return {
-        "frames": len(wanted),
-        "seconds": seconds * len(wanted) / count,
+        "frames": len(frame_ids),
+        "seconds": seconds * len(frame_ids) / count,
         "frames_per_s": count / seconds,
         "cpu_ms_per_frame": used,
         "rss_mib": memory,
     }
 
 
-def growth_mib(memory: list[tuple[int, float]]) -> float:
+def measure_growth_mib(memory: list[tuple[int, float]]) -> float:
     """Return the mean of the last tenth of the samples above that of the second tenth; the first one warms up."""
     tenth = max(1, len(memory) // 10)
     second, last = memory[tenth : 2 * tenth], memory[-tenth:]

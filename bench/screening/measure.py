@@ -22,19 +22,22 @@ TURN_FRAMES = 1_600
 LIMITS = {"triton": 0.97, "worker_cpu_ms": 2.5, "ten_times": 1.05, "two_workers": 1.9}
 
 
-def measure(asked: Namespace, report: Report) -> dict[str, Any]:
+def measure(options: Namespace, report: Report) -> dict[str, Any]:
     """Bring up the servers; return figures, ratios and the runs themselves."""
     cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="screening-", dir=Path.home()) as folder, _servers(folder, report) as stack:
-        pinned, free = _places(stack, Path(folder), cores, report)
+    with (
+        tempfile.TemporaryDirectory(prefix="screening-", dir=Path.home()) as folder,
+        _open_servers(folder, report) as stack,
+    ):
+        pinned, free = _list_places(stack, Path(folder), cores, report)
         try:
-            return asyncio.run(_measure(asked, pinned, free, report))
+            return asyncio.run(_measure(options, pinned, free, report))
         finally:
             os.sched_setaffinity(0, cores)
 
 
 @contextmanager
-def _servers(folder: str, report: Report) -> Iterator[Stack]:
+def _open_servers(folder: str, report: Report) -> Iterator[Stack]:
     data = Path(folder) / "stack"
     try:
         yield local.up(data, speed.SERVERS, report=report)
@@ -42,7 +45,7 @@ def _servers(folder: str, report: Report) -> Iterator[Stack]:
         local.down(data)
 
 
-def _places(stack: Stack, folder: Path, cores: list[int], report: Report) -> tuple[Place, Place]:
+def _list_places(stack: Stack, folder: Path, cores: list[int], report: Report) -> tuple[Place, Place]:
     """Render the pictures into S3 and a folder; return the place with Triton on a core of its own, and the free one."""
     rendered = pictures.render(PICTURES)
     report(f"{PICTURES} pictures of {median(map(len, rendered)) / 1000:.0f} KB")
@@ -54,41 +57,44 @@ def _places(stack: Stack, folder: Path, cores: list[int], report: Report) -> tup
     return apart, Place(stack, objects, folder, everywhere, everywhere)
 
 
-async def _measure(asked: Namespace, pinned: Place, free: Place, report: Report) -> dict[str, Any]:
+async def _measure(options: Namespace, pinned: Place, free: Place, report: Report) -> dict[str, Any]:
     await ensure_topics(pinned.stack.kafka_bootstrap)
     pinned.take()
     await models.bring_detectors(pinned.stack, speed.TENANT)
     runs = {
-        name: await speed.take_turns(place, name, rounds=asked.rounds, frames=TURN_FRAMES, report=report)
+        name: await speed.take_turns(place, name, rounds=options.rounds, frames=TURN_FRAMES, report=report)
         for name, place in {"pinned": pinned, "free": free}.items()
     }
     await models.unload(pinned.stack, f"detector.{speed.TENANT}", models.SECOND)
-    lasted = await lasting.measure(free, asked.frames, report)
-    pairs = await beside.measure(free, asked.rounds, report)
-    ratios = {"pinned": speed.ratios(runs["pinned"], least_busy=speed.SATURATED), "free": speed.ratios(runs["free"])}
+    lasted = await lasting.measure(free, options.frames, report)
+    pairs = await beside.measure(free, options.rounds, report)
+    ratios = {
+        "pinned": speed.compute_ratios(runs["pinned"], least_busy=speed.SATURATED),
+        "free": speed.compute_ratios(runs["free"]),
+    }
     return {
-        "rounds": asked.rounds,
+        "rounds": options.rounds,
         "limits": LIMITS,
-        "figures": {name: speed.figures(found) for name, found in runs.items()},
+        "figures": {name: speed.compute_figures(program_runs) for name, program_runs in runs.items()},
         "ratio": {
             "triton": median(ratios["pinned"]),
             "triton_rounds": ratios["pinned"],
             "triton_unpinned": median(ratios["free"]),
-            "ten_times": lasting.ten_times(lasted),
-            "two_workers": beside.ratio(pairs),
+            "ten_times": lasting.compare_ten_times(lasted),
+            "two_workers": beside.compare_workers(pairs),
         },
-        "memory": {"growth_mib": lasting.growth_mib(lasted["large"]["rss_mib"])},
+        "memory": {"growth_mib": lasting.measure_growth_mib(lasted["large"]["rss_mib"])},
         "runs": {"speed": [*runs["pinned"], *runs["free"]], "lasting": lasted, "beside": pairs},
     }
 
 
-def table(result: Mapping[str, Any]) -> str:
+def make_table(result: Mapping[str, Any]) -> str:
     """Write the figures as two Markdown tables."""
     lines = ["| program | cores | frames/s | mean batch | Triton busy |", "|---|---|---:|---:|---:|"]
     for cores, programs in result["figures"].items():
-        for name, found in programs.items():
-            speed_and_batch = f"{found['frames_per_s']:.1f} | {found['batch']:.2f}"
-            lines.append(f"| {name} | {cores} | {speed_and_batch} | {found['triton_busy']:.2f} |")
+        for name, program_figures in programs.items():
+            speed_and_batch = f"{program_figures['frames_per_s']:.1f} | {program_figures['batch']:.2f}"
+            lines.append(f"| {name} | {cores} | {speed_and_batch} | {program_figures['triton_busy']:.2f} |")
     used = result["figures"]["pinned"]["roadloop"]["cpu_ms_per_frame"]
     lines += ["", "| process | CPU ms per frame |", "|---|---:|"]
     lines += [f"| {name} | {ms:.2f} |" for name, ms in used.items()]

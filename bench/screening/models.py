@@ -61,9 +61,9 @@ async def load_detector(
 ) -> DetectorCard:
     """Bring a detector's folder into the server under a name, and return its card."""
     card = DetectorCard.model_validate_json((folder / "detector.json").read_text())
-    nothing = ObjectRef(uri="s3://models/bench", sha256="0" * 64, size_bytes=1)
+    weights = ObjectRef(uri="s3://models/bench", sha256="0" * 64, size_bytes=1)
     release = ModelReleased(
-        release_id=model, model=model, version=VERSION, weights=nothing, card=card, released_at=SINCE
+        release_id=model, model=model, version=VERSION, weights=weights, card=card, released_at=SINCE
     )
     await asyncio.to_thread(
         model_repository.publish, stack.model_repository, release, (folder / "model.onnx").read_bytes()
@@ -84,7 +84,7 @@ async def unload(stack: Stack, *models: str) -> None:
         request = urllib.request.Request(
             f"http://{stack.triton_http}/v2/repository/models/{model}/unload", data=b"{}", method="POST"
         )
-        await asyncio.to_thread(lambda asked: urllib.request.urlopen(asked, timeout=30).close(), request)
+        await asyncio.to_thread(lambda post: urllib.request.urlopen(post, timeout=30).close(), request)
 
 
 async def _tell(stack: Stack, tenant: str, card: DetectorCard, second: str | None) -> None:
@@ -98,25 +98,25 @@ async def _tell(stack: Stack, tenant: str, card: DetectorCard, second: str | Non
         serving_since=SINCE,
     )
     kafka = Kafka(stack.kafka_bootstrap, "bench")
-    await kafka.write(_event("models.serving.v1", serving, tenant, serving.model))
-    await kafka.write(_event("screen.policy.v1", ScreenPolicy.model_validate(POLICY), tenant, tenant))
+    await kafka.write(_make_event("models.serving.v1", serving, tenant, serving.model))
+    await kafka.write(_make_event("screen.policy.v1", ScreenPolicy.model_validate(POLICY), tenant, tenant))
 
 
-def _event(topic: str, body: ModelServing | ScreenPolicy, tenant: str, key: str) -> Event:
+def _make_event(topic: str, body: ModelServing | ScreenPolicy, tenant: str, key: str) -> Event:
     return to_cloud_event(
         topic, body, id=f"{topic}.{key}", source="/bench", tenant=tenant, key=key, time=SINCE, partition=0
     )
 
 
-async def batches(stack: Stack) -> Mapping[str, tuple[int, int]]:
+async def count_batches(stack: Stack) -> Mapping[str, tuple[int, int]]:
     """Return, by model, how many inferences and how many executions there were."""
-    found: dict[str, dict[str, int]] = {}
-    page = await asyncio.to_thread(_metrics, stack)
+    counts_by_model: dict[str, dict[str, int]] = {}
+    page = await asyncio.to_thread(_read_metrics, stack)
     for kind, model, value in re.findall(r'^nv_inference_(count|exec_count)\{model="([^"]+)".*\} (\d+)', page, re.M):
-        found.setdefault(model, {})[kind] = int(value)
-    return {model: (counts["count"], counts["exec_count"]) for model, counts in found.items()}
+        counts_by_model.setdefault(model, {})[kind] = int(value)
+    return {model: (counts["count"], counts["exec_count"]) for model, counts in counts_by_model.items()}
 
 
-def _metrics(stack: Stack) -> str:
+def _read_metrics(stack: Stack) -> str:
     with urllib.request.urlopen(f"http://{stack.triton_metrics}/metrics", timeout=10) as answer:
         return str(answer.read().decode())

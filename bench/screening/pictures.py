@@ -22,13 +22,13 @@ FRAMES_PER_DRIVE = 20
 
 def render(count: int) -> list[bytes]:
     """Return distinct JPEGs of at least 100 KB, the same in every run; useless frames are left out."""
-    pictures = [_enlarged(image, number) for number, image in enumerate(islice(_images(), count))]
+    pictures = [_enlarge(image, number) for number, image in enumerate(islice(_draw_images(), count))]
     if too_small := [len(picture) for picture in pictures if len(picture) < AT_LEAST_BYTES]:
         raise ValueError(f"{len(too_small)} pictures have less than {AT_LEAST_BYTES} bytes, one has {min(too_small)}")
     return pictures
 
 
-def _images() -> Iterator[np.ndarray]:
+def _draw_images() -> Iterator[np.ndarray]:
     conditions = list(Condition)
     seed = 0
     while True:
@@ -37,7 +37,7 @@ def _images() -> Iterator[np.ndarray]:
         seed += 1
 
 
-def _enlarged(image: np.ndarray, seed: int) -> bytes:
+def _enlarge(image: np.ndarray, seed: int) -> bytes:
     large = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC).astype(np.float32)
     large += np.random.default_rng(seed).normal(0, NOISE, large.shape).astype(np.float32)
     pixels = np.clip(large, 0, 255).astype(np.uint8)[:, :, ::-1]

@@ -13,31 +13,31 @@ Processes = Mapping[str, int]
 
 def pin(pid: int, cores: Cores) -> None:
     """Move every thread of a process and of its descendants; what they start later inherits it."""
-    wanted = set(cores)
-    for process in _family(pid):
+    core_set = set(cores)
+    for process in _list_family(pid):
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
             for thread in process.threads():
-                os.sched_setaffinity(thread.id, wanted)
+                os.sched_setaffinity(thread.id, core_set)
 
 
-def cpu_s(processes: Processes) -> Mapping[str, float]:
+def measure_cpu_s(processes: Processes) -> Mapping[str, float]:
     """Return the CPU seconds that each has used, user and system, and those of this process without descendants."""
-    used = {name: sum(map(_cpu_s, _family(pid))) for name, pid in processes.items()}
-    return used | {"measuring": _cpu_s(psutil.Process())}
+    used = {name: sum(map(_measure_cpu_s, _list_family(pid))) for name, pid in processes.items()}
+    return used | {"measuring": _measure_cpu_s(psutil.Process())}
 
 
-def rss_mib(pid: int) -> float:
+def measure_rss_mib(pid: int) -> float:
     """Return a process's resident memory without that of its descendants."""
     return psutil.Process(pid).memory_info().rss / 2**20
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _list_family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def _measure_cpu_s(process: psutil.Process) -> float:
     with suppress(psutil.NoSuchProcess):
-        used = process.cpu_times()
-        return float(used.user + used.system)
+        times = process.cpu_times()
+        return float(times.user + times.system)
     return 0.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from loop.turns import REPOSITORY, Report, environment
+from loop.turns import REPOSITORY, Report, make_environment
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_schemas.fields import ObjectRef
@@ -64,59 +64,62 @@ async def take_turns(place: Place, name: str, *, rounds: int, frames: int, repor
         shift = turn % len(turns)
         for program in [*turns[shift:], *turns[:shift]]:
             bare = BARE.get(program)
-            found = await (_bare(place, *bare) if bare else _screen(place, f"{name}.{turn}", frames))
-            runs.append({"program": program, "cores": name, "round": turn} | found)
-            report(f"{name} {turn + 1}/{rounds} {program:9} {_line(found)}")
+            run = await (_run_bare(place, *bare) if bare else _screen(place, f"{name}.{turn}", frames))
+            runs.append({"program": program, "cores": name, "round": turn} | run)
+            report(f"{name} {turn + 1}/{rounds} {program:9} {_make_line(run)}")
     return runs
 
 
-async def _bare(place: Place, in_flight: int, together: int) -> Run:
+async def _run_bare(place: Place, in_flight: int, together: int) -> Run:
     names = (f"detector.{TENANT}", models.SECOND)
     job = Job(place.stack.triton_grpc, names, OUTPUTS, str(place.folder), in_flight, together, BARE_S)
-    before = await models.batches(place.stack)
+    before = await models.count_batches(place.stack)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "screening.bare", json.dumps(asdict(job))),
         cwd=REPOSITORY,
-        env=environment(),
+        env=make_environment(),
         stdout=subprocess.PIPE,
     )
-    busy = await _busy(place, process.pid)
-    said, _ = await process.communicate()
+    busy = await _measure_busy(place, process.pid)
+    output, _ = await process.communicate()
     if process.returncode != 0:
         raise RuntimeError(f"the bare client ended with {process.returncode}")
-    found: Run = json.loads(said)
-    used = {name: share / found["frames_per_s"] * 1000 for name, share in busy.items()}
-    return found | {"cpu_ms_per_frame": used, "batch": _mean_batch(before, await models.batches(place.stack))}
+    run: Run = json.loads(output)
+    used = {name: share / run["frames_per_s"] * 1000 for name, share in busy.items()}
+    return run | {
+        "cpu_ms_per_frame": used,
+        "batch": _compute_mean_batch(before, await models.count_batches(place.stack)),
+    }
 
 
-async def _busy(place: Place, client: int) -> Mapping[str, float]:
+async def _measure_busy(place: Place, client: int) -> Mapping[str, float]:
     """Return the CPU seconds a second of the servers and a bare client, in the middle of its run."""
     await asyncio.sleep(WARM_UP_S + BARE_S / 4)
     running = place.processes(bare=client)
-    began, at = processes.cpu_s(running), time.monotonic()
+    began, at = processes.measure_cpu_s(running), time.monotonic()
     await asyncio.sleep(BARE_S / 2)
-    ended, seconds = processes.cpu_s(running), time.monotonic() - at
+    ended, seconds = processes.measure_cpu_s(running), time.monotonic() - at
     return {name: (ended[name] - began[name]) / seconds for name in running}
 
 
 async def _screen(place: Place, batch: str, frames: int) -> Run:
     """Write all units, then start a worker, and take its speed from its verdicts."""
     stack = place.stack
-    async with verdicts.watching(stack) as reader:
-        wanted = await units.write(stack, TENANT, batch, frames, place.objects)
-        before = await models.batches(stack)
-        async with worker.running(stack) as pid:
+    async with verdicts.watch(stack) as reader:
+        frame_ids = await units.write(stack, TENANT, batch, frames, place.objects)
+        before = await models.count_batches(stack)
+        async with worker.run_worker(stack) as pid:
             running = place.processes(worker=pid)
             used: list[tuple[int, Mapping[str, float]]] = []
 
             def note(count: int) -> None:
-                if not used or count >= STEADY[1] * len(wanted) > used[-1][0]:
-                    used.append((count, processes.cpu_s(running)))
+                if not used or count >= STEADY[1] * len(frame_ids) > used[-1][0]:
+                    used.append((count, processes.measure_cpu_s(running)))
 
-            seen = await verdicts.collect(reader, len(wanted), note)
-            rss = processes.rss_mib(pid)
-    seen.check(wanted)
-    seconds, count = seen.seconds(*STEADY)
+            collected = await verdicts.collect(reader, len(frame_ids), note)
+            rss = processes.measure_rss_mib(pid)
+    collected.check(frame_ids)
+    seconds, count = collected.seconds(*STEADY)
     (first, began), (last, ended) = used[0], used[-1]
     return {
         "frames": count,
@@ -124,34 +127,38 @@ async def _screen(place: Place, batch: str, frames: int) -> Run:
         "frames_per_s": count / seconds,
         "cpu_ms_per_frame": {name: (ended[name] - began[name]) / (last - first) * 1000 for name in began},
         "rss_mib": rss,
-        "batch": _mean_batch(before, await models.batches(stack)),
+        "batch": _compute_mean_batch(before, await models.count_batches(stack)),
     }
 
 
-def _mean_batch(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> float:
+def _compute_mean_batch(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> float:
     """Return the mean of the batches that were executed meanwhile, of all models."""
-    done = [(after[name][0] - count, after[name][1] - executed) for name, (count, executed) in before.items()]
-    return sum(count for count, _ in done) / max(1, sum(executed for _, executed in done))
+    differences = [(after[name][0] - count, after[name][1] - executed) for name, (count, executed) in before.items()]
+    return sum(count for count, _ in differences) / max(1, sum(executed for _, executed in differences))
 
 
-def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+def compute_figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Return medians by program."""
-    found: dict[str, dict[str, Any]] = {}
+    figures_by_program: dict[str, dict[str, Any]] = {}
     for program in dict.fromkeys(run["program"] for run in runs):
-        mine = [run for run in runs if run["program"] == program]
-        found[program] = {key: median(run[key] for run in mine) for key in ("frames_per_s", "batch")}
-        found[program]["triton_busy"] = median(map(triton_busy, mine))
-        used = [run["cpu_ms_per_frame"] for run in mine]
-        found[program]["cpu_ms_per_frame"] = {name: median(one[name] for one in used) for name in used[0]}
-    return found
+        program_runs = [run for run in runs if run["program"] == program]
+        figures_by_program[program] = {
+            key: median(run[key] for run in program_runs) for key in ("frames_per_s", "batch")
+        }
+        figures_by_program[program]["triton_busy"] = median(map(measure_triton_busy, program_runs))
+        used = [run["cpu_ms_per_frame"] for run in program_runs]
+        figures_by_program[program]["cpu_ms_per_frame"] = {
+            name: median(used_by_process[name] for used_by_process in used) for name in used[0]
+        }
+    return figures_by_program
 
 
-def triton_busy(run: Run) -> float:
+def measure_triton_busy(run: Run) -> float:
     """Return how much of a core the model server used."""
     return float(run["cpu_ms_per_frame"]["triton"] * run["frames_per_s"] / 1000)
 
 
-def ratios(runs: Sequence[Run], least_busy: float = 0.0) -> list[float]:
+def compute_ratios(runs: Sequence[Run], least_busy: float = 0.0) -> list[float]:
     """Return, round by round, the worker's speed in that of the better bare client.
 
     A round in which no bare client had the server busy means nothing, and is left out; AssertionError where all are.
@@ -159,18 +166,19 @@ def ratios(runs: Sequence[Run], least_busy: float = 0.0) -> list[float]:
     rounds: dict[int, dict[str, Run]] = {}
     for run in runs:
         rounds.setdefault(run["round"], {})[run["program"]] = run
-    found = [_ratio(one, least_busy) for one in rounds.values()]
-    if not any(found):
+    round_ratios = [_compute_ratio(programs, least_busy) for programs in rounds.values()]
+    if not any(round_ratios):
         raise AssertionError(f"no bare client used {least_busy:.2f} of a core: something else was using it")
-    return [ratio for ratio in found if ratio is not None]
+    return [ratio for ratio in round_ratios if ratio is not None]
 
 
-def _ratio(one: Mapping[str, Run], least_busy: float) -> float | None:
-    bare = max((one[name] for name in BARE), key=lambda run: run["frames_per_s"])
-    return one[WORKER]["frames_per_s"] / bare["frames_per_s"] if triton_busy(bare) >= least_busy else None
+def _compute_ratio(programs: Mapping[str, Run], least_busy: float) -> float | None:
+    bare = max((programs[name] for name in BARE), key=lambda run: run["frames_per_s"])
+    return programs[WORKER]["frames_per_s"] / bare["frames_per_s"] if measure_triton_busy(bare) >= least_busy else None
 
 
-def _line(run: Run) -> str:
+def _make_line(run: Run) -> str:
     used = "".join(f" {name} {ms:.2f}" for name, ms in run["cpu_ms_per_frame"].items())
-    speed = f"{run['frames_per_s']:7.1f} frames/s, batches of {run['batch']:.2f}, Triton {triton_busy(run):.2f} busy"
+    busy = measure_triton_busy(run)
+    speed = f"{run['frames_per_s']:7.1f} frames/s, batches of {run['batch']:.2f}, Triton {busy:.2f} busy"
     return f"{speed}, CPU ms a frame:{used}"

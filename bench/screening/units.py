@@ -26,7 +26,7 @@ async def write(stack: Stack, tenant: str, batch: str, frames: int, objects: Seq
     try:
         pending: list[Event] = []
         for number in range(frames // FRAMES):
-            pending.append(_unit(tenant, batch, number, objects))
+            pending.append(_make_unit(tenant, batch, number, objects))
             if len(pending) == AT_ONCE:
                 await writer.transact(pending, {}, "")
                 pending = []
@@ -34,14 +34,14 @@ async def write(stack: Stack, tenant: str, batch: str, frames: int, objects: Seq
             await writer.transact(pending, {}, "")
     finally:
         await writer.close()
-    return set(_ids(batch, frames))
+    return set(_list_ids(batch, frames))
 
 
-def _ids(batch: str, frames: int) -> Iterator[str]:
+def _list_ids(batch: str, frames: int) -> Iterator[str]:
     return (f"{batch}.{number}" for number in range(frames // FRAMES * FRAMES))
 
 
-def _unit(tenant: str, batch: str, number: int, objects: Sequence[ObjectRef]) -> Event:
+def _make_unit(tenant: str, batch: str, number: int, objects: Sequence[ObjectRef]) -> Event:
     partition, turn = number % PARTITIONS, number // PARTITIONS
     vehicle = f"vehicle-{partition}-{turn % VEHICLES_PER_PARTITION}"
     drive = Random(f"{vehicle}.{turn // 100}")
@@ -52,7 +52,7 @@ def _unit(tenant: str, batch: str, number: int, objects: Sequence[ObjectRef]) ->
         vehicle=vehicle,
         drive=f"{vehicle}.{turn // 100}",
         received_at=START,
-        frames=tuple(_frame(batch, number * FRAMES + n, condition, camera, objects) for n in range(FRAMES)),
+        frames=tuple(_make_frame(batch, number * FRAMES + n, condition, camera, objects) for n in range(FRAMES)),
     )
     return to_cloud_event(
         TOPIC,
@@ -66,7 +66,9 @@ def _unit(tenant: str, batch: str, number: int, objects: Sequence[ObjectRef]) ->
     )
 
 
-def _frame(batch: str, number: int, condition: Condition, camera: str, objects: Sequence[ObjectRef]) -> IngestedFrame:
+def _make_frame(
+    batch: str, number: int, condition: Condition, camera: str, objects: Sequence[ObjectRef]
+) -> IngestedFrame:
     draw = Random(number)
     return IngestedFrame(
         frame_id=f"{batch}.{number}",

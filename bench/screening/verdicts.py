@@ -18,20 +18,22 @@ QUARANTINED = b'"verdict":"quarantined"'
 
 
 @dataclass
-class Seen:
+class CollectedVerdicts:
     """What came: when how many had come, which frames, and what was wrong."""
 
     arrivals: list[tuple[float, int]] = field(default_factory=list)
     frames: list[str] = field(default_factory=list)
     quarantined: int = 0
 
-    def check(self, wanted: set[str]) -> None:
-        """Raise ValueError unless every wanted frame has exactly one verdict that a model led to."""
-        found = set(self.frames)
-        if len(found) != len(self.frames):
-            raise ValueError(f"{len(self.frames) - len(found)} frames have more than one verdict")
-        if found != wanted:
-            raise ValueError(f"{len(wanted - found)} frames have no verdict, {len(found - wanted)} are not ours")
+    def check(self, frame_ids: set[str]) -> None:
+        """Raise ValueError unless every frame has exactly one verdict that a model led to."""
+        seen_ids = set(self.frames)
+        if len(seen_ids) != len(self.frames):
+            raise ValueError(f"{len(self.frames) - len(seen_ids)} frames have more than one verdict")
+        if seen_ids != frame_ids:
+            raise ValueError(
+                f"{len(frame_ids - seen_ids)} frames have no verdict, {len(seen_ids - frame_ids)} are not ours"
+            )
         if self.quarantined:
             raise ValueError(f"{self.quarantined} frames are quarantined")
 
@@ -44,7 +46,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def watching(stack: Stack) -> AsyncIterator[AIOKafkaConsumer]:
+async def watch(stack: Stack) -> AsyncIterator[AIOKafkaConsumer]:
     """Open a reader that stands at the end as of now."""
     tps = [TopicPartition(TOPIC, number) for number in range(read_topic_files()[TOPIC].partitions)]
     async with open_reader(stack.kafka_bootstrap) as reader:
@@ -54,20 +56,22 @@ async def watching(stack: Stack) -> AsyncIterator[AIOKafkaConsumer]:
         yield reader
 
 
-async def collect(reader: AIOKafkaConsumer, count: int, each: Callable[[int], None] = lambda _: None) -> Seen:
+async def collect(
+    reader: AIOKafkaConsumer, count: int, each: Callable[[int], None] = lambda _: None
+) -> CollectedVerdicts:
     """Take so many verdicts; `each` is told how many have come whenever some came.
 
     Raises TimeoutError where none comes for a minute.
     """
-    seen = Seen()
-    while len(seen.frames) < count:
+    collected = CollectedVerdicts()
+    while len(collected.frames) < count:
         async with asyncio.timeout(STALLED_S):
-            while not (found := await reader.getmany(timeout_ms=500)):
+            while not (records_by_partition := await reader.getmany(timeout_ms=500)):
                 pass
         at = time.monotonic()
-        for record in (record for records in found.values() for record in records):
-            seen.frames.append(dict(record.headers)["ce_subject"].decode())
-            seen.quarantined += QUARANTINED in record.value
-        seen.arrivals.append((at, len(seen.frames)))
-        each(len(seen.frames))
-    return seen
+        for record in (record for records in records_by_partition.values() for record in records):
+            collected.frames.append(dict(record.headers)["ce_subject"].decode())
+            collected.quarantined += QUARANTINED in record.value
+        collected.arrivals.append((at, len(collected.frames)))
+        each(len(collected.frames))
+    return collected

@@ -17,17 +17,19 @@ READY_WITHIN_S = 60.0
 
 
 @asynccontextmanager
-async def running(stack: Stack, member: int = 0, settings: Mapping[str, str] | None = None) -> AsyncIterator[int]:
+async def run_worker(stack: Stack, member: int = 0, settings: Mapping[str, str] | None = None) -> AsyncIterator[int]:
     """Run a worker; give its process id once it is ready. It is stopped in order, and must end well."""
     name = f"screen-{member}"
     port = choose_ports([name], {})[name]
-    mine = {"ROADLOOP_MEMBER": name, "ROADLOOP_HEALTH_PORT": str(port)}
-    known = os.environ | build_environment("screen", stack.layout, find_binaries()) | mine | dict(settings or {})
+    of_member = {"ROADLOOP_MEMBER": name, "ROADLOOP_HEALTH_PORT": str(port)}
+    variables = (
+        os.environ | build_environment("screen", stack.layout, find_binaries()) | of_member | dict(settings or {})
+    )
     with (stack.data / f"{name}.log").open("ab") as log:
         command = [str(find_binaries().python), "-m", "screen"]
-        process = await asyncio.to_thread(subprocess.Popen, command, env=known, stdout=log, stderr=log)
+        process = await asyncio.to_thread(subprocess.Popen, command, env=variables, stdout=log, stderr=log)
     try:
-        await _ready(port, process)
+        await _wait_until_ready(port, process)
         yield process.pid
     finally:
         process.terminate()
@@ -36,7 +38,7 @@ async def running(stack: Stack, member: int = 0, settings: Mapping[str, str] | N
         raise RuntimeError(f"{name} ended with {code}: see {stack.data / f'{name}.log'}")
 
 
-async def _ready(port: int, process: "subprocess.Popen[bytes]") -> None:
+async def _wait_until_ready(port: int, process: "subprocess.Popen[bytes]") -> None:
     async with asyncio.timeout(READY_WITHIN_S):
         while process.poll() is None:
             try:

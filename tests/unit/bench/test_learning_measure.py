@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from learning.configuration import SEEDS, TUNING_SEEDS, Streams
-from learning.days import OURS, SHUFFLED, Found
+from learning.days import OURS, SHUFFLED, DayFigures
 from learning.figures import Interval
-from learning.measure import summarise, table
+from learning.measure import make_table, summarise
 from learning.product import LABELS_COME_AFTER, START
-from learning.targets import targets
+from learning.targets import list_targets
 from screen.learn.labelled_audit import DAYS
 
 GOOD = {
@@ -35,7 +35,7 @@ ARMS = {
 
 def test_the_summary_compares_each_seed_with_its_own_chance() -> None:
     lucky = {**ARMS, OURS: {**GOOD, "hard_recall": 0.7, "event_recall": 0.9}}
-    result = summarise([Found(1, ARMS, {OURS: {0.1: 0.5}}), Found(2, lucky)])
+    result = summarise([DayFigures(1, ARMS, {OURS: {0.1: 0.5}}), DayFigures(2, lucky)])
     assert result["ratio"]["random"] == 6
     assert result["ratio"]["silent"] == 4
     assert result["ratio"][f"{SHUFFLED}{OURS} / random"] == 1
@@ -43,15 +43,15 @@ def test_the_summary_compares_each_seed_with_its_own_chance() -> None:
     assert result["events_against_best_part"]["part"] == "entropy"
     assert result["curves"] == {OURS: {"0.1": 0.5}}
     assert [target["met"] for target in result["targets"]] == [True, True, True, False, True, True, True, True, True]
-    assert "| ours | 6.00 | 0.600 |" in table(result)
+    assert "| ours | 6.00 | 0.600 |" in make_table(result)
 
 
 def test_a_missed_target_says_why_and_a_met_one_does_not() -> None:
     sure = {name: Interval(value, value, value) for name, value in GOOD.items()}
     one, three = Interval(1, 0.9, 1.1), Interval(3, 2, 4)
-    good = targets(three, three, sure, Interval(0.1, 0, 0.2), one)
+    good = list_targets(three, three, sure, Interval(0.1, 0, 0.2), one)
     assert all(target["met"] and not target["why"] for target in good)
-    bad = targets(
+    bad = list_targets(
         one, one, {**sure, "duplicates": one, "useless": one}, Interval(0.1, -0.02, 0.2), Interval(2, 1.5, 2.5)
     )
     missed = [(target["figure"], bool(target["why"])) for target in bad if not target["met"]]

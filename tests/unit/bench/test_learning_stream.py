@@ -13,7 +13,7 @@ from learning.days import OURS, SHUFFLED, measure_day
 from learning.figures import recall
 from learning.look import Predictions, look
 from learning.measure import POLICY
-from learning.product import day, screen
+from learning.product import make_day, screen
 from learning.stream import Moment, moments, picture
 
 SHORT = replace(Streams(), frames=800, vehicles=4, rear_vehicles=1)
@@ -57,7 +57,7 @@ def test_a_unit_never_spans_two_drives_and_a_drive_is_in_order(stream: list[Mome
     for moment in stream:
         places.setdefault(moment.drive.number, []).append(moment.place)
     assert all(found == list(range(len(found))) for found in places.values())
-    units = day(1, stream, _empty_looks(len(stream)), second="none", unit=16).units
+    units = make_day(1, stream, _empty_looks(len(stream)), second="none", unit=16).units
     assert max(len(unit.frames) for unit in units) == 16
     assert sum(len(unit.frames) for unit in units) == len(stream)
 
@@ -89,18 +89,18 @@ def test_a_fixed_threshold_keeps_what_the_product_with_that_threshold_keeps(
     fixed = POLICY.model_copy(
         update={"controlled": False, "audit_share": 0.0, "weights": {"uncertainty": 1.0}, "threshold": 0.8}
     )
-    today = day(1, stream, looks, second="other", unit=16)
+    today = make_day(1, stream, looks, second="other", unit=16)
     screened = screen(today, fixed)
     scores = np.array([parts["uncertainty"] for parts in screened.parts])
-    kept = arms.above(arms.know(today, fixed), scores, 0.8, fixed)
+    kept = arms.keep_above(arms.know(today, fixed), scores, 0.8, fixed)
     assert screened.kept.sum() > 30
     assert (kept == screened.kept).all()
 
 
 def test_every_arm_keeps_the_budget(stream: list[Moment], looks: Predictions) -> None:
-    known = arms.know(day(1, stream, looks, second="other", unit=16), POLICY)
-    for scores in (arms.scores_at_random(1, len(known)), arms.scores_by_turn(len(known)), np.zeros(len(known))):
-        assert arms.best_fixed_threshold(known, scores, POLICY, seed=1).sum() == pytest.approx(80, abs=3)
+    known = arms.know(make_day(1, stream, looks, second="other", unit=16), POLICY)
+    for scores in (arms.draw_scores(1, len(known)), arms.spread_scores(len(known)), np.zeros(len(known))):
+        assert arms.keep_by_best_threshold(known, scores, POLICY, seed=1).sum() == pytest.approx(80, abs=3)
 
 
 def test_shuffled_truth_gives_nobody_an_advantage_and_the_ceiling_shows_that_there_is_one(
@@ -109,9 +109,9 @@ def test_shuffled_truth_gives_nobody_an_advantage_and_the_ceiling_shows_that_the
     nobody = {"other": (), "clone": (), "none": ()}
     found = measure_day(9_001, looks, SHORT, Meaning(), policy=POLICY, before=nobody)
     assert found.arms["ceiling"]["hard_recall"] > 3 * found.arms["random"]["hard_recall"]
-    known = arms.know(day(1, stream, looks, second="other", unit=16), POLICY)
-    kept = arms.best_fixed_threshold(known, truth.totals.astype(float), POLICY, seed=1)
-    dealt = [truth.shuffled(seed) for seed in range(60)]
+    known = arms.know(make_day(1, stream, looks, second="other", unit=16), POLICY)
+    kept = arms.keep_by_best_threshold(known, truth.totals.astype(float), POLICY, seed=1)
+    dealt = [truth.shuffle(seed) for seed in range(60)]
     scenes = len(np.unique(truth.scenes[kept])) / len(np.unique(truth.scenes[~truth.useless]))
     assert np.mean([recall(kept, one.hard, one) for one in dealt]) == pytest.approx(scenes, rel=0.1)
     assert f"{SHUFFLED}{OURS}" in found.arms

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from learning.answers import Answers, events
+from learning.answers import Answers, find_events
 from learning.configuration import Meaning
-from learning.figures import duplicates, event_recall, figures, interval, normalised, ratio, recall
+from learning.figures import compute_figures, duplicates, event_recall, interval, normalise, ratio, recall
 from learning.truth import Errors, errors, overlaps
 
 LEFT, RIGHT = (0.0, 0.0, 0.4, 1.0), (0.6, 0.0, 1.0, 1.0)
@@ -85,7 +85,7 @@ MISS, GHOST, RIGHT_ONE = (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 0, 0)
 
 def test_an_event_is_one_type_of_error_in_one_drive_without_a_long_gap() -> None:
     truth = answers((1, 0, MISS), (2, 0, MISS), (1, 3, (1, 1, 0, 0)), (1, 3, MISS), (1, 7, MISS), (1, 4, RIGHT_ONE))
-    assert events(truth, gap=2) == [[0, 2, 3], [4], [1], [2]]
+    assert find_events(truth, gap=2) == [[0, 2, 3], [4], [1], [2]]
 
 
 def test_an_event_is_found_by_any_of_its_frames() -> None:
@@ -103,7 +103,7 @@ def test_a_standing_scene_counts_once_and_any_of_its_frames_finds_it() -> None:
 def test_what_is_useless_finds_nothing() -> None:
     truth = answers((1, 0, MISS), (1, 0, MISS), useless=(1,))
     assert recall(np.array([False, True]), truth.hard, truth) == 0
-    assert figures(np.array([False, True]), truth, 2)["useless"] == 1
+    assert compute_figures(np.array([False, True]), truth, 2)["useless"] == 1
 
 
 def test_only_what_neither_saw_in_a_hard_frame_is_silent() -> None:
@@ -115,7 +115,7 @@ def test_shuffling_deals_whole_scenes_and_tells_whose_errors_a_frame_has() -> No
     truth = answers(
         *((1, number // 2, (number // 2 % 3, 0, 0, 0)) for number in range(40)), (1, 99, MISS), useless=(40,)
     )
-    dealt = truth.shuffled(3)
+    dealt = truth.shuffle(3)
     assert (dealt.errors == truth.errors[dealt.donors]).all()
     assert (dealt.errors[0:40:2] == dealt.errors[1:40:2]).all(), "the frames of a scene stay alike"
     assert sorted(dealt.totals[:40]) == sorted(truth.totals[:40])
@@ -128,5 +128,5 @@ def test_intervals_and_ratios() -> None:
     mean, low, high = ratio([2.0, 6.0], [1.0, 2.0])
     assert (mean, low + high) == (2.5, 5.0)
     assert high - mean == pytest.approx(12.706 * 0.5, rel=1e-3)
-    assert normalised(0.5, 0.1, 0.9) == pytest.approx(0.5)
-    assert normalised(0.1, 0.1, 0.1) == 0
+    assert normalise(0.5, 0.1, 0.9) == pytest.approx(0.5)
+    assert normalise(0.1, 0.1, 0.1) == 0
