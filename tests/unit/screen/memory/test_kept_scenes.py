@@ -17,7 +17,7 @@ from screen.memory.embedding_statistics import (
     usual_of,
     whiten,
 )
-from screen.memory.kept_scenes import BLOCK_SCENES, BLOCKS, NOTHING_KEPT, PLACES, Gallery
+from screen.memory.kept_scenes import BLOCK_SCENES, BLOCKS, NOTHING_KEPT, PLACES, KeptScenes
 from screen.vision.embedding import LARGEST, as_text, from_text, pack, unpack
 
 EYE = "second.acme/1"
@@ -130,6 +130,6 @@ def test_the_oldest_scenes_go_and_numbers_go_on() -> None:
 
 def test_scenes_of_another_network_are_not_looked_at_any_more() -> None:
     kept = kept_scenes.add(kept_scenes.add(NOTHING_KEPT, EYE, unit(1, 0)), "second.acme/2", unit(0, 1))
-    assert isinstance(kept, Gallery)
+    assert isinstance(kept, KeptScenes)
     assert [(number, scene.tolist()) for _, number, scene in kept.since(0)] == [(1, [0, 1])]
     assert kept_scenes.find_nearest_cosine(kept, EYE, unit(1, 0)) is None

@@ -177,7 +177,7 @@ def test_kept_scenes_are_rebuilt_from_compacted_entries_through_full_walls_and_o
         assert rebuilt == memory
         memory = rebuilt
     assert len(newest) <= 2 * SCENE_PLACES
-    assert {held.eye for held in memory.galleries.values()} == {"second.acme/1"}
+    assert {held.eye for held in memory.kept_scenes.values()} == {"second.acme/1"}
 
 
 def test_what_was_kept_of_a_drive_fades_and_ends_with_it() -> None:

@@ -8,7 +8,7 @@ from roadloop_schemas.frames import IngestedFrame
 from screen.decision.frame_keys import FrameKeys
 from screen.decision.scene_distance import Scene
 from screen.memory import kept_scenes
-from screen.memory.kept_scenes import NOTHING_KEPT, Gallery
+from screen.memory.kept_scenes import NOTHING_KEPT, KeptScenes
 from screen.memory.state import KeptFrame, Memory
 from screen.vision.detections import PERHAPS_THERE, SURELY_THERE, Box
 
@@ -52,7 +52,7 @@ def count_objects(boxes: Sequence[Box], at_least: float) -> Objects:
 def compare(memory: Memory, keys: FrameKeys, picture: Picture, scene: Scene) -> Likeness:
     """Compare a picture with its camera's kept ones, and its scene with the kept ones of its slice."""
     nearest = memory.nearest_kept(keys.camera_key, picture.dhash)
-    kept = memory.galleries.get(keys.slice_key, NOTHING_KEPT)
+    kept = memory.kept_scenes.get(keys.slice_key, NOTHING_KEPT)
     return Likeness(
         nearest_bits=None if nearest is None else nearest[0],
         nearest_step=scene.nearest_step,
@@ -62,7 +62,7 @@ def compare(memory: Memory, keys: FrameKeys, picture: Picture, scene: Scene) -> 
     )
 
 
-def _nearest_cosine(kept: Gallery, keys: FrameKeys, scene: Scene) -> float | None:
+def _nearest_cosine(kept: KeptScenes, keys: FrameKeys, scene: Scene) -> float | None:
     return None if scene.direction is None else kept_scenes.find_nearest_cosine(kept, keys.eye, scene.direction)
 
 

@@ -16,7 +16,7 @@ from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, Sce
 from roadloop_schemas.topics import SCREEN_MEMORY
 from screen.memory.embedding_statistics import Scenery
 from screen.memory.keep_rate import NOTHING_KNOWN, KeepRate, Segment
-from screen.memory.kept_scenes import BLOCK_SCENES, BLOCKS, NOTHING_KEPT, Gallery, SceneBlock
+from screen.memory.kept_scenes import BLOCK_SCENES, BLOCKS, NOTHING_KEPT, KeptScenes, SceneBlock
 from screen.memory.sharpness import Sharpness
 from screen.memory.state import Counters, Echo, KeptFrame, Memory
 from screen.vision.embedding import as_text, from_text, pack, unpack
@@ -64,8 +64,8 @@ def remember(partition: int, old: Memory, new: Memory) -> Iterable[Event]:
         yield _make_entry(partition, f"latest:{key}", ScreenMemory(camera=key, latest=as_text(packed)), as_text(packed))
     for key, stride in _select_changed(old.strides, new.strides):
         yield _make_entry(partition, f"stride:{key}", ScreenMemory(slice=key, stride=stride), str(stride))
-    for key, gallery in _select_changed(old.galleries, new.galleries):
-        yield from _describe_scenes(partition, key, old.galleries.get(key, NOTHING_KEPT), gallery)
+    for key, scenes_of_slice in _select_changed(old.kept_scenes, new.kept_scenes):
+        yield from _describe_scenes(partition, key, old.kept_scenes.get(key, NOTHING_KEPT), scenes_of_slice)
     yield from _describe_rates(partition, old, new)
 
 
@@ -73,7 +73,7 @@ def _select_changed(old: Mapping[str, V], new: Mapping[str, V]) -> Iterable[tupl
     return ((key, value) for key, value in new.items() if old.get(key) is not value)
 
 
-def _describe_scenes(partition: int, key: str, old: Gallery, new: Gallery) -> Iterable[Event]:
+def _describe_scenes(partition: int, key: str, old: KeptScenes, new: KeptScenes) -> Iterable[Event]:
     """Return the scenes that were kept since: each has its own place in turn."""
     since = new.blocks[0].number
     for block, number, scene in new.since(old.next_number):
@@ -168,7 +168,7 @@ def _read_memory(entries: Sequence[ScreenMemory]) -> Memory:
             {entry.camera: _read_kept_frames(entry) for entry in entries if entry.camera and entry.kept_dhashes}
         ),
         scenery=immutables.Map({key: _read_scenery(state) for key, state in scenes.items()}),
-        galleries=immutables.Map(_read_galleries(entries)),
+        kept_scenes=immutables.Map(_read_kept_scenes(entries)),
         latest=immutables.Map({e.camera: from_text(e.latest) for e in entries if e.camera and e.latest}),
         strides=immutables.Map({e.slice: e.stride for e in entries if e.slice and e.stride is not None}),
         versions=immutables.Map({e.tenant: frozenset(e.versions) for e in entries if e.tenant and e.versions}),
@@ -190,21 +190,21 @@ def _read_scenery(state: SceneryState) -> Scenery:
     return Scenery(state.eye, state.seen, from_text(state.moments))
 
 
-def _read_galleries(entries: Sequence[ScreenMemory]) -> Mapping[str, Gallery]:
-    """Return the galleries from their scenes: the newest of each says which ones are still looked at."""
+def _read_kept_scenes(entries: Sequence[ScreenMemory]) -> Mapping[str, KeptScenes]:
+    """Return each slice's kept scenes: the newest of each says which ones are still looked at."""
     scenes: dict[str, dict[int, KeptScene]] = {}
     for entry in entries:
         if entry.slice and entry.kept_scene:
             scenes.setdefault(entry.slice, {})[entry.kept_scene.number] = entry.kept_scene
     return {
-        key: _read_gallery([by_number[number] for number in sorted(by_number)]) for key, by_number in scenes.items()
+        key: _join_kept_scenes([by_number[number] for number in sorted(by_number)]) for key, by_number in scenes.items()
     }
 
 
-def _read_gallery(scenes: Sequence[KeptScene]) -> Gallery:
+def _join_kept_scenes(scenes: Sequence[KeptScene]) -> KeptScenes:
     lasting = [scene for scene in scenes if scene.number >= scenes[-1].since]
     blocks = [_read_block(number, list(group)) for number, group in groupby(lasting, key=lambda scene: scene.shelf)]
-    return Gallery(scenes[-1].eye, tuple(blocks))
+    return KeptScenes(scenes[-1].eye, tuple(blocks))
 
 
 def _read_block(number: int, scenes: Sequence[KeptScene]) -> SceneBlock:

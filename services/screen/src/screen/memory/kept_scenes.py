@@ -30,7 +30,7 @@ class SceneBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
+class KeptScenes:
     """The last 512 kept scenes, as one network (`eye`) saw them; scenes are numbered from 0 for ever."""
 
     eye: str = ""
@@ -48,26 +48,26 @@ class Gallery:
                 yield block, block.number + place, scenes[place]
 
 
-NOTHING_KEPT = Gallery()
+NOTHING_KEPT = KeptScenes()
 
 
-def find_nearest_cosine(gallery: Gallery, eye: str, scene: Vector) -> float | None:
+def find_nearest_cosine(kept_scenes: KeptScenes, eye: str, scene: Vector) -> float | None:
     """Return the largest cosine to a kept scene, -1..1; None where there is none that this network saw."""
-    if not _is_comparable(gallery, eye, scene):
+    if not _is_comparable(kept_scenes, eye, scene):
         return None
-    best = max(float((block.scenes @ scene).max()) for block in gallery.blocks)
+    best = max(float((block.scenes @ scene).max()) for block in kept_scenes.blocks)
     return round(min(1.0, max(-1.0, best)), 4)
 
 
-def add(gallery: Gallery, eye: str, scene: Vector) -> Gallery:
-    """Return the gallery with one more scene; the oldest go, and all of them where another network looks now."""
-    blocks = gallery.blocks if _is_comparable(gallery, eye, scene) else ()
+def add(kept_scenes: KeptScenes, eye: str, scene: Vector) -> KeptScenes:
+    """Return the kept scenes with one more; the oldest go, and all of them where another network looks now."""
+    blocks = kept_scenes.blocks if _is_comparable(kept_scenes, eye, scene) else ()
     raw = scene.astype("<f4").tobytes()
     if not blocks or len(blocks[-1]) == BLOCK_SCENES:
-        return Gallery(eye, (*blocks, SceneBlock(gallery.next_number, len(scene), raw))[-BLOCKS - 1 :])
+        return KeptScenes(eye, (*blocks, SceneBlock(kept_scenes.next_number, len(scene), raw))[-BLOCKS - 1 :])
     newest = blocks[-1]
-    return Gallery(eye, (*blocks[:-1], replace(newest, raw=newest.raw + raw)))
+    return KeptScenes(eye, (*blocks[:-1], replace(newest, raw=newest.raw + raw)))
 
 
-def _is_comparable(gallery: Gallery, eye: str, scene: Vector) -> bool:
-    return gallery.eye == eye and bool(gallery.blocks) and gallery.blocks[-1].dimensions == len(scene)
+def _is_comparable(kept_scenes: KeptScenes, eye: str, scene: Vector) -> bool:
+    return kept_scenes.eye == eye and bool(kept_scenes.blocks) and kept_scenes.blocks[-1].dimensions == len(scene)

@@ -16,7 +16,7 @@ from screen.memory import embedding_statistics, kept_scenes, running_median
 from screen.memory.embedding_statistics import NOTHING_SCENIC, Scenery
 from screen.memory.keep_rate import ENOUGH, ENOUGH_OF_TENANT, NOTHING_KNOWN, KeepRate, add_frame, restart_on_scale
 from screen.memory.keep_rules import add_frame as add_frame_to_rules
-from screen.memory.kept_scenes import NOTHING_KEPT, Gallery
+from screen.memory.kept_scenes import NOTHING_KEPT, KeptScenes
 from screen.memory.sharpness import NOTHING_USUAL, Sharpness, add_picture
 from screen.vision.embedding import Vector
 
@@ -76,7 +76,7 @@ class Memory(NamedTuple):
     rates: immutables.Map[str, KeepRate] = immutables.Map()
     kept: immutables.Map[str, tuple[KeptFrame, ...]] = immutables.Map()
     scenery: immutables.Map[str, Scenery] = immutables.Map()
-    galleries: immutables.Map[str, Gallery] = immutables.Map()
+    kept_scenes: immutables.Map[str, KeptScenes] = immutables.Map()
     latest: immutables.Map[str, bytes] = immutables.Map()
     strides: immutables.Map[str, float] = immutables.Map()
     versions: immutables.Map[str, frozenset[int]] = immutables.Map()
@@ -195,8 +195,8 @@ class Memory(NamedTuple):
         """Return the memory after a scene was kept; None where it could not be told from the usual."""
         if scene is None:
             return self
-        kept = kept_scenes.add(self.galleries.get(slice_key, NOTHING_KEPT), eye, scene)
-        return self._replace(galleries=self.galleries.set(slice_key, kept))
+        of_slice = kept_scenes.add(self.kept_scenes.get(slice_key, NOTHING_KEPT), eye, scene)
+        return self._replace(kept_scenes=self.kept_scenes.set(slice_key, of_slice))
 
     def add_kept_frame(self, camera_key: str, frame: KeptFrame) -> "Memory":
         """Return the memory after a frame was kept."""
