@@ -27,7 +27,7 @@ from screen.history.rows import SCHEMA, row_of
 from screen.memory.embedding_statistics import Scenery
 from screen.memory.entries import remember
 from screen.memory.keep_rate import KeepRate, Segment
-from screen.memory.kept_scenes import Gallery, SceneBlock
+from screen.memory.kept_scenes import KeptScenes, SceneBlock
 from screen.memory.sharpness import Sharpness
 from screen.memory.snapshot_file import as_file, extend_snapshot
 from screen.memory.state import Counters, Echo, KeptFrame, Memory
@@ -62,7 +62,7 @@ def memory_before() -> Memory:
         rates=immutables.Map({f"{SLICE}@3": rate, f"{SLICE}@2": KeepRate(Segment(0, 1, struct.pack("d", 0.5)))}),
         kept=immutables.Map({CAMERA: kept}),
         scenery=immutables.Map({"acme": usual, SLICE: usual}),
-        galleries=immutables.Map({SLICE: Gallery(EYE, (SceneBlock(0, 2, FIRST.tobytes() + SECOND.tobytes()),))}),
+        kept_scenes=immutables.Map({SLICE: KeptScenes(EYE, (SceneBlock(0, 2, FIRST.tobytes() + SECOND.tobytes()),))}),
         latest=immutables.Map({CAMERA: SECOND.astype("<f2").tobytes()}),
         strides=immutables.Map({SLICE: 0.375}),
         versions=immutables.Map({"acme": frozenset((2, 3))}),
@@ -75,7 +75,7 @@ def memory_after(before: Memory) -> Memory:
     return before._replace(
         slices=before.slices.set(SLICE, Counters(13, 5, 7, 1)),
         rates=before.rates.delete(f"{SLICE}@2"),
-        galleries=before.galleries.set(SLICE, Gallery(EYE, (SceneBlock(0, 2, scenes),))),
+        kept_scenes=before.kept_scenes.set(SLICE, KeptScenes(EYE, (SceneBlock(0, 2, scenes),))),
         versions=before.versions.set("acme", frozenset((3,))),
     )
 

@@ -8,7 +8,7 @@ import immutables
 from screen.memory.embedding_statistics import Scenery
 from screen.memory.entries import rebuild
 from screen.memory.keep_rate import KeepRate, Segment
-from screen.memory.kept_scenes import Gallery, SceneBlock
+from screen.memory.kept_scenes import KeptScenes, SceneBlock
 from screen.memory.sharpness import Sharpness
 from screen.memory.snapshot_file import Head, of_file
 from screen.memory.state import Counters, Echo, KeptFrame, Memory
@@ -40,8 +40,8 @@ BEFORE = Memory(
         }
     ),
     scenery=immutables.Map({"acme": USUAL, SLICE: USUAL}),
-    galleries=immutables.Map(
-        {SLICE: Gallery("second.acme/1", (SceneBlock(0, 2, struct.pack("<4f", 1, 0, 0, 1)),))},
+    kept_scenes=immutables.Map(
+        {SLICE: KeptScenes("second.acme/1", (SceneBlock(0, 2, struct.pack("<4f", 1, 0, 0, 1)),))},
     ),
     latest=immutables.Map({CAMERA: b"\x00\x00\x00\x3c"}),
     strides=immutables.Map({SLICE: 0.375}),
@@ -50,8 +50,8 @@ BEFORE = Memory(
 AFTER = BEFORE._replace(
     slices=immutables.Map({SLICE: Counters(seen=13, kept=5, dropped=7, quarantined=1)}),
     rates=immutables.Map({f"{SLICE}@3": RATE}),
-    galleries=immutables.Map(
-        {SLICE: Gallery("second.acme/1", (SceneBlock(0, 2, struct.pack("<6f", 1, 0, 0, 1, -1, 0)),))},
+    kept_scenes=immutables.Map(
+        {SLICE: KeptScenes("second.acme/1", (SceneBlock(0, 2, struct.pack("<6f", 1, 0, 0, 1, -1, 0)),))},
     ),
     versions=immutables.Map({"acme": frozenset((3,))}),
 )
