@@ -29,11 +29,11 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
 from screen.commands.what_if import Question, ask
-from screen.decision.decide_frame import judge
+from screen.decision.decide_frame import Decision
 from screen.decision.facts import Facts
 from screen.decision.frame_keys import FrameKeys
+from screen.decision.screen_frame import judge
 from screen.decision.thresholds import SliceThreshold
-from screen.decision.verdict import Decision
 from screen.history.maintenance import tidy
 from screen.history.rows import MEASURED
 from screen.history.table import History, Place

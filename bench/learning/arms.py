@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from learning.product import SALT, TENANT, Day
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import ScreenPolicy
+from screen.decision.decide_frame import Context, decide_frame
 from screen.decision.facts import Facts, compare_anew, gather_facts
 from screen.decision.frame_keys import FrameKeys, eye_of
 from screen.decision.scene_distance import Scene, measure_scene
 from screen.decision.serving_versions import serving_pair
 from screen.decision.similarity import Picture, compare, describe_picture
-from screen.decision.verdict import Context, rule
 from screen.handle import Observation, decide
 from screen.memory.embedding_statistics import NOTHING_SCENIC, Scenery, measure_step, usual_of
 from screen.memory.sharpness import NOTHING_USUAL, Sharpness
@@ -99,7 +99,7 @@ def keep_above(known: Sequence[Known], scores: Scores, threshold: float, policy:
     for place in np.flatnonzero(scores >= threshold).tolist():
         frame = known[place]
         facts = _compare_with_kept(memory, frame)._replace(parts={"given": 1.0})
-        kept[place] = rule(facts, fixed, Context(1.0, frame.usual)).verdict is Verdict.KEPT
+        kept[place] = decide_frame(facts, fixed, Context(1.0, frame.usual)).verdict is Verdict.KEPT
         if kept[place]:
             memory = _keep(memory, frame)
     return kept

@@ -26,7 +26,8 @@ from roadloop_schemas.policies import ScreenPolicy
 from roadloop_world.rendering.scenes import CLASSES
 from screen.decision.score import scale_of
 from screen.handle import Observation, decide
-from screen.learn.labelled_audit import LabelledFrame, improve_policy, read_audited_frame
+from screen.learn.improve_policy import improve_policy
+from screen.learn.labelled_audit import LabelledFrame, read_audited_frame
 from screen.memory.state import Memory
 from screen.view import score_histograms
 from screen.view.slice_budgets import choose_budgets

@@ -9,9 +9,9 @@ from roadloop_runtime.broker import Member
 from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import make_identity
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Partition
 from roadloop_runtime.service import lifecycle, logs

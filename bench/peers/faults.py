@@ -19,7 +19,7 @@ from loop.event import make_event
 from loop.turns import Program, create_target
 from peers.supervised import Supervised, supervise
 from peers.work import Task
-from roadloop_runtime.kafka import lag_read
+from roadloop_runtime.kafka import read_lag
 from roadloop_runtime.kafka.admin import open_admin
 from roadloop_runtime.kafka.lag import Lag
 from roadloop_runtime.kafka.reader import read_partition
@@ -59,7 +59,7 @@ async def suffer(program: Program, task: Task, kills: int) -> Fate:
     await create_target(task.bootstrap, task.target)
     await topics.create(task.bootstrap, [task.source, dead_letters])
     async with (
-        lag_read.connect(task.bootstrap) as clients,
+        read_lag.connect(task.bootstrap) as clients,
         feed_records(task.bootstrap, task.source) as end_feeding,
         supervise(program, task) as supervised,
     ):
@@ -147,15 +147,15 @@ async def refuse_records(bootstrap: str, topic: str) -> AsyncIterator[None]:
             await take(2 * 1024 * 1024)
 
 
-async def _read_lag(clients: lag_read.Clients, task: Task) -> int:
+async def _read_lag(clients: read_lag.Clients, task: Task) -> int:
     return sum(lag.records_behind for lag in await _read_lags(clients, task))
 
 
-async def _read_lags(clients: lag_read.Clients, task: Task) -> Sequence[Lag]:
-    return await lag_read.read_lags(clients, {task.target: [task.source]})
+async def _read_lags(clients: read_lag.Clients, task: Task) -> Sequence[Lag]:
+    return await read_lag.read_lags(clients, {task.target: [task.source]})
 
 
-async def _read_committed(clients: lag_read.Clients, task: Task) -> dict[int, int]:
+async def _read_committed(clients: read_lag.Clients, task: Task) -> dict[int, int]:
     return {lag.partition: lag.committed_offset or 0 for lag in await _read_lags(clients, task)}
 
 

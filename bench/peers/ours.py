@@ -9,10 +9,10 @@ from peers.work import StubFailed, Work, take_task
 from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import make_identity
 from roadloop_runtime.loop.limits import Limits
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.service import lifecycle, logs
 from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement

@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema
 
-from roadloop_schemas.snapshots import read_json_files
+from roadloop_schemas.schema_snapshots import read_json_files
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "schemas"

@@ -10,7 +10,7 @@ import pytest
 
 from roadloop_schemas.__main__ import main
 from roadloop_schemas.compatibility import find_breaking_changes
-from roadloop_schemas.snapshots import build_snapshot
+from roadloop_schemas.schema_snapshots import build_snapshot
 from roadloop_schemas.topics import EVENTS, read_topic_files
 from tests.contract.published import ROOT, SCHEMAS, SNAPSHOTS
 

@@ -10,10 +10,11 @@ import coverage
 import structlog
 
 MODULES = (
-    "roadloop_runtime.loop.claims",
+    "roadloop_runtime.loop.member_claims",
     "roadloop_runtime.loop.partition_task",
     "roadloop_runtime.loop.loop",
-    "roadloop_runtime.loop.observe",
+    "roadloop_runtime.loop.bad_records",
+    "roadloop_runtime.loop.retry",
     "roadloop_runtime.outbox.publisher",
     "roadloop_runtime.settlement.kafka_settlement",
     "roadloop_runtime.settlement.postgres_settlement",

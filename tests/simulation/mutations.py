@@ -16,7 +16,7 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNTIME = Path("services/runtime/src/roadloop_runtime")
 SIMULATION = Path("tests/simulation")
-PARTITION_TASK, LOOP, OBSERVE = (RUNTIME / "loop" / f"{name}.py" for name in ("partition_task", "loop", "observe"))
+PARTITION_TASK, LOOP, RETRY = (RUNTIME / "loop" / f"{name}.py" for name in ("partition_task", "loop", "retry"))
 KAFKA, POSTGRES = (RUNTIME / "settlement" / f"{name}_settlement.py" for name in ("kafka", "postgres"))
 OUTBOX = RUNTIME / "outbox" / "publisher.py"
 FAILS_AFTER_S = 3600  # a guard against a hang
@@ -111,7 +111,7 @@ ALL = (
                 "        self._draining = True\n",
                 "        self._draining = True\n        [p.task and p.task.cancel() for p in self._waiting._fifo]\n",
             ),
-            Patch(OBSERVE, "        if _is_cancelled_from_outside(error):\n            raise\n", ""),
+            Patch(RETRY, "        if _is_cancelled_from_outside(error):\n            raise\n", ""),
         ),
     ),
     _one(
@@ -246,13 +246,13 @@ ALL = (
     ),
     _one(
         "an outage is the record's fault",
-        OBSERVE,
+        RETRY,
         "        failures += not outage\n",
         "        failures += 1\n",
     ),
     _one(
         "a lost inner task ends the partition task unseen",
-        OBSERVE,
+        RETRY,
         "        if _is_cancelled_from_outside(error):\n",
         "        if isinstance(error, asyncio.CancelledError):\n",
     ),
@@ -277,7 +277,7 @@ ALL = (
     ),
     _one(
         "of twins the younger ends",
-        RUNTIME / "loop" / "claims.py",
+        RUNTIME / "loop" / "member_claims.py",
         "> self.me.started_at_ms",
         "< self.me.started_at_ms",
     ),

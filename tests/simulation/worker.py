@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import immutables
 
 from roadloop_runtime.broker import Member
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import EXIT_STAY_ENDED, Identity
 from roadloop_runtime.loop.limits import Limits
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.outbox.publisher import publish_for_ever
 from roadloop_runtime.records import Partition
 from roadloop_runtime.service import lifecycle

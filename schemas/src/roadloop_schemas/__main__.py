@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roadloop_schemas.asyncapi import as_yaml, build_document
-from roadloop_schemas.snapshots import read_json_files, write_snapshots
+from roadloop_schemas.schema_snapshots import read_json_files, write_snapshots
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from roadloop_schemas import frames, labels, memories, models, policies, uploads
+from roadloop_schemas import frames, labels, memory, models, policies, uploads
 from roadloop_schemas.fields import EventBody
 
 # Their names, for who writes and reads them; a test holds them to the files.
@@ -30,6 +30,8 @@ TRAININGS_CHANGED = "trainings.changed.v1"
 UPLOADS_COMPLETED = "uploads.completed.v1"
 UPLOADS_FATE = "uploads.fate.v1"
 
+DEAD_LETTER_RETENTION_HOURS = 24 * 28
+
 EVENTS: Mapping[str, type[EventBody]] = MappingProxyType(
     {
         body.__name__: body
@@ -39,7 +41,7 @@ EVENTS: Mapping[str, type[EventBody]] = MappingProxyType(
             frames.FramesIngested,
             frames.FrameScreened,
             policies.ScreenPolicy,
-            memories.ScreenMemory,
+            memory.ScreenMemory,
             labels.LabelRequested,
             labels.LabelCompleted,
             models.TrainingChanged,

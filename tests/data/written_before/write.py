@@ -28,9 +28,10 @@ from screen.memory.embedding_statistics import Scenery
 from screen.memory.entries import remember
 from screen.memory.keep_rate import KeepRate, Segment
 from screen.memory.kept_scenes import KeptScenes, SceneBlock
+from screen.memory.repeat_discount import Echo
 from screen.memory.sharpness import Sharpness
 from screen.memory.snapshot_file import as_file, extend_snapshot
-from screen.memory.state import Counters, Echo, KeptFrame, Memory
+from screen.memory.state import Counters, KeptFrame, Memory
 from screen.vision.detections import Box, Judged, Unjudged
 from tests.builders import NOW, PAIR, make_candidate, make_frame, read_back, receive_unit
 from trainer_trigger.tables.spec import GatePolicy, Spec

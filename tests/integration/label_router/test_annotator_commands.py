@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from label_router import queue_table
+from label_router import queue_classes_table
 from roadloop_runtime.storage.postgres import Pool
 
 from .conftest import roadloop
@@ -49,4 +49,4 @@ async def test_classes_are_set_and_taken_away(dsn: str, pool: Pool) -> None:
     tenant = f"t-{secrets.token_hex(6)}"
     for classes, expected in (("car, truck,car", ("car", "truck")), ("", ())):
         await asyncio.to_thread(roadloop, dsn, "queues", "set", "--tenant", tenant, "--classes", classes)
-        assert await queue_table.classes_of(pool, tenant) == expected
+        assert await queue_classes_table.classes_of(pool, tenant) == expected

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from label_router import queue_table
+from label_router import queue_classes_table
 from roadloop_schemas.labels import LabelSource
 from tests.builders import make_label, make_label_box, make_object
 
@@ -58,7 +58,7 @@ async def test_no_boxes_is_a_label(office: Office) -> None:
 async def test_classes_are_told_and_asked_for(office: Office) -> None:
     await office.put(screened("f-1"))
     async with office.pool.acquire() as connection:
-        await queue_table.set_classes(connection, office.tenant, ("truck", "bus"))
+        await queue_classes_table.set_classes(connection, office.tenant, ("truck", "bus"))
     ann = await office.enrol()
     task = await ann.take()
     assert (task["classes"], task["prelabels"]) == (["truck", "bus"], [])

@@ -14,9 +14,9 @@ import immutables
 
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import make_identity
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outcome import DeadLetter, Emit, LoopReason, Outcome, Skip, Undecodable
 from roadloop_runtime.records import Event, Partition, Record

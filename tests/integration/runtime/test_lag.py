@@ -24,7 +24,7 @@ from roadloop_local.servers.kafka_jars import bring_jars
 from roadloop_runtime.commands import register
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.lag import Lag, sum_groups
-from roadloop_runtime.kafka.lag_read import connect, read_lags
+from roadloop_runtime.kafka.read_lag import connect, read_lags
 from tests.integration.loop.conftest import Copying
 from tests.waiting import GUARD_S, eventually
 

@@ -24,8 +24,8 @@ from typer.testing import CliRunner
 from roadloop_local.addresses import Stack
 from roadloop_local.ports import choose_ports
 from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.offset_reader import RecordsLost, open_tail
 from roadloop_runtime.kafka.reader import read_end_offsets
-from roadloop_runtime.kafka.tail import RecordsLost, open_tail
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event
 from roadloop_runtime.storage.objects import open_store

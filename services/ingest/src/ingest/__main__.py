@@ -17,9 +17,9 @@ from ingest.settings import Settings
 from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka, admin
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.records import Record
 from roadloop_runtime.service import lifecycle, logs

@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 
-from label_router import queue_table, task_table
+from label_router import queue_classes_table, task_table
 from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, Observation, Policy, decide, observe
 from label_router.http import Dependencies, make_app
@@ -15,9 +15,9 @@ from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka
 from roadloop_runtime.kafka.admin import check_topics_of_service
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outbox.publisher import name_position_topic
 from roadloop_runtime.outcome import Transient
@@ -71,7 +71,7 @@ def screened(pool: Pool) -> Handler[Received[FrameScreened], Observation, None, 
 
     async def classes_of(tenant: str) -> tuple[str, ...]:
         try:
-            return await queue_table.classes_of(pool, tenant)
+            return await queue_classes_table.classes_of(pool, tenant)
         except DATABASE_AWAY as error:
             raise Transient("postgres", f"{type(error).__name__}: {error}") from error
 

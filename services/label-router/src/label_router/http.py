@@ -10,12 +10,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel
 
-from label_router import annotator_table, label_table, queue_table, task_table
+from label_router import annotator_table, label_table, lease_table, queue_classes_table, task_table
 from label_router.annotator_table import Annotator
 from label_router.handle import Policy, prelabels, queue_of
 from label_router.refusals import MAX_BODY_BYTES, no_such_task, too_large, unknown_annotator
 from label_router.submission import LEASE_SCHEMA, SUBMISSION_SCHEMA, read_lease, read_submission
-from label_router.task_table import Task
+from label_router.task import Task
 from roadloop_runtime.service.http import dependencies_of, make_http_app, read_token
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.fields import Detection, ObjectRef
@@ -117,12 +117,12 @@ TaskId = Annotated[str, Depends(task_named)]
 @routes.post("/tasks/next", response_model=NextTask, responses={204: {"description": "Nothing waits."}})
 async def next_task(needs: Needs, annotator: Caller) -> NextTask | Response:
     """Lease the task that has waited longest. Who holds a live lease gets the same task again."""
-    task = await task_table.lease_next(
+    task = await lease_table.lease_next(
         needs.pool, annotator, lease_id=secrets.token_hex(16), now=needs.now(), lease_s=needs.lease_s
     )
     if task is None:
         return Response(status_code=204)
-    return show(task, await queue_table.classes_of(needs.pool, annotator.tenant), needs)
+    return show(task, await queue_classes_table.classes_of(needs.pool, annotator.tenant), needs)
 
 
 def show(task: Task, classes: tuple[str, ...], needs: Dependencies) -> NextTask:
@@ -153,7 +153,7 @@ async def submit(task_id: TaskId, body: Body, needs: Needs, annotator: Caller) -
 @routes.post("/tasks/{task_id}/return", status_code=204, openapi_extra=takes(LEASE_SCHEMA))
 async def give_back(task_id: TaskId, body: Body, needs: Needs, annotator: Caller) -> None:
     """Give a task back by `{lease_id}`; it waits again, behind the others."""
-    await task_table.give_back(needs.pool, annotator, task_id, lease_id=read_lease(body), now=needs.now())
+    await lease_table.give_back(needs.pool, annotator, task_id, lease_id=read_lease(body), now=needs.now())
 
 
 @routes.get("/queue")

@@ -7,10 +7,10 @@ from functools import partial
 from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka, admin
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.limits import Limits
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.service import lifecycle, logs
 from roadloop_runtime.service.health import make_health_app, serve_http

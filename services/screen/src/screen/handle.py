@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Transient
@@ -10,15 +9,16 @@ from roadloop_runtime.records import Event
 from roadloop_schemas.frames import FramesIngested, IngestedFrame, ModelPair, VerdictReason
 from roadloop_schemas.models import ModelServing, RolloutStage
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.decide_frame import DEFAULT_POLICY, UnitAnswers, decide_frame
+from screen.decision.screen_frame import DEFAULT_POLICY, UnitAnswers, screen_frame
 from screen.decision.serving_versions import candidate_pair, choose_judges, draw_candidate, serving_pair
-from screen.inference.predict import NOT_TRIED, ModelClient, Predictions, describe_failure
+from screen.inference.backfill_priority import is_backfill
+from screen.inference.candidate_timeout import NOT_TRIED, describe_failure
+from screen.inference.predict import ModelClient, Predictions
 from screen.memory.state import Memory
 from screen.progress import Progress
 from screen.reasons import UnitReason
 from screen.vision.detections import Unjudged
 
-LATE = timedelta(hours=1)
 Policies = Mapping[str, ScreenPolicy]
 
 
@@ -66,12 +66,6 @@ async def _predict(unit: Received[FramesIngested], model: ModelServing, client: 
     return Observation(unit, model, await client.predict(frames, serving_pair(model)), answers)
 
 
-def is_backfill(unit: Received[FramesIngested]) -> bool:
-    """Say whether a unit can wait: it was a dead letter before, or its pictures came long after they were taken."""
-    taken = max(frame.captured_at for frame in unit.body.frames)
-    return unit.replayed or unit.body.received_at - taken > LATE
-
-
 async def _predict_by_candidate(
     client: ModelClient, frames: Sequence[IngestedFrame], candidate: ModelPair
 ) -> Predictions:
@@ -99,7 +93,7 @@ def decide(memory: Memory, seen: Observation, policies: Policies, *, salt: bytes
     answers = UnitAnswers(seen.unit, judges, seen.frames, seen.candidate)
     events: list[Event] = []
     for number in range(len(seen.frames)):
-        memory, event = decide_frame(memory, answers, number, policy, salt=salt)
+        memory, event = screen_frame(memory, answers, number, policy, salt=salt)
         events.append(event)
     return memory, Emit(tuple(events))
 

@@ -7,9 +7,9 @@ from functools import partial
 
 from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import Follower
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import Identity, make_identity
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.outbox.outbox_table import publish_outbox
 from roadloop_runtime.outbox.publisher import name_position_topic
 from roadloop_runtime.records import Record

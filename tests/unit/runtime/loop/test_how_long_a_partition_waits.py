@@ -6,7 +6,7 @@ import async_solipsism
 import pytest
 
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.loop.observe import SETTLES_S, observe
+from roadloop_runtime.loop.retry import SETTLES_S, observe
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Outcome, Skip, Transient
 from tests.builders import make_record
 

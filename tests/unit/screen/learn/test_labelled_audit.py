@@ -11,20 +11,11 @@ from hypothesis import strategies as st
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import EmptyScenes, ErrorPredictor, ScreenPolicy
 from screen.decision import score
-from screen.learn.labelled_audit import (
-    DAYS,
-    EMPTIES,
-    FRESH,
-    NEW_EMPTIES,
-    AuditedFrame,
-    LabelledFrame,
-    choose_empty_scenes,
-    choose_start_threshold,
-    improve_policy,
-    propose,
-    select_recent,
-)
+from screen.learn.empty_scenes import EMPTIES, NEW_EMPTIES, choose_empty_scenes
+from screen.learn.improve_policy import improve_policy
+from screen.learn.labelled_audit import DAYS, AuditedFrame, LabelledFrame, select_recent
 from screen.learn.predictor import EXPECTED, fit, is_better, measure_ranking
+from screen.learn.predictor_acceptance import FRESH, choose_start_threshold, propose
 from screen.vision.embedding import as_text, from_text, pack, unpack
 from tests.builders import make_label_box
 

@@ -9,9 +9,10 @@ from screen.memory.embedding_statistics import Scenery
 from screen.memory.entries import rebuild
 from screen.memory.keep_rate import KeepRate, Segment
 from screen.memory.kept_scenes import KeptScenes, SceneBlock
+from screen.memory.repeat_discount import Echo
 from screen.memory.sharpness import Sharpness
 from screen.memory.snapshot_file import Head, of_file
-from screen.memory.state import Counters, Echo, KeptFrame, Memory
+from screen.memory.state import Counters, KeptFrame, Memory
 from tests.data.written_before.read import OF_NOVEMBER, read_memory_entries
 
 SLICE, CAMERA = "acme/rain/front", "acme/car-1/front"

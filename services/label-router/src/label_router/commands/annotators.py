@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from label_router import annotator_table, queue_table
+from label_router import annotator_table, queue_classes_table
 from label_router.annotator_table import Annotator
 from label_router.submission import CLASS_NAME
 from roadloop_runtime.cli.database import ask_database
@@ -81,5 +81,5 @@ def list_annotators(postgres: Postgres, as_json: AsJson = False) -> None:
 
 def set_queue(tenant: TenantName, classes: Classes, postgres: Postgres) -> None:
     """Say which classes a tenant's annotators may use; this replaces what was set before."""
-    ask_database(postgres, lambda c: queue_table.set_classes(c, tenant, split_classes(classes)))
+    ask_database(postgres, lambda c: queue_classes_table.set_classes(c, tenant, split_classes(classes)))
     typer.echo(f"{tenant}: {', '.join(split_classes(classes)) or 'every class'}")

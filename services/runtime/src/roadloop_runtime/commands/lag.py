@@ -16,7 +16,7 @@ from roadloop_runtime.cli.kafka_errors import report_kafka_errors
 from roadloop_runtime.cli.options import AsJson, Bootstrap
 from roadloop_runtime.cli.terminal import as_table, show_rows
 from roadloop_runtime.kafka.lag import TITLES, GroupLag, as_json, sum_groups, to_rows
-from roadloop_runtime.kafka.lag_read import Clients, connect, list_groups, read_lags
+from roadloop_runtime.kafka.read_lag import Clients, connect, list_groups, read_lags
 from roadloop_schemas.topics import read_topic_files
 
 NUMBERS = frozenset(TITLES[2:])

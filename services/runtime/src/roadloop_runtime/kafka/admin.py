@@ -9,9 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from roadloop_runtime.broker import TopicMissing
 from roadloop_runtime.kafka.reader import REQUEST_TIMEOUT_S
-from roadloop_schemas.topics import Topic, name_dead_letter_topic, read_topic_files
+from roadloop_schemas.topics import DEAD_LETTER_RETENTION_HOURS, Topic, name_dead_letter_topic, read_topic_files
 
-DEAD_LETTER_RETENTION_HOURS = 24 * 28
 ALREADY_EXISTS = 36
 PATIENCE_S = 5.0
 MAX_INPUT_BYTES = 1024 * 1024

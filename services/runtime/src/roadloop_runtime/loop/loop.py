@@ -12,9 +12,9 @@ import structlog
 from roadloop_runtime.broker import Member
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop import metrics
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Kept, Limits
+from roadloop_runtime.loop.member_claims import Claim
 from roadloop_runtime.loop.partition_task import PartitionTask
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settlement.protocols import Settlement

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from roadloop_runtime.handler import Handler
+from roadloop_runtime.loop.bad_records import decode
 from roadloop_runtime.loop.limits import Pending
-from roadloop_runtime.loop.observe import decode, observe
+from roadloop_runtime.loop.retry import observe
 from roadloop_runtime.outcome import DeadLetter
 from roadloop_runtime.records import Record
 

@@ -11,11 +11,11 @@ from roadloop_runtime.broker import Aborted, Member, OffsetsExpired
 from roadloop_runtime.dead_letter import to_dead_letter
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop import metrics
+from roadloop_runtime.loop.bad_records import blame_handler, refuse_too_large
 from roadloop_runtime.loop.cancellation import go_if_cancelled
 from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Kept, Limits
 from roadloop_runtime.loop.observation_queue import ObservationQueue
-from roadloop_runtime.loop.observe import blame_handler, refuse_too_large
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_runtime.settlement.protocols import Batch, Settlement

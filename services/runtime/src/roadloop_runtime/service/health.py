@@ -15,9 +15,9 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from roadloop_runtime.loop.loop import Loop
+from roadloop_runtime.service.liveness import is_stuck
 
 Check = Callable[[], Awaitable[bool]]
-STUCK_S = 60.0
 
 
 def make_health_app(loops: Sequence[Loop], checks: Mapping[str, Check], stopping: asyncio.Event) -> Starlette:
@@ -25,7 +25,7 @@ def make_health_app(loops: Sequence[Loop], checks: Mapping[str, Check], stopping
 
     async def livez(_: Request) -> JSONResponse:
         now = asyncio.get_running_loop().time()
-        stuck = any(loop.joined and now - loop.turned_at > STUCK_S for loop in loops)
+        stuck = any(is_stuck(loop, now) for loop in loops)
         return JSONResponse({"live": not stuck}, 503 if stuck else 200)
 
     async def readyz(_: Request) -> JSONResponse:

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from roadloop_runtime.broker import Fenced
-from roadloop_runtime.loop.claims import Claim
 from roadloop_runtime.loop.identity import EXIT_RESTART, EXIT_STAY_ENDED, Superseded
+from roadloop_runtime.loop.member_claims import Claim
 
 log = structlog.get_logger()
 Part = Coroutine[Any, Any, None]

@@ -1,136 +1,110 @@
-"""One frame's verdict, and what it leaves in memory. Pure: history is judged anew by `judge`, without a picture."""
+"""Keep, drop or quarantine a frame, and why. Pure: facts and a policy in, a value out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from roadloop_runtime.decode import Received
-from roadloop_runtime.records import Event
-from roadloop_schemas.frames import FramesIngested, ShadowVerdict, Verdict
+from roadloop_schemas.fields import Condition
+from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.audit_lot import draw_lot
-from screen.decision.facts import Facts, gather_facts, score_parts
-from screen.decision.frame_keys import FrameKeys, eye_of
-from screen.decision.scene_distance import Scene, measure_scene
-from screen.decision.serving_versions import JudgingModels, put_first
-from screen.decision.similarity import describe_picture, remember_picture
-from screen.decision.thresholds import SliceThreshold, describe_budget, find_threshold, list_budgets
-from screen.decision.verdict import Context, Decision, rule
-from screen.decision.verdict_event import write_verdict
-from screen.inference.predict import NOT_TRIED, Predictions
-from screen.memory.keep_rules import select_allowed
-from screen.memory.sharpness import NOTHING_USUAL
-from screen.memory.state import Memory
-from screen.vision.detections import Judged, Unjudged
+from screen.decision import score
+from screen.decision.facts import NO_PARTS, Facts
+from screen.memory.keep_rate import rank
+from screen.memory.repeat_discount import discount
+from screen.memory.sharpness import NOTHING_USUAL, Sharpness, is_blurred
 
-DEFAULT_POLICY = ScreenPolicy(version=0, threshold=0.5)
+KEPT, DROPPED = Verdict.KEPT, Verdict.DROPPED  # a call each, in Python 3.11
+SCORE, RULE, BELOW_THRESHOLD = VerdictReason.SCORE, VerdictReason.RULE, VerdictReason.BELOW_THRESHOLD
+BY_SCORE = (SCORE, BELOW_THRESHOLD)
 
 
-@dataclass(frozen=True, slots=True)
-class UnitAnswers:
-    """What the models that judge a unit saw in its `frames`, and what a version on its way saw beside them, if any."""
+class Decision(NamedTuple):
+    """The verdict on one frame with all that led to it. `score` is None where the frame was not judged.
 
-    unit: Received[FramesIngested]
-    judges: JudgingModels
-    frames: Predictions
-    candidate: Predictions = ()
-
-
-def decide_frame(
-    memory: Memory, answers: UnitAnswers, number: int, policy: ScreenPolicy, *, salt: bytes
-) -> tuple[Memory, Event]:
-    """Return the verdict on frame `number` of a unit as its event, and the memory that the next frame sees.
-
-    `salt` is the audit's.
+    `chance` is what its parts alone come to, before it was held against the `echo` of frames of its camera's drive that
+    were kept a short while ago. `ranked` is what was compared with the threshold; None where the score had nothing to
+    decide.
     """
-    unit, judges = answers.unit, answers.judges
-    frame, answer = unit.body.frames[number], answers.frames[number]
-    keys = FrameKeys(
-        *(unit.envelope.tenant, unit.body.vehicle, frame.camera, frame.condition, unit.body.drive),
-        *(judges.eye, judges.versions),
-    )
-    boxes = answer.boxes if isinstance(answer, Judged) else ()
-    embedding = answer.embedding if isinstance(answer, Judged) and eye_of(judges.models) == judges.eye else b""
-    picture, scene = describe_picture(frame, boxes, embedding), measure_scene(memory, keys, embedding)
-    facts = gather_facts(
-        *(memory, frame, keys, answers.frames, number),
-        policy=policy,
-        picture=picture,
-        scene=scene,
-        lot=draw_lot(frame.frame_id, salt),
-    )
-    memory, shadow = _judge_beside(memory, answers, number, facts, policy=policy, scene=scene)
-    budget = describe_budget(memory, keys, policy)
-    memory, decision, threshold = judge(memory, facts, policy)
-    memory = remember_picture(memory, keys, picture, scene, kept=decision.verdict is Verdict.KEPT)
-    return memory, write_verdict(
-        unit,
-        frame,
-        decision,
-        policy,
-        facts=facts,
-        judges=judges,
-        threshold=threshold,
-        budget=budget,
-        counters=memory.slices[keys.slice_key],
-        boxes=boxes,
-        picture=picture,
-        shadow=shadow,
-    )
+
+    verdict: Verdict
+    reasons: tuple[VerdictReason, ...]
+    score: float | None = None
+    parts: Mapping[str, float] = NO_PARTS
+    audit: bool = False
+    ranked: float | None = None
+    rules: tuple[str, ...] = ()
+    echo: float = 0.0
+    chance: float = 0.0
+    detail: str = ""
 
 
-def _judge_beside(
-    memory: Memory, answers: UnitAnswers, number: int, facts: Facts, *, policy: ScreenPolicy, scene: Scene
-) -> tuple[Memory, ShadowVerdict | None]:
-    """Return what a version on its way would have made of a frame that the serving one has judged."""
-    judges, candidate = answers.judges, answers.candidate
-    if not candidate or judges.tried is None or facts.unjudged is not None or candidate[number] is NOT_TRIED:
-        return memory, None
-    answer, version = candidate[number], judges.tried.version
-    if isinstance(answer, Unjudged):
-        return memory, ShadowVerdict(version=version, failure=answer.detail or answer.reason)
-    is_comparable = eye_of(judges.tried) == judges.eye  # else it will judge without the picture as a whole
-    scene, cosine = (scene, facts.nearest_cosine) if is_comparable else (Scene(), None)
-    parts = score_parts(answer, candidate, number, policy=policy, scene=scene, cosine=cosine)
-    memory, decision = judge_as_shadow(memory, facts, version, parts, policy)
-    kept = decision.verdict is Verdict.KEPT
-    return memory, ShadowVerdict(version=version, kept=kept, score=decision.score, score_parts=parts)
+class Context(NamedTuple):
+    """What a frame meets: its slice's threshold, 0..1, its camera's usual sharpness, and the rules that may keep it.
 
-
-def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Decision, SliceThreshold]:
-    """Return the verdict on a frame, what it was held against, and the memory with the frame counted."""
-    keys = facts.where
-    memory = memory.forget_other_versions(keys.tenant, keys.versions)
-    decision, threshold = _rule(memory, facts, policy)
-    kept = decision.verdict is Verdict.KEPT
-    counted = memory.with_frame(
-        memory.update_counters(keys.slice_key, decision.verdict),
-        memory.update_sharpness(keys.camera_key, facts.laplacian_variance, policy.blur_ratio),
-        memory.update_echoes(keys.camera_key, keys.drive, decision.chance if kept else 0.0),
-        memory.update_allowances(keys.tenant, policy.rules, decision.rules),
-        memory.update_rates(list_budgets(keys, policy), decision.ranked, kept, policy=policy, scale=threshold.scale),
-    )
-    return counted, decision, threshold
-
-
-def judge_as_shadow(
-    memory: Memory, facts: Facts, version: int, parts: Mapping[str, float], policy: ScreenPolicy
-) -> tuple[Memory, Decision]:
-    """Return what a version on its way would make of a frame, before it is judged, and the memory with its rates moved.
-
-    `parts` are those of its score. So it has thresholds of its own by the time it judges; nothing else of the memory
-    knows of it.
+    `echo` is how many hard frames of its camera's drive were kept a short while ago, by their chances, each faded by
+    its age.
     """
-    keys = replace(facts.where, versions=put_first(version, facts.where.versions))
-    memory = memory.forget_other_versions(keys.tenant, keys.versions)
-    decision, threshold = _rule(memory, facts._replace(where=keys, parts=parts), policy)
-    rates = memory.update_rates(list_budgets(keys, policy), decision.ranked, None, policy=policy, scale=threshold.scale)
-    return memory._replace(rates=rates), decision
+
+    threshold: float
+    usual: Sharpness = NOTHING_USUAL
+    rules: tuple[str, ...] = ()
+    echo: float = 0.0
 
 
-def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Decision, SliceThreshold]:
-    keys = facts.where
-    threshold = find_threshold(memory, keys, policy)
-    by_rule = select_allowed(facts.matched, memory.allowances.get(keys.tenant, {}))
-    usual = memory.sharpness.get(keys.camera_key, NOTHING_USUAL)
-    echo = memory.echo(keys.camera_key, keys.drive)
-    return rule(facts, policy, Context(threshold.value, usual, by_rule, echo)), threshold
+def decide_frame(facts: Facts, policy: ScreenPolicy, context: Context) -> Decision:
+    """Say whether a frame goes to labelling.
+
+    Order: can it be judged? - audit by lot, before every rule, so that the audit shows what the rules miss - what
+    `_first_reason` says. A controlled threshold is one of the scores themselves: there the frame's lot tells equal
+    scores apart.
+    """
+    if facts.unjudged is not None:
+        return Decision(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
+    spread = policy.spread if policy.predictor else 0.0  # the fixed weights' scores are no chances: it would drown them
+    chance = score.combine(facts.parts, facts.where.condition, policy)
+    total = discount(chance, context.echo, spread)
+    ranked = rank(total, facts.frame_id) if policy.controlled else total
+    reason = _first_reason(facts, policy, context, ranked)
+    audit = facts.lot < policy.audit_share
+    by_score = ranked if reason in BY_SCORE else None
+    by_rule = context.rules if reason is RULE else ()
+    return Decision(*_with_audit(reason, audit), total, facts.parts, audit, by_score, by_rule, context.echo, chance)
+
+
+def _first_reason(facts: Facts, policy: ScreenPolicy, context: Context, ranked: float) -> VerdictReason:
+    """Return the first reason that holds: it is the order of the rules."""
+    darkest, brightest = policy.brightness
+    if not darkest <= facts.brightness <= brightest:
+        return VerdictReason.BADLY_EXPOSED
+    if facts.laplacian_variance < policy.min_laplacian_variance or _is_blurred(facts, policy, context.usual):
+        return VerdictReason.BLURRED
+    if _is_duplicate(facts, policy):
+        return VerdictReason.NEAR_DUPLICATE
+    if policy.no_target_cosine and facts.nothing_there and (facts.like_empty or 0) >= policy.no_target_cosine:
+        return VerdictReason.NO_TARGET
+    if context.rules:
+        return RULE
+    return SCORE if ranked >= context.threshold else BELOW_THRESHOLD
+
+
+def _with_audit(reason: VerdictReason, audit: bool) -> tuple[Verdict, tuple[VerdictReason, ...]]:
+    """Return a verdict with its reasons: the audit keeps what anything else would drop."""
+    keeps = reason is SCORE or reason is RULE
+    if not audit:
+        return KEPT if keeps else DROPPED, (reason,)
+    return KEPT, (VerdictReason.AUDIT, reason) if keeps else (VerdictReason.AUDIT,)
+
+
+def _is_duplicate(facts: Facts, policy: ScreenPolicy) -> bool:
+    if facts.new_object or facts.nearest_bits is None:
+        return False
+    if policy.duplicate_light and (facts.light_change or 0) > policy.duplicate_light:
+        return False
+    has_near_bits = facts.nearest_bits <= policy.duplicate_distance
+    if facts.nearest_step is None or not policy.duplicate_step:
+        return has_near_bits
+    return facts.nearest_step <= policy.duplicate_step * (1.0 if has_near_bits else 0.5)
+
+
+def _is_blurred(facts: Facts, policy: ScreenPolicy, usual: Sharpness) -> bool:
+    at_night = facts.where.condition is Condition.NIGHT
+    return is_blurred(usual, facts.laplacian_variance, ratio=policy.blur_ratio, at_night=at_night)

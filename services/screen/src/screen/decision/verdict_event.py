@@ -17,11 +17,11 @@ from roadloop_schemas.frames import (
 )
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import FRAMES_SCREENED
+from screen.decision.decide_frame import Decision
 from screen.decision.facts import Facts
 from screen.decision.serving_versions import JudgingModels
 from screen.decision.similarity import Picture
 from screen.decision.thresholds import SliceThreshold
-from screen.decision.verdict import Decision
 from screen.memory.state import Counters
 from screen.vision.detections import Box
 from screen.vision.embedding import as_text

@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError
 from pyiceberg.exceptions import CommitStateUnknownException
 
 from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka.offset_reader import Tail, open_tail
 from roadloop_runtime.kafka.reader import follow_topic
-from roadloop_runtime.kafka.tail import Tail, open_tail
 from roadloop_runtime.loop.identity import Identity
 from roadloop_runtime.records import Record
 from roadloop_runtime.service import lifecycle

@@ -11,14 +11,10 @@ from roadloop_runtime.outcome import Transient
 from roadloop_runtime.storage.objects import ObjectChanged, ObjectMissing
 from roadloop_schemas.fields import ObjectRef
 from roadloop_schemas.frames import IngestedFrame, ModelPair, VerdictReason
+from screen.inference.candidate_timeout import allow_s, describe_failure
 from screen.vision.detections import Judged, Prediction, Unjudged
 
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
-# What is only tried may not keep a unit for long. How long that is goes by what serves: a slow machine slows both.
-CANDIDATE_WAITS_S = 3.0
-CANDIDATE_SLOWER_AT_MOST = 5.0  # times what the serving models took for the same picture
-
-NOT_TRIED = Unjudged(VerdictReason.REFUSED_BY_MODEL, "the model server was busy")
 
 Model = tuple[str, int]  # name, version
 Predictions = tuple[Judged | Unjudged, ...]
@@ -126,26 +122,13 @@ class ModelClient:
         try:
             await served.wait()
             took_s = asyncio.get_running_loop().time() - began
-            allowed_s = max(CANDIDATE_WAITS_S, CANDIDATE_SLOWER_AT_MOST * took_s)
-            async with asyncio.timeout(allowed_s - took_s):
+            async with asyncio.timeout(allow_s(took_s) - took_s):
                 return await asked
         except (Transient, TimeoutError) as error:
             return describe_failure(error)
         finally:
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
-
-
-def describe_failure(error: Exception) -> Unjudged:
-    """Return what a version that is only tried has made of a frame where it failed.
-
-    That the server was busy, or a process of it has died, is not its fault, and says nothing (`NOT_TRIED`).
-    """
-    if isinstance(error, Transient) and error.busy:
-        return NOT_TRIED
-    slower = f"{CANDIDATE_SLOWER_AT_MOST:.0f} times what the serving version took, and {CANDIDATE_WAITS_S:.0f} s"
-    detail = str(error) or f"no answer within {slower}"
-    return Unjudged(VerdictReason.REFUSED_BY_MODEL, detail[:500])
 
 
 def _join(answers: Sequence[Prediction | Unjudged]) -> Judged | Unjudged:

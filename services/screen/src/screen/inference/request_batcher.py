@@ -8,14 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from screen.inference.backfill_priority import BACKFILL, LIVE
 from screen.inference.predict import MAX_PICTURE_BYTES, RefusedByModel
 from screen.vision.detections import Prediction
 
 AT_MOST = 4  # as many as `serving/config.json` lets a batch have
 LARGE_BYTES = 512 * 1024  # in one request all are as long as the longest, and beside a large picture a request is small
-
-
-LIVE, BACKFILL = 1, 2  # priorities of `serving/config.json`
 
 
 class BatchKey(NamedTuple):

@@ -13,8 +13,9 @@ from tritonclient.utils import InferenceServerException
 from roadloop_runtime.outcome import Transient
 from roadloop_schemas.fields import EMBEDDING_DIMENSIONS
 from screen.inference import canary_picture
+from screen.inference.backfill_priority import LIVE
 from screen.inference.predict import RefusedByModel
-from screen.inference.request_batcher import LIVE, BatchKey
+from screen.inference.request_batcher import BatchKey
 from screen.vision.detections import Box, Prediction
 from screen.vision.embedding import pack
 

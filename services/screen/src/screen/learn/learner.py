@@ -23,7 +23,8 @@ from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.labels import LabelCompleted, LabelSource
 from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import FRAMES_SCREENED, LABELS_COMPLETED
-from screen.learn.labelled_audit import DAYS, AuditedFrame, LabelledFrame, improve_policy, read_audited_frame
+from screen.learn.improve_policy import improve_policy
+from screen.learn.labelled_audit import DAYS, AuditedFrame, LabelledFrame, read_audited_frame
 from screen.state_topics import policy_topic
 from screen.state_topics.policy_topic import Change
 from screen.state_topics.skip_unreadable import skip_unreadable

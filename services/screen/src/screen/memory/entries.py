@@ -12,13 +12,14 @@ import immutables
 from roadloop_runtime.records import Event, Record, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.frames import SliceCounters
-from roadloop_schemas.memories import KeepRateState, KeptScene, RingSegment, SceneryState, ScreenMemory, UsualSharpness
+from roadloop_schemas.memory import KeepRateState, KeptScene, RingSegment, SceneryState, ScreenMemory, UsualSharpness
 from roadloop_schemas.topics import SCREEN_MEMORY
 from screen.memory.embedding_statistics import Scenery
 from screen.memory.keep_rate import NOTHING_KNOWN, KeepRate, Segment
 from screen.memory.kept_scenes import BLOCK_SCENES, BLOCKS, NOTHING_KEPT, KeptScenes, SceneBlock
+from screen.memory.repeat_discount import Echo
 from screen.memory.sharpness import Sharpness
-from screen.memory.state import Counters, Echo, KeptFrame, Memory
+from screen.memory.state import Counters, KeptFrame, Memory
 from screen.vision.embedding import as_text, from_text, pack, unpack
 
 V = TypeVar("V")

@@ -5,23 +5,22 @@ A frozen value; `memory/entries.py` writes what changed of it with the batch tha
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import NamedTuple
 
 import immutables
 
 from roadloop_schemas.frames import Verdict
 from roadloop_schemas.policies import KeepRule, ScreenPolicy
-from screen.memory import embedding_statistics, kept_scenes, running_median
+from screen.memory import embedding_statistics, kept_scenes, repeat_discount, running_median
 from screen.memory.embedding_statistics import NOTHING_SCENIC, Scenery
 from screen.memory.keep_rate import ENOUGH, ENOUGH_OF_TENANT, NOTHING_KNOWN, KeepRate, add_frame, restart_on_scale
 from screen.memory.keep_rules import add_frame as add_frame_to_rules
 from screen.memory.kept_scenes import NOTHING_KEPT, KeptScenes
+from screen.memory.repeat_discount import Echo
 from screen.memory.sharpness import NOTHING_USUAL, Sharpness, add_picture
 from screen.vision.embedding import Vector
 
 KEPT_PER_CAMERA = 16
-FADES = exp(-1 / 6)  # per frame
 KEPT, DROPPED, QUARANTINED = Verdict.KEPT, Verdict.DROPPED, Verdict.QUARANTINED  # a call each, in Python 3.11
 
 
@@ -46,13 +45,6 @@ class KeptFrame:
     objects: tuple[tuple[str, int], ...] = ()
     embedding: bytes = b""
     brightness: float | None = None
-
-
-class Echo(NamedTuple):
-    """How many hard frames of a camera's drive were kept a short while ago: each counts its chance, and fades."""
-
-    drive: str = ""
-    value: float = 0.0
 
 
 NOTHING_SEEN = Counters()
@@ -183,13 +175,11 @@ class Memory(NamedTuple):
 
     def update_echoes(self, camera_key: str, drive: str, chance: float) -> immutables.Map[str, Echo]:
         """Return the echoes after one more frame of a camera's drive: the chance that it is hard, 0 where it went."""
-        value = round(self.echo(camera_key, drive) * FADES + chance, 6)
-        return self.echoes.set(camera_key, Echo(drive, value))
+        return self.echoes.set(camera_key, repeat_discount.add_frame(self.echoes.get(camera_key), drive, chance))
 
     def echo(self, camera_key: str, drive: str) -> float:
         """Return how many hard frames of a camera's drive were kept a short while ago, each faded by its age."""
-        echo = self.echoes.get(camera_key)
-        return echo.value if echo is not None and echo.drive == drive else 0.0
+        return repeat_discount.value_in(self.echoes.get(camera_key), drive)
 
     def add_kept_scene(self, slice_key: str, eye: str, scene: Vector | None) -> "Memory":
         """Return the memory after a scene was kept; None where it could not be told from the usual."""

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import structlog
 
 from roadloop_runtime.kafka import Kafka, admin
+from roadloop_runtime.kafka.offset_reader import open_tail
 from roadloop_runtime.kafka.reader import Follower, read_partition
-from roadloop_runtime.kafka.tail import open_tail
 from roadloop_runtime.loop.identity import Identity
 from roadloop_runtime.outcome import Transient
 from roadloop_runtime.records import Event, Partition, Record, tenant_of

@@ -13,18 +13,18 @@ from typing import Any
 from roadloop_schemas.fields import LabelBox
 from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
-from screen.decision.decide_frame import DEFAULT_POLICY, judge, judge_as_shadow
+from screen.decision.decide_frame import Decision
 from screen.decision.facts import Facts, add_novelty, compare_anew
 from screen.decision.scene_distance import measure_scene
+from screen.decision.screen_frame import DEFAULT_POLICY, judge, judge_as_shadow
 from screen.decision.similarity import compare, remember_picture
 from screen.decision.thresholds import SliceThreshold
-from screen.decision.verdict import Decision
 from screen.history.rows import add_eye, facts_of_row, picture_of_row
 from screen.memory.state import Memory
 from screen.vision.detections import Box
 from screen.vision.label_errors import count_errors
+from screen.what_if.labelling_effort import estimate_seconds
 
-SECONDS_PER_FRAME, SECONDS_PER_OBJECT = 4.0, 3.0
 EXAMPLES = 20
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AUDIT_ALONE = (VerdictReason.AUDIT,)
@@ -61,7 +61,7 @@ class SliceAnswer:
     def label_seconds(self, kept: int) -> float:
         """Return what labelling so many frames takes, at this slice's objects per kept frame."""
         objects = self.objects / self.kept_now if self.kept_now else 0.0
-        return kept * (SECONDS_PER_FRAME + SECONDS_PER_OBJECT * objects)
+        return estimate_seconds(kept, objects)
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""Observe one record until there is an observation, or a reason why there never will be."""
+"""Observe one record, and retry it until there is an observation, or a reason why there never will be."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +9,9 @@ import stamina
 import structlog
 
 from roadloop_runtime.handler import Handler
-from roadloop_runtime.outcome import DeadLetter, LoopReason, Transient, Undecodable
-from roadloop_runtime.records import MAX_EVENT_BYTES, Event, Record
+from roadloop_runtime.loop.bad_records import blame_handler
+from roadloop_runtime.outcome import DeadLetter, LoopReason, Transient
+from roadloop_runtime.records import Record
 
 log = structlog.get_logger()
 FAILURES_WITH_PASSING_CANARY = 3
@@ -107,36 +108,3 @@ def _blame_record(error: Transient) -> DeadLetter:
         rule=f"{error.dependency} works for others, but failed {FAILURES_WITH_PASSING_CANARY} times for this record",
         remedy=f"look into {error.dependency}'s log at this time, then replay",
     )
-
-
-def blame_handler(error: BaseException) -> DeadLetter:
-    """Say that our own code broke on a record."""
-    return DeadLetter(
-        LoopReason.HANDLER_FAILED,
-        detail=f"{type(error).__name__}: {error}",
-        remedy="this is a bug of the consumer: mend it, deploy, then replay",
-    )
-
-
-def decode(handler: Handler[Any, Any, Any, Any], record: Record) -> Any:
-    """Return a record's body, or the DeadLetter that says why it has none."""
-    try:
-        return handler.decode(record)
-    except Undecodable as error:
-        return error.dead_letter
-    except Exception as error:
-        log.exception("decode_failed", topic=record.topic, partition=record.partition, offset=record.offset)
-        return blame_handler(error)
-
-
-def refuse_too_large(events: Sequence[Event]) -> DeadLetter | None:
-    """Say why events cannot be written, if one is larger than a broker takes."""
-    for event in events:
-        if event.value is not None and len(event.value) > MAX_EVENT_BYTES:
-            return DeadLetter(
-                LoopReason.OUTPUT_TOO_LARGE,
-                detail=f"an event for {event.topic} would have {len(event.value)} bytes",
-                rule=f"events have at most {MAX_EVENT_BYTES} bytes",
-                remedy="send smaller units",
-            )
-    return None

@@ -7,7 +7,7 @@ import pytest
 import stamina
 
 from roadloop_runtime.handler import Canary, Handler
-from roadloop_runtime.loop.observe import observe
+from roadloop_runtime.loop.retry import observe
 from roadloop_runtime.outcome import DeadLetter, LoopReason, Outcome, Skip, Transient
 from tests.builders import make_record
 
