@@ -163,16 +163,16 @@ def _describe_frame(facts: Facts) -> dict[str, Any]:
         "event_id": facts.frame_id,
         "tenant": TENANT,
         "frame_id": facts.frame_id,
-        "vehicle": facts.where.vehicle,
-        "drive": facts.where.drive,
+        "vehicle": facts.keys.vehicle,
+        "drive": facts.keys.drive,
         "captured_at": NOW,
         "received_at": NOW,
-        "slice": f"{facts.where.condition}/{facts.where.camera}",
-        "condition": facts.where.condition.value,
+        "slice": f"{facts.keys.condition}/{facts.keys.camera}",
+        "condition": facts.keys.condition.value,
         "score_parts": list(facts.parts.items()),
         "replayed": False,
         "model_version": 2,
-        "versions": list(facts.where.versions),
+        "versions": list(facts.keys.versions),
     }
 
 
@@ -196,13 +196,13 @@ _CLAIM = {"x1": 0.1, "y1": 0.1, "x2": 0.2, "y2": 0.2, "score": 0.9, "class_name"
 
 def _draw_facts(frame_id: str, dice: Random) -> Facts:
     condition = dice.choices((Condition.CLEAR, Condition.RAIN, Condition.NIGHT), (8, 1, 1))[0]
-    where = FrameKeys(
+    keys = FrameKeys(
         *(TENANT, f"car-{dice.randrange(20)}", dice.choice(("front", "rear")), condition, "d-1"), versions=(2, 1)
     )
     hardness = {Condition.CLEAR: 2, Condition.RAIN: 3, Condition.NIGHT: 5}[condition]
     parts = {name: round(dice.betavariate(hardness, 6), 6) for name in PARTS}
     bits, step = dice.randrange(30), round(dice.expovariate(1), 4)
-    return Facts(frame_id, where, dice.random(), 0.5, dice.uniform(50, 150), parts, bits, step, 0.2)
+    return Facts(frame_id, keys, dice.random(), 0.5, dice.uniform(50, 150), parts, bits, step, 0.2)
 
 
 class _MostMemory:

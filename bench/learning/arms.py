@@ -52,7 +52,7 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
         for at, (frame, judged) in enumerate(zip(unit.unit.body.frames, unit.frames, strict=True)):
             if unit.serving is None or not isinstance(judged, Judged):
                 raise TypeError("the bench has a model, and it judges every frame")
-            where = FrameKeys(
+            keys = FrameKeys(
                 TENANT,
                 unit.unit.body.vehicle,
                 frame.camera,
@@ -60,14 +60,14 @@ def know(today: Day, policy: ScreenPolicy) -> list[Known]:
                 unit.unit.body.drive,
                 eye_of(serving_pair(unit.serving)),
             )
-            scene = measure_scene(memory, where, judged.embedding)
+            scene = measure_scene(memory, keys, judged.embedding)
             picture = describe_picture(frame, judged.boxes, judged.embedding)
             facts = gather_facts(
-                memory, frame, where, unit.frames, at, policy=nothing, picture=picture, scene=scene, lot=1.0
+                memory, frame, keys, unit.frames, at, policy=nothing, picture=picture, scene=scene, lot=1.0
             )
-            usual = memory.sharpness.get(where.camera_key, NOTHING_USUAL)
-            spread = memory.scenery.get(where.slice_key, NOTHING_SCENIC)
-            stride = memory.strides.get(where.slice_key, 0.0)
+            usual = memory.sharpness.get(keys.camera_key, NOTHING_USUAL)
+            spread = memory.scenery.get(keys.slice_key, NOTHING_SCENIC)
+            stride = memory.strides.get(keys.slice_key, 0.0)
             known.append(Known(facts, scene, usual, picture, spread, stride))
             body = unit.unit.body.model_copy(update={"frames": (frame,)})
             memory, _ = decide(
@@ -107,22 +107,20 @@ def keep_above(known: Sequence[Known], scores: Scores, threshold: float, policy:
 
 def _compare_with_kept(memory: Memory, known: Known) -> Facts:
     """Return a frame's facts with what they owe to the frames kept before it."""
-    where = known.facts.where
-    others = [frame.embedding for frame in memory.kept.get(where.camera_key, ())]
+    keys = known.facts.keys
+    others = [frame.embedding for frame in memory.kept.get(keys.camera_key, ())]
     vector = unpack(known.picture.embedding)
-    usual = usual_of(known.spread, where.eye, len(vector))
+    usual = usual_of(known.spread, keys.eye, len(vector))
     step = None if usual is None else measure_step(usual, vector, others)
     nearest_step = None if step is None or not known.stride else round(step / known.stride, 4)
     scene = replace(known.scene, nearest_step=nearest_step)
-    return compare_anew(known.facts, compare(memory, where, known.picture, scene))
+    return compare_anew(known.facts, compare(memory, keys, known.picture, scene))
 
 
 def _keep(memory: Memory, known: Known) -> Memory:
-    where, picture = known.facts.where, known.picture
+    keys, picture = known.facts.keys, known.picture
     frame = KeptFrame(picture.dhash, picture.perhaps, picture.embedding, picture.brightness)
-    return memory.add_kept_frame(where.camera_key, frame).add_kept_scene(
-        where.slice_key, where.eye, known.scene.direction
-    )
+    return memory.add_kept_frame(keys.camera_key, frame).add_kept_scene(keys.slice_key, keys.eye, known.scene.direction)
 
 
 def keep_by_best_threshold(

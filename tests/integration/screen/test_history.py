@@ -276,7 +276,7 @@ async def test_a_table_from_before_a_column_takes_it_and_its_old_rows_are_read(
     found = list(History(place).read_rows(5, DECIDED_FROM))
     assert [row["frame_id"] for row in found] == [row["frame_id"] for row in rows]
     assert [row["versions"] for row in found] == [None] * 20 + [[3]] * 20
-    versions = [facts.where.versions for row in found if (facts := facts_of_row(row))]
+    versions = [facts.keys.versions for row in found if (facts := facts_of_row(row))]
     assert versions == [(0,)] * 20 + [(3,)] * 20, "all versions had one threshold then"
 
 

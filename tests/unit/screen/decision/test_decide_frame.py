@@ -36,9 +36,9 @@ LIGHT = {"duplicate_light": 0.002}
 
 
 def facts(score: float, **known: Any) -> Facts:
-    where = FrameKeys("acme", "car-1", "front", known.pop("condition", Condition.CLEAR))
+    keys = FrameKeys("acme", "car-1", "front", known.pop("condition", Condition.CLEAR))
     return Facts(
-        **{"frame_id": "f-1", "where": where, "lot": LOT, "brightness": 0.5, "laplacian_variance": 100}
+        **{"frame_id": "f-1", "keys": keys, "lot": LOT, "brightness": 0.5, "laplacian_variance": 100}
         | {"parts": {"low_top_score": score}}
         | known
     )

@@ -23,8 +23,8 @@ BOTH = POLICY.model_copy(update={"version": 2, "predictor": LEARNED})
 
 def facts(number: int, dice: Random) -> Facts:
     parts = {"disagreement": round(dice.betavariate(2, 4), 6), "low_top_score": round(dice.random(), 6)}
-    where = FrameKeys("acme", "car-1", "front", dice.choice((Condition.CLEAR, Condition.NIGHT)))
-    return Facts(f"f-{number}", where, dice.random(), 0.5, 100, parts)
+    keys = FrameKeys("acme", "car-1", "front", dice.choice((Condition.CLEAR, Condition.NIGHT)))
+    return Facts(f"f-{number}", keys, dice.random(), 0.5, 100, parts)
 
 
 def rates(seed: int, later: ScreenPolicy) -> list[float]:
@@ -50,7 +50,7 @@ def test_scores_of_another_scale_do_not_set_the_threshold() -> None:
         memory, *_ = judge(memory, facts(number, dice), POLICY)
     _, _, threshold = judge(memory, facts(600, dice), BOTH)
     assert threshold.value == BOTH.threshold
-    state = describe_budget(memory, facts(600, dice).where, BOTH)
+    state = describe_budget(memory, facts(600, dice).keys, BOTH)
     assert state
     assert state.scores == 0
     newer = POLICY.model_copy(update={"version": 9, "slice_budgets": {"night/front": 0.2}})
@@ -67,8 +67,8 @@ def kept_shares(policy: ScreenPolicy, clear: tuple[float, float], night: tuple[f
     for number in range(12_000):
         condition = Condition.NIGHT if dice.random() < 0.1 else Condition.CLEAR
         value = dice.betavariate(*(night if condition is Condition.NIGHT else clear))
-        where = FrameKeys("acme", "car-1", "front", condition)
-        one = Facts(f"f-{number}", where, dice.random(), 0.5, 100, {"crowd": round(value, 6)})
+        keys = FrameKeys("acme", "car-1", "front", condition)
+        one = Facts(f"f-{number}", keys, dice.random(), 0.5, 100, {"crowd": round(value, 6)})
         memory, decision, _ = judge(memory, one, policy)
         if number >= 5_000:
             kept.setdefault(condition, []).append(decision.verdict is Verdict.KEPT)

@@ -60,7 +60,7 @@ def decide_frame(facts: Facts, policy: ScreenPolicy, context: Context) -> Decisi
     if facts.unjudged is not None:
         return Decision(Verdict.QUARANTINED, (facts.unjudged.reason,), detail=facts.unjudged.detail)
     spread = policy.spread if policy.predictor else 0.0  # the fixed weights' scores are no chances: it would drown them
-    chance = score.combine(facts.parts, facts.where.condition, policy)
+    chance = score.combine(facts.parts, facts.keys.condition, policy)
     total = discount(chance, context.echo, spread)
     ranked = rank(total, facts.frame_id) if policy.controlled else total
     reason = _first_reason(facts, policy, context, ranked)
@@ -106,5 +106,5 @@ def _is_duplicate(facts: Facts, policy: ScreenPolicy) -> bool:
 
 
 def _is_blurred(facts: Facts, policy: ScreenPolicy, usual: Sharpness) -> bool:
-    at_night = facts.where.condition is Condition.NIGHT
+    at_night = facts.keys.condition is Condition.NIGHT
     return is_blurred(usual, facts.laplacian_variance, ratio=policy.blur_ratio, at_night=at_night)

@@ -30,7 +30,7 @@ class Facts(NamedTuple):
     """
 
     frame_id: str
-    where: FrameKeys
+    keys: FrameKeys
     lot: float
     brightness: float
     laplacian_variance: float

@@ -99,7 +99,7 @@ def _judge_beside(
 
 def judge(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Memory, Decision, SliceThreshold]:
     """Return the verdict on a frame, what it was held against, and the memory with the frame counted."""
-    keys = facts.where
+    keys = facts.keys
     memory = memory.forget_other_versions(keys.tenant, keys.versions)
     decision, threshold = _rule(memory, facts, policy)
     kept = decision.verdict is Verdict.KEPT
@@ -121,15 +121,15 @@ def judge_as_shadow(
     `parts` are those of its score. So it has thresholds of its own by the time it judges; nothing else of the memory
     knows of it.
     """
-    keys = replace(facts.where, versions=put_first(version, facts.where.versions))
+    keys = replace(facts.keys, versions=put_first(version, facts.keys.versions))
     memory = memory.forget_other_versions(keys.tenant, keys.versions)
-    decision, threshold = _rule(memory, facts._replace(where=keys, parts=parts), policy)
+    decision, threshold = _rule(memory, facts._replace(keys=keys, parts=parts), policy)
     rates = memory.update_rates(list_budgets(keys, policy), decision.ranked, None, policy=policy, scale=threshold.scale)
     return memory._replace(rates=rates), decision
 
 
 def _rule(memory: Memory, facts: Facts, policy: ScreenPolicy) -> tuple[Decision, SliceThreshold]:
-    keys = facts.where
+    keys = facts.keys
     threshold = find_threshold(memory, keys, policy)
     by_rule = select_allowed(facts.matched, memory.allowances.get(keys.tenant, {}))
     usual = memory.sharpness.get(keys.camera_key, NOTHING_USUAL)

@@ -98,7 +98,7 @@ def _measures(facts: Facts, decision: Decision, picture: Picture) -> FrameMeasur
         new_object=facts.new_object,
         echo=decision.echo,
         matched=facts.matched,
-        versions=facts.where.versions,
+        versions=facts.keys.versions,
         dhash=picture.dhash,
         surely=dict(picture.surely),
         perhaps=dict(picture.perhaps),

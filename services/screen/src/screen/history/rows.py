@@ -139,12 +139,12 @@ def picture_of_row(row: Mapping[str, Any]) -> Picture:
 def add_eye(row: Mapping[str, Any], facts: Facts) -> Facts:
     """Return a row's facts with the network whose embeddings its picture is compared by: it made the row's own."""
     eye = eye_of(ModelPair(**{field: row[name] for field, name in zip(ModelPair.model_fields, PAIR, strict=True)}))
-    return facts._replace(where=_replace_eye(facts.where, eye))
+    return facts._replace(keys=_replace_eye(facts.keys, eye))
 
 
 @lru_cache(maxsize=1_000)
-def _replace_eye(where: FrameKeys, eye: str) -> FrameKeys:
-    return replace(where, eye=eye)
+def _replace_eye(keys: FrameKeys, eye: str) -> FrameKeys:
+    return replace(keys, eye=eye)
 
 
 @lru_cache(maxsize=1_000)

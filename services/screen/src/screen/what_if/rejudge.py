@@ -153,15 +153,15 @@ def _judge_by_picture(
     picture, facts = picture_of_row(row), add_eye(row, facts)
     if facts.unjudged is not None:
         return judge(memory, facts, policy)
-    where, scene = facts.where, measure_scene(memory, facts.where, picture.embedding)
-    facts = compare_anew(facts, compare(memory, where, picture, scene))
+    keys, scene = facts.keys, measure_scene(memory, facts.keys, picture.embedding)
+    facts = compare_anew(facts, compare(memory, keys, picture, scene))
     if row["shadow_parts"]:
         parts = dict(row["shadow_parts"])
         # whose eye is another looks without the picture as a whole: then no part is of it
         parts = add_novelty(parts, facts.nearest_cosine if "unusual" in parts else None)
         memory, _ = judge_as_shadow(memory, facts, row["shadow_version"], parts, policy)
     memory, decision, threshold = judge(memory, facts, policy)
-    return remember_picture(memory, where, picture, scene, kept=decision.verdict is Verdict.KEPT), decision, threshold
+    return remember_picture(memory, keys, picture, scene, kept=decision.verdict is Verdict.KEPT), decision, threshold
 
 
 def policy_of(policies: Policies, tenant: str, version: int) -> ScreenPolicy:
