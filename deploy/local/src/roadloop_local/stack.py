@@ -15,11 +15,13 @@ from roadloop_local.addresses import Stack
 from roadloop_local.binaries import Binaries, find_binaries
 from roadloop_local.errors import StackError
 from roadloop_local.health import refuse_full_disk, refuse_taken_ports, wait_until_all_ready
-from roadloop_local.layout import Layout, read_layout, settle_layout, write_private
+from roadloop_local.layout import Layout, read_layout
+from roadloop_local.private_files import write_private
 from roadloop_local.program import Program
 from roadloop_local.servers.all_servers import SERVERS
 from roadloop_local.services import SERVICES
-from roadloop_local.supervision import supervise, supervisor_files
+from roadloop_local.settle_layout import settle_layout
+from roadloop_local.supervision import supervisord_client, supervisord_config
 from roadloop_local.supervision.leftover_processes import sweep
 from roadloop_local.supervision.signs_of_life import PATIENCE_S
 
@@ -88,10 +90,10 @@ def lock(layout: Layout) -> Iterator[None]:
 def lay_out(layout: Layout, names: tuple[str, ...], environment: Mapping[str, str], report: Report) -> set[str]:
     """Write every file the programs need, see that the supervisor runs; return the programs whose settings changed."""
     binaries = find_binaries()
-    running = supervise.answers(layout)
+    running = supervisord_client.answers(layout)
     if not running and (leftovers := sweep(layout)):
         report(f"removed what an earlier run left: {', '.join(sorted(set(leftovers)))}")
-    states = supervise.read_states(layout) if running else {}
+    states = supervisord_client.read_states(layout) if running else {}
     idle = [name for name in names if name not in states or states[name].pid is None]
     refuse_taken_ports(layout, idle)
     for name in idle:
@@ -99,9 +101,9 @@ def lay_out(layout: Layout, names: tuple[str, ...], environment: Mapping[str, st
             report(f"laying out {name}")
             SERVERS[name].lay_down(layout, binaries)
     programs = describe_programs(layout, binaries, environment)
-    supervisor_files.write_config(layout, programs)
+    supervisord_config.write_config(layout, programs)
     changed = {program.name for program in programs if write_environment(layout, program, names)}
-    supervise.reload_config(layout) if running else supervise.start_supervisor(layout)
+    supervisord_client.reload_config(layout) if running else supervisord_client.start_supervisor(layout)
     return changed
 
 
@@ -113,7 +115,7 @@ def describe_programs(layout: Layout, binaries: Binaries, environment: Mapping[s
 
 def write_environment(layout: Layout, program: Program, names: tuple[str, ...]) -> bool:
     """Keep a program's variables in a private file; return whether they changed. Who is not wanted keeps the old."""
-    path = supervisor_files.environment_path(layout, program.name)
+    path = supervisord_config.environment_path(layout, program.name)
     text = json.dumps(dict(program.environment), indent=2)
     if path.exists() and (program.name not in names or path.read_text() == text):
         return False
@@ -123,9 +125,9 @@ def write_environment(layout: Layout, program: Program, names: tuple[str, ...]) 
 
 def start_all(layout: Layout, names: list[str], changed: set[str], timeout_s: float, report: Report) -> None:
     """Start programs together and wait until all of them answer; see `up` for `timeout_s`."""
-    supervise.stop_programs(layout, [name for name in names if name in changed])
+    supervisord_client.stop_programs(layout, [name for name in names if name in changed])
     for name in names:
-        supervise.start_program(layout, name)
+        supervisord_client.start_program(layout, name)
     asyncio.run(wait_until_all_ready(layout, names, timeout_s, report))
 
 
@@ -142,12 +144,12 @@ def down(data: Path | str, *, purge: bool = False, report: Report = be_silent) -
     """
     layout = read_layout(Path(data).resolve())
     with lock(layout):
-        if supervise.answers(layout):
-            running = supervise.read_states(layout)
+        if supervisord_client.answers(layout):
+            running = supervisord_client.read_states(layout)
             report("stopping services")
-            supervise.stop_programs(layout, [name for name in running if name not in SERVERS])
+            supervisord_client.stop_programs(layout, [name for name in running if name not in SERVERS])
             report("stopping servers")
-            supervise.stop_programs(layout, [name for name in running if name in SERVERS])
+            supervisord_client.stop_programs(layout, [name for name in running if name in SERVERS])
         sweep(layout)
         if purge:
             shutil.rmtree(layout.data)
@@ -160,7 +162,7 @@ def start(data: Path | str, program: str, *, timeout_s: float = PATIENCE_S) -> N
 
 def stop(data: Path | str, program: str) -> None:
     """Stop one program and wait until it is gone."""
-    supervise.stop_programs(read_layout(Path(data).resolve()), [program])
+    supervisord_client.stop_programs(read_layout(Path(data).resolve()), [program])
 
 
 def restart(data: Path | str, program: str, *, timeout_s: float = PATIENCE_S) -> None:
@@ -178,7 +180,7 @@ def kill(data: Path | str, program: str, signal_number: int = signal.SIGKILL) ->
 
 def pid_of(data: Path | str, program: str) -> int:
     """Return the process id of a running program; raise `StackError` where it does not run."""
-    states = supervise.read_states(read_layout(Path(data).resolve()))
+    states = supervisord_client.read_states(read_layout(Path(data).resolve()))
     if program not in states:
         raise StackError(f"no program {program}: there are {', '.join(EVERYTHING)}")
     pid = states[program].pid

@@ -10,8 +10,8 @@ from roadloop_local.health import check
 from roadloop_local.layout import Layout
 from roadloop_local.servers.all_servers import SERVERS
 from roadloop_local.services import SERVICES
-from roadloop_local.supervision import supervise
-from roadloop_local.supervision.supervise import ProgramState
+from roadloop_local.supervision import supervisord_client
+from roadloop_local.supervision.supervisord_client import ProgramState
 
 ABSENT = ProgramState("STOPPED", None, 0)
 
@@ -34,7 +34,7 @@ class ProgramStatus:
 
 async def read_status(layout: Layout) -> list[ProgramStatus]:
     """Ask the supervisor and every program that runs; a stack that is down has everything stopped."""
-    states = supervise.read_states(layout) if supervise.answers(layout) else {}
+    states = supervisord_client.read_states(layout) if supervisord_client.answers(layout) else {}
     names = (*SERVERS, *SERVICES)
     return list(await asyncio.gather(*(read_program_status(layout, name, states.get(name, ABSENT)) for name in names)))
 

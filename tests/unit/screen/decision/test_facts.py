@@ -9,8 +9,8 @@ from roadloop_schemas.frames import VerdictReason
 from roadloop_schemas.policies import EmptyScenes, KeepRule, ScreenPolicy
 from screen.decision.facts import Facts, gather_facts
 from screen.decision.frame_keys import FrameKeys
+from screen.decision.near_duplicates import count_objects, describe_picture, shows_more
 from screen.decision.scene_distance import measure_scene
-from screen.decision.similarity import count_objects, describe_picture, shows_more
 from screen.memory.state import KeptFrame, Memory
 from screen.vision.detections import SURELY_THERE, Box, Judged, Unjudged
 from screen.vision.embedding import as_text, pack

@@ -6,7 +6,7 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import VerdictReason
 from screen.decision.facts import Facts
 from screen.decision.frame_keys import FrameKeys
-from screen.decision.similarity import Picture
+from screen.decision.near_duplicates import Picture
 from screen.history.rows import SCHEMA, add_eye, facts_of_row, picture_of_row
 from screen.vision.detections import Unjudged
 from tests.data.written_before.read import OF_NOVEMBER

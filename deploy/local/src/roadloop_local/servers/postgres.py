@@ -8,7 +8,8 @@ from pathlib import Path
 
 from roadloop_local.binaries import Binaries
 from roadloop_local.errors import StackError
-from roadloop_local.layout import Layout, write_private
+from roadloop_local.layout import Layout
+from roadloop_local.private_files import write_private
 from roadloop_local.program import Program
 
 PORTS = ("postgres",)

@@ -3,7 +3,8 @@
 import json
 
 from roadloop_local.binaries import Binaries
-from roadloop_local.layout import Layout, write_private
+from roadloop_local.layout import Layout
+from roadloop_local.private_files import write_private
 from roadloop_local.program import Program
 
 BUCKETS = ("uploads", "models", "datasets", "history", "memory")

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import stamina
 import structlog
 
 from roadloop_runtime.broker import Aborted, Member, OffsetsExpired
@@ -16,14 +15,12 @@ from roadloop_runtime.loop.cancellation import go_if_cancelled
 from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Kept, Limits
 from roadloop_runtime.loop.observation_queue import ObservationQueue
+from roadloop_runtime.loop.retry import PAUSE_S, retry_after_abort
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_runtime.settlement.protocols import Batch, Settlement
 
 log = structlog.get_logger()
-# A worker that was frozen learns from its next heartbeat that a partition has moved on. To take it over again sooner
-# than that would fence its rightful owner. The longest pause is what a revoke has to wait for at most.
-PAUSE_S, LONGEST_PAUSE_S = 0.7, 2.0
 
 
 class PartitionTask:
@@ -135,10 +132,7 @@ class PartitionTask:
         try:
             ended = False
             while not ended:
-                pauses = stamina.retry_context(
-                    on=Aborted, attempts=None, timeout=None, wait_initial=PAUSE_S, wait_max=LONGEST_PAUSE_S
-                )
-                async for attempt in pauses:
+                async for attempt in retry_after_abort(Aborted):
                     with attempt:
                         ended = await self._live()
         finally:

@@ -1,7 +1,7 @@
-"""Observe one record, and retry it until there is an observation, or a reason why there never will be."""
+"""What is tried again, and how soon: to observe a record, and to take a partition over after an aborted batch."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,9 @@ log = structlog.get_logger()
 FAILURES_WITH_PASSING_CANARY = 3
 SETTLES_S = 15.0
 SOON_S = 0.2  # its partition waits for it, at most a second in all
+# A worker that was frozen learns from its next heartbeat that a partition has moved on. To take it over again sooner
+# than that would fence its rightful owner. The longest pause is what a revoke has to wait for at most.
+PAUSE_S, LONGEST_PAUSE_S = 0.7, 2.0
 
 
 async def observe(
@@ -54,6 +57,13 @@ async def observe(
             raise
         log.exception("observe_failed", topic=record.topic, partition=record.partition, offset=record.offset)
         return blame_handler(error)
+
+
+def retry_after_abort(aborted: type[Exception]) -> AsyncIterator[stamina.Attempt]:
+    """Return attempts to live on a partition, with growing pauses for as long as batches are aborted."""
+    return stamina.retry_context(
+        on=aborted, attempts=None, timeout=None, wait_initial=PAUSE_S, wait_max=LONGEST_PAUSE_S
+    ).__aiter__()
 
 
 async def _retry(try_once: Callable[[], Awaitable[Any]], first_failure: Exception) -> Any:

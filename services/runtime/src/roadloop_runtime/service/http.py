@@ -1,11 +1,12 @@
-"""The one shape of a service's HTTP: routes, what they depend on, who asks, and problems for all that is refused."""
+"""The one shape of a service's HTTP: routes, what they depend on, who asks, and how large a body may be."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from roadloop_runtime.service.problem_responses import answer_with_problems
+from roadloop_runtime.service.problem_responses import answer_with_problems, to_response
 from roadloop_runtime.service.problems import Problem
 
 scheme = HTTPBearer(auto_error=False)
@@ -17,8 +18,23 @@ def make_http_app(title: str, routes: APIRouter, dependencies: object, *, max_bo
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None)
     app.state.dependencies = dependencies
     app.include_router(routes)
-    answer_with_problems(app, max_body_bytes=max_body_bytes)
+    answer_with_problems(app)
+    refuse_large_bodies(app, max_body_bytes)
     return app
+
+
+def refuse_large_bodies(app: FastAPI, max_body_bytes: int) -> None:
+    """Refuse a body that is too large, or does not say how large it is, before it is read."""
+
+    async def bound_body(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        length = request.headers.get("content-length", "" if "transfer-encoding" in request.headers else "0")
+        if not (length.isascii() and length.isdecimal()):
+            return to_response(Problem(411, "length-required", "send the body with a Content-Length"))
+        if int(length[:20]) > max_body_bytes:
+            return to_response(Problem(413, "body-too-large", f"a body has at most {max_body_bytes} bytes"))
+        return await go_on(request)
+
+    app.middleware("http")(bound_body)
 
 
 async def dependencies_of(request: Request) -> Any:

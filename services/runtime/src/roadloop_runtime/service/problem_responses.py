@@ -1,10 +1,9 @@
 """What FastAPI answers with where a request is refused or fails: always a problem's document."""
 
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -29,18 +28,8 @@ def make_unavailable(what: str) -> Problem:
     return Problem(503, "unavailable", detail, headers=RETRY_AFTER)
 
 
-def answer_with_problems(app: FastAPI, *, max_body_bytes: int) -> None:
-    """Answer with a problem whatever goes wrong, and refuse large bodies before they are read."""
-
-    async def bound_body(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        length = request.headers.get("content-length", "" if "transfer-encoding" in request.headers else "0")
-        if not (length.isascii() and length.isdecimal()):
-            return to_response(Problem(411, "length-required", "send the body with a Content-Length"))
-        if int(length[:20]) > max_body_bytes:
-            return to_response(Problem(413, "body-too-large", f"a body has at most {max_body_bytes} bytes"))
-        return await go_on(request)
-
-    app.middleware("http")(bound_body)
+def answer_with_problems(app: FastAPI) -> None:
+    """Answer with a problem whatever goes wrong."""
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)

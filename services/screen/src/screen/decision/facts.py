@@ -8,8 +8,8 @@ from roadloop_schemas.frames import IngestedFrame
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision import score
 from screen.decision.frame_keys import FrameKeys
+from screen.decision.near_duplicates import Likeness, Picture, compare
 from screen.decision.scene_distance import Scene, compare_with_empty
-from screen.decision.similarity import Likeness, Picture, compare
 from screen.memory.keep_rules import select_matching
 from screen.memory.state import Memory
 from screen.vision.detections import Judged, Unjudged

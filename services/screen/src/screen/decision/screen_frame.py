@@ -11,9 +11,9 @@ from screen.decision.audit_lot import draw_lot
 from screen.decision.decide_frame import Context, Decision, decide_frame
 from screen.decision.facts import Facts, gather_facts, score_parts
 from screen.decision.frame_keys import FrameKeys, eye_of
+from screen.decision.near_duplicates import describe_picture, remember_picture
 from screen.decision.scene_distance import Scene, measure_scene
 from screen.decision.serving_versions import JudgingModels, put_first
-from screen.decision.similarity import describe_picture, remember_picture
 from screen.decision.thresholds import SliceThreshold, describe_budget, find_threshold, list_budgets
 from screen.decision.verdict_event import write_verdict
 from screen.inference.candidate_timeout import NOT_TRIED

@@ -19,8 +19,8 @@ from roadloop_schemas.policies import ScreenPolicy
 from roadloop_schemas.topics import FRAMES_SCREENED
 from screen.decision.decide_frame import Decision
 from screen.decision.facts import Facts
+from screen.decision.near_duplicates import Picture
 from screen.decision.serving_versions import JudgingModels
-from screen.decision.similarity import Picture
 from screen.decision.thresholds import SliceThreshold
 from screen.memory.state import Counters
 from screen.vision.detections import Box

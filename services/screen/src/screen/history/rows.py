@@ -13,7 +13,7 @@ from roadloop_schemas.fields import Condition
 from roadloop_schemas.frames import FrameMeasures, FrameScreened, ModelPair, VerdictReason
 from screen.decision.facts import Facts
 from screen.decision.frame_keys import FrameKeys, eye_of
-from screen.decision.similarity import Picture
+from screen.decision.near_duplicates import Picture
 from screen.vision.detections import Unjudged
 from screen.vision.embedding import from_text
 from screen.vision.label_errors import SERVED_FROM

@@ -15,9 +15,9 @@ from roadloop_schemas.frames import Verdict, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.decide_frame import Decision
 from screen.decision.facts import Facts, add_novelty, compare_anew
+from screen.decision.near_duplicates import compare, remember_picture
 from screen.decision.scene_distance import measure_scene
 from screen.decision.screen_frame import DEFAULT_POLICY, judge, judge_as_shadow
-from screen.decision.similarity import compare, remember_picture
 from screen.decision.thresholds import SliceThreshold
 from screen.history.rows import add_eye, facts_of_row, picture_of_row
 from screen.memory.state import Memory

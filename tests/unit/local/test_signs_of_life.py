@@ -13,9 +13,9 @@ import pytest
 from roadloop_local import health
 from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
-from roadloop_local.supervision import supervise
+from roadloop_local.supervision import supervisord_client
 from roadloop_local.supervision.signs_of_life import Patience, Signs, list_family, read_signs
-from roadloop_local.supervision.supervise import ProgramState
+from roadloop_local.supervision.supervisord_client import ProgramState
 
 PATIENCE_S = 100.0
 FIRST = Signs(("STARTING", 7, "refused"), log_bytes=10, read_bytes=0, work_s=1.0)
@@ -109,7 +109,7 @@ def wait(
         return {"triton": states.pop(0) if len(states) > 1 else states[0]}
 
     monkeypatch.setattr(health, "check", check)
-    monkeypatch.setattr(supervise, "read_states", read_states)
+    monkeypatch.setattr(supervisord_client, "read_states", read_states)
     monkeypatch.setattr(health, "ASK_EVERY_S", 0.01)
     for name, value in changes.items():
         monkeypatch.setattr(health, name, value)

@@ -16,10 +16,11 @@ import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from roadloop_local.errors import StackError
-from roadloop_local.layout import Layout, make_private
+from roadloop_local.layout import Layout
+from roadloop_local.private_files import make_private
 from roadloop_local.supervision.leftover_processes import find_processes
 from roadloop_local.supervision.signs_of_life import PATIENCE_S, Patience, Signs, read_signs
-from roadloop_local.supervision.supervisor_files import EXPECTED_EXITS, config_path, socket_path
+from roadloop_local.supervision.supervisord_config import EXPECTED_EXITS, config_path, socket_path
 
 
 @dataclass(frozen=True)

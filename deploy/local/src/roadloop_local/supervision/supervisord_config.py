@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from roadloop_local.layout import Layout, write_private
+from roadloop_local.layout import Layout
+from roadloop_local.private_files import write_private
 from roadloop_local.program import Program
 
 SUPERVISOR = """\

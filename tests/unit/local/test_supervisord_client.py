@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from roadloop_local.errors import StackError
-from roadloop_local.layout import settle_layout
-from roadloop_local.supervision import supervise
-from roadloop_local.supervision.supervise import ProgramState
+from roadloop_local.settle_layout import settle_layout
+from roadloop_local.supervision import supervisord_client
+from roadloop_local.supervision.supervisord_client import ProgramState
 
 DEAD = ProgramState("EXITED", None, 0)  # and about to be started again
 RUNNING, STOPPED = ProgramState("RUNNING", 1, 0), ProgramState("STOPPED", None, 0, given_up=True)
@@ -29,10 +29,10 @@ class Supervisor:
 
 
 def stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supervisor: Supervisor, patience_s: float) -> None:
-    monkeypatch.setattr(supervise, "read_states", supervisor.read)
-    monkeypatch.setattr(supervise, "tolerate", supervisor.tell)
-    monkeypatch.setattr(supervise, "read_longest_stop_s", lambda *_: 0.0)
-    supervise.stop_programs(settle_layout(tmp_path, ["triton"], []), ["triton"], patience_s)
+    monkeypatch.setattr(supervisord_client, "read_states", supervisor.read)
+    monkeypatch.setattr(supervisord_client, "tolerate", supervisor.tell)
+    monkeypatch.setattr(supervisord_client, "read_longest_stop_s", lambda *_: 0.0)
+    supervisord_client.stop_programs(settle_layout(tmp_path, ["triton"], []), ["triton"], patience_s)
 
 
 @pytest.mark.parametrize("state", [DEAD, RUNNING, STOPPED], ids=lambda state: state.state)
