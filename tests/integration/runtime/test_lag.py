@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import find_binaries
 from roadloop_local.servers import kafka as local_kafka
-from roadloop_local.servers.kafka_jars import bring_jars
+from roadloop_local.servers.kafka_jars import bring_jars, find_cache
 from roadloop_runtime.commands import register
 from roadloop_runtime.kafka import admin
 from roadloop_runtime.kafka.lag import Lag, sum_groups
@@ -37,7 +37,7 @@ def describe_with_kafkas_tool(stack: Stack, group: str) -> Offsets:
     tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
     asked = ("--bootstrap-server", stack.kafka_bootstrap, "--describe", "--group", group)
     binaries = find_binaries()
-    bring_jars(binaries.cache)
+    bring_jars(find_cache())
     command = local_kafka.build_java_command(stack.layout, binaries, tool, *asked)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith(group)]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import platformdirs
-
 from roadloop_local.errors import StackError
 
 REPOSITORY = Path(__file__).parents[4]
@@ -17,7 +15,7 @@ REPOSITORY = Path(__file__).parents[4]
 
 @dataclass(frozen=True)
 class Binaries:
-    """Paths of everything a stack runs; `cache` keeps what is downloaded once."""
+    """Paths of everything a stack runs."""
 
     python: Path
     java: Path
@@ -26,11 +24,10 @@ class Binaries:
     triton_venv: Path
     trainer_python: Path
     trainer: Path
-    cache: Path
 
 
 def find_binaries(environment: Mapping[str, str] = os.environ) -> Binaries:
-    """Find the programs; `ROADLOOP_JAVA` and `ROADLOOP_CACHE` name other places than the default ones."""
+    """Find the programs; `ROADLOOP_JAVA` names another Java than the package's."""
     python = Path(sys.executable)
     return Binaries(
         python=python,
@@ -40,7 +37,6 @@ def find_binaries(environment: Mapping[str, str] = os.environ) -> Binaries:
         triton_venv=find_triton(),
         trainer_python=REPOSITORY / ".venvs" / "trainer" / "bin" / "python",
         trainer=REPOSITORY / "services" / "trainer-trigger" / "trainer",
-        cache=Path(environment.get("ROADLOOP_CACHE") or platformdirs.user_cache_path("roadloop")),
     )
 
 

@@ -1,6 +1,5 @@
 """What the commands of the local stack share: the folder, and how they say what went wrong."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,6 @@ def print_progress(line: str) -> None:
 @contextmanager
 def report_stack_errors() -> Iterator[None]:
     """Print an expected failure as it is, without a traceback, and leave with 1."""
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         yield
     except StackError as error:

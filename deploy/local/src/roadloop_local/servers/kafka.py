@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 import subprocess
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -11,8 +12,9 @@ from roadloop_local.binaries import Binaries
 from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
 from roadloop_local.program import Program
-from roadloop_local.servers.kafka_jars import bring_jars, class_path
+from roadloop_local.servers.kafka_jars import bring_jars, class_path, find_cache
 
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it says of a broker that is not up yet
 PORTS = ("kafka", "kafka_controller")
 SECRETS: tuple[str, ...] = ()
 
@@ -52,7 +54,7 @@ rootLogger.appenderRef.console.ref = console
 
 def lay_down(layout: Layout, binaries: Binaries) -> None:
     """Bring the jars, write the configuration and format the log folder once."""
-    bring_jars(binaries.cache)
+    bring_jars(find_cache())
     folder = layout.data / "kafka"
     folder.mkdir(exist_ok=True)
     (folder / "log4j2.properties").write_text(LOGGING)
@@ -88,7 +90,7 @@ def format_logs(layout: Layout, binaries: Binaries) -> None:
 def build_java_command(layout: Layout, binaries: Binaries, main_class: str, *arguments: str) -> tuple[str, ...]:
     """Return the command line of one of Kafka's main classes."""
     logging = f"-Dlog4j2.configurationFile={layout.data / 'kafka' / 'log4j2.properties'}"
-    classes = ("-cp", class_path(binaries.cache))
+    classes = ("-cp", class_path(find_cache()))
     return (str(binaries.java), "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", logging, *classes, main_class, *arguments)
 
 

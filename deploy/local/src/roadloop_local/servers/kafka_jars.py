@@ -1,8 +1,12 @@
 """Bring Kafka's jars into the cache: every one pinned by its checksum, so nothing is resolved."""
 
 import hashlib
+import os
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+
+import platformdirs
 
 from roadloop_local.errors import StackError
 
@@ -12,6 +16,11 @@ PINNED = files("roadloop_local.servers").joinpath("kafka-jars.txt")
 def read_pins() -> dict[str, str]:
     """Return sha256 by Maven coordinate (group:artifact:version)."""
     return dict(line.split() for line in PINNED.read_text().splitlines())
+
+
+def find_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder that keeps what is downloaded once; `ROADLOOP_CACHE` names another."""
+    return Path(environment.get("ROADLOOP_CACHE") or platformdirs.user_cache_path("roadloop"))
 
 
 def class_path(cache: Path) -> str:
