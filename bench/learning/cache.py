@@ -13,32 +13,23 @@ from time import monotonic
 
 import numpy as np
 
-from learning import stream
-from learning.configuration import Streams, digest
-from learning.look import DETECTORS, Predictions, load, look
-from roadloop_world.rendering import backdrops, drives, road_users, scenes, shapes, weather
+from learning.configuration import Streams
+from learning.look import Predictions, load, look
+from learning.sample import compute_streams_digest
 
 WORKERS = 2
 EVERY_S = 2.0
-RENDERER = (backdrops, shapes, drives, road_users, scenes, weather, stream)
-
-
-def read_sources(streams: Streams) -> list[bytes]:
-    """Return the sources of the renderer and the networks: other ones make other streams."""
-    sources = [Path(str(module.__file__)).read_bytes() for module in RENDERER]
-    return [*sources, *((DETECTORS / name / "model.onnx").read_bytes() for name in (streams.serving, streams.second))]
 
 
 def folder_of(folder: Path, streams: Streams) -> Path:
-    """Return where the predictions for such streams are kept."""
-    return folder / digest(streams, *read_sources(streams))[:16]
+    """Return where the predictions for such streams are kept; it takes seconds to say."""
+    return folder / compute_streams_digest(streams)[:16]
 
 
 def open_predictions(
-    folder: Path, streams: Streams, seeds: Sequence[int], report: Callable[[str], None]
+    cache: Path, streams: Streams, seeds: Sequence[int], report: Callable[[str], None]
 ) -> Callable[[int], Predictions]:
     """Return what gives a seed's predictions, after all seeds that are not in the cache were rendered and judged."""
-    cache = folder_of(folder, streams)
     cache.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (cache / f"{seed}.npz").exists()]
     if missing:

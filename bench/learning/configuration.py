@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ class Meaning:
 
 
 def digest(*parts: object) -> str:
-    """Return the SHA-256, in hex, of configurations and of the bytes they stand on."""
-    texts = [part if isinstance(part, bytes) else json.dumps(asdict(part), sort_keys=True).encode() for part in parts]  # type: ignore[call-overload]
+    """Return the SHA-256, in hex, of the values of configurations and of bytes."""
+    texts = [part if isinstance(part, bytes) else json.dumps(astuple(part)).encode() for part in parts]  # type: ignore[call-overload]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 

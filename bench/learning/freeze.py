@@ -1,24 +1,22 @@
-"""Write down what is frozen: the configuration, its digest, and what was found on the tuning seeds."""
+"""Write down what is frozen: the configuration, the task's digest, and what was found on the tuning seeds."""
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from learning import truth
 from learning.answers import Answers, answer
-from learning.cache import read_sources
 from learning.configuration import FROZEN, TUNING_SEEDS, Meaning, Streams, digest
 from learning.look import Predictions
+from learning.sample import compute_streams_digest, judge_drawn_predictions
 from learning.stream import moments
 
 
 def compute_frozen_digest(streams: Streams, meaning: Meaning) -> str:
-    """Return the digest of all that the task is made of: streams, renderer, networks, and what counts as hard."""
-    return digest(streams, meaning, *read_sources(streams), Path(truth.__file__).read_bytes())
+    """Return the digest of all that the task is made of: streams, pictures, networks, and what counts as hard."""
+    return digest(meaning, compute_streams_digest(streams).encode(), judge_drawn_predictions(meaning))
 
 
 def freeze(streams: Streams, meaning: Meaning, predictions_of: Callable[[int], Predictions]) -> dict[str, Any]:

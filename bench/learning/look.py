@@ -104,11 +104,11 @@ def _put_together(looks: Sequence[_Look]) -> Predictions:
     ours, theirs = ([look.results[place] for look in looks] for place in (0, 1))
     measured = [look.measured for look in looks]
     return Predictions(
-        *_join_ragged([result.detections for result in ours]),
+        *join_ragged([result.detections for result in ours]),
         np.concatenate([result.probabilities for result in ours]).astype(np.float16),
-        *_join_ragged([result.detections for result in theirs]),
-        *_join_ragged([look.truth for look in looks]),
-        *_join_ragged([look.unlabelable for look in looks]),
+        *join_ragged([result.detections for result in theirs]),
+        *join_ragged([look.truth for look in looks]),
+        *join_ragged([look.unlabelable for look in looks]),
         np.stack([result.embedding for result in ours]).astype(np.float16),
         np.stack([result.embedding for result in theirs]).astype(np.float16),
         np.array([int(each.dhash, 16) for each in measured], np.uint64),
@@ -117,5 +117,6 @@ def _put_together(looks: Sequence[_Look]) -> Predictions:
     )
 
 
-def _join_ragged(parts: Sequence[Rows]) -> tuple[Rows, NDArray[np.int64]]:
+def join_ragged(parts: Sequence[Rows]) -> tuple[Rows, NDArray[np.int64]]:
+    """Return the rows of all frames one after the other, and where each frame's end."""
     return np.concatenate(parts), np.cumsum([len(part) for part in parts])

@@ -46,29 +46,23 @@ Rows = Sequence[Mapping[str, float]]
 def measure(options: Namespace, report: Report) -> dict[str, Any]:
     """Screen every seed's day by every arm; return figures, ratios, and each seed's own."""
     streams, meaning = Streams(), Meaning()
+    cache = folder_of(BUILD / "cache", streams)
     seeds = SEEDS[: options.seeds]
     if options.freeze:
-        report(
-            json.dumps(
-                freeze(streams, meaning, open_predictions(BUILD / "cache", streams, TUNING_SEEDS, report)), indent=2
-            )
-        )
+        frozen = freeze(streams, meaning, open_predictions(cache, streams, TUNING_SEEDS, report))
+        report(json.dumps(frozen, indent=2))
     check(compute_frozen_digest(streams, meaning), json.loads(FROZEN.read_text()))
-    predictions_of = open_predictions(BUILD / "cache", streams, (*TUNING_SEEDS, *seeds), report)
+    predictions_of = open_predictions(cache, streams, (*TUNING_SEEDS, *seeds), report)
     before = {second: _days_before(predictions_of, streams, second) for second in ("other", "clone", "none")}
     report(f"{len(TUNING_SEEDS)} days before: {len(before['other'])} frames of the audit")
-    days = _measure_days(seeds, partial(_measure_day, streams, meaning, before), report)
+    days = _measure_days(seeds, partial(_measure_day, cache, streams, meaning, before), report)
     result = summarise(days)
-    write(BUILD.parent, result, days[0], json.loads(FROZEN.read_text()), partial(_load_stream, streams))
+    write(BUILD.parent, result, days[0], json.loads(FROZEN.read_text()), partial(_load_stream, cache, streams))
     return result
 
 
-def _load_stream(streams: Streams, seed: int) -> tuple[Sequence[Moment], Predictions]:
-    return moments(seed, streams), load(_find_cache(streams) / f"{seed}.npz")
-
-
-def _find_cache(streams: Streams) -> Path:
-    return folder_of(BUILD / "cache", streams)
+def _load_stream(cache: Path, streams: Streams, seed: int) -> tuple[Sequence[Moment], Predictions]:
+    return moments(seed, streams), load(cache / f"{seed}.npz")
 
 
 def _days_before(
@@ -83,10 +77,10 @@ def _days_before(
 
 
 def _measure_day(
-    streams: Streams, meaning: Meaning, before: Mapping[str, Sequence[LabelledFrame]], seed: int
+    cache: Path, streams: Streams, meaning: Meaning, before: Mapping[str, Sequence[LabelledFrame]], seed: int
 ) -> DayFigures:
     nice(19)
-    return measure_day(seed, load(_find_cache(streams) / f"{seed}.npz"), streams, meaning, policy=POLICY, before=before)
+    return measure_day(seed, load(cache / f"{seed}.npz"), streams, meaning, policy=POLICY, before=before)
 
 
 def _measure_days(seeds: Sequence[int], one_day: Callable[[int], DayFigures], report: Report) -> list[DayFigures]:
