@@ -25,8 +25,8 @@ from roadloop_local import ports
 from roadloop_local import stack as local
 from roadloop_local.addresses import Stack
 from roadloop_local.errors import StackError
-from roadloop_local.health import refuse_taken_ports
 from roadloop_local.layout import Layout
+from roadloop_local.preflight import refuse_taken_ports
 from roadloop_local.servers import s3_setup
 from roadloop_local.settle_layout import settle_layout
 from roadloop_local.supervision import leftover_processes, supervisord_client, supervisord_config

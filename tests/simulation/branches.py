@@ -13,7 +13,6 @@ MODULES = (
     "roadloop_runtime.loop.member_claims",
     "roadloop_runtime.loop.partition_task",
     "roadloop_runtime.loop.loop",
-    "roadloop_runtime.loop.bad_records",
     "roadloop_runtime.loop.retry",
     "roadloop_runtime.outbox.publisher",
     "roadloop_runtime.settlement.kafka_settlement",

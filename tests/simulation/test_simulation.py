@@ -44,7 +44,7 @@ def test_the_seeds_reach_nearly_every_branch_of_the_loop() -> None:
     done = simulation("60", module="tests.simulation.branches")
     assert done.returncode == 0, done.stderr
     shares = {line.split()[0]: float(line.split()[1].rstrip("%")) for line in done.stdout.splitlines()}
-    assert set(shares) >= {"partition_task", "loop", "publisher", "observe", "claims"}
+    assert set(shares) >= {"partition_task", "loop", "publisher", "retry", "member_claims"}
     assert min(shares.values()) >= 85, done.stdout
 
 

@@ -1,43 +1,19 @@
 """Wait until programs really answer, and say what to do when one does not."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import Callable, Iterable
 
-from roadloop_local import services, services_setup
+from roadloop_local import services_setup
 from roadloop_local.errors import NotReadyError, StackError
 from roadloop_local.layout import Layout
-from roadloop_local.ports import is_free
 from roadloop_local.servers.all_servers import SERVERS
 from roadloop_local.supervision import supervisord_client
 from roadloop_local.supervision.signs_of_life import Patience, read_signs
 
-WANTED_FREE_BYTES = 1 << 30
 LOG_LINES = 15
 ASK_EVERY_S, TELL_EVERY_S = 0.25, 30.0
 CHECK_S = 60.0  # for one answer: who is that slow is asked again
-
-
-def refuse_full_disk(layout: Layout) -> None:
-    """Raise `StackError` where the disk has less than 1 GiB left."""
-    free = shutil.disk_usage(layout.data).free
-    if free < WANTED_FREE_BYTES:
-        raise StackError(
-            f"{layout.data} has {free >> 20} MiB free and a stack wants 1024: free some, or choose another --data"
-        )
-
-
-def refuse_taken_ports(layout: Layout, names: Iterable[str]) -> None:
-    """Raise `StackError` where a port of a program that does not run yet is in use."""
-    for name in names:
-        ports = SERVERS[name].ports if name in SERVERS else services.list_port_names(name)
-        for port in ports:
-            if not is_free(layout.ports[port]):
-                raise StackError(
-                    f"port {layout.ports[port]}, wanted by {name}, is taken by another program: stop that program, "
-                    f"or change `{port}` in {layout.data / 'stack.json'}, then run `roadloop up` again"
-                )
 
 
 async def check(layout: Layout, name: str) -> None:

@@ -14,8 +14,9 @@ from roadloop_local import services, services_setup
 from roadloop_local.addresses import Stack
 from roadloop_local.binaries import Binaries, find_binaries
 from roadloop_local.errors import StackError
-from roadloop_local.health import refuse_full_disk, refuse_taken_ports, wait_until_all_ready
+from roadloop_local.health import wait_until_all_ready
 from roadloop_local.layout import Layout, read_layout
+from roadloop_local.preflight import refuse_full_disk, refuse_taken_ports
 from roadloop_local.private_files import write_private
 from roadloop_local.program import Program
 from roadloop_local.servers.all_servers import SERVERS

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from label_router.annotator_table import Annotator
-from label_router.task import Task, require_lease
+from label_router.lease import Task, require_lease
 from label_router.task_table import ACQUIRE_S, COLUMNS, lock, read_task
 from roadloop_runtime.storage.postgres import Pool
 

@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 
 from label_router.handle import NewTask
+from label_router.lease import Lease, Task
 from label_router.refusals import no_such_task
-from label_router.task import Lease, Task
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.frames import FrameScreened
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
-from screen.decision.score import combine, crowd, disagreement, entropy, low_top_score, objects, overlap, uncertainty
+from screen.decision.model_disagreement import measure_disagreement
+from screen.decision.score import combine, crowd, entropy, low_top_score, objects, overlap, uncertainty
 from screen.vision.detections import Box, iou, match, select_claims
 
 POLICY = ScreenPolicy(version=1, threshold=0.5)
@@ -114,7 +115,7 @@ def test_the_best_scored_box_chooses_first() -> None:
     ],
 )
 def test_disagreement(ours: Sequence[Box], theirs: Sequence[Box], value: float) -> None:
-    assert disagreement(ours, theirs) == pytest.approx(value, abs=1e-6)
+    assert measure_disagreement(ours, theirs) == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_disagreement(ours: Sequence[Box], theirs: Sequence[Box], value: float) 
 )
 def test_a_class_counts_by_its_weight(weights: dict[str, float], uncertain: float, apart: float) -> None:
     assert uncertainty([box(0.5)], weights) == pytest.approx(uncertain)
-    assert disagreement([box(0.5)], [], weights) == pytest.approx(apart, abs=1e-6)
+    assert measure_disagreement([box(0.5)], [], weights) == pytest.approx(apart, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -213,5 +214,5 @@ boxes = st.lists(
 
 @given(boxes, boxes, st.dictionaries(st.sampled_from(["car", "bus"]), st.floats(0, 2)))
 def test_every_part_is_a_share(ours: list[Box], theirs: list[Box], weights: dict[str, float]) -> None:
-    found = uncertainty(ours, weights), low_top_score(ours), crowd(ours), disagreement(ours, theirs, weights)
+    found = uncertainty(ours, weights), low_top_score(ours), crowd(ours), measure_disagreement(ours, theirs, weights)
     assert all(0 <= value <= 1 for value in found)

@@ -8,6 +8,7 @@ from roadloop_schemas.frames import IngestedFrame
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision import score
 from screen.decision.frame_keys import FrameKeys
+from screen.decision.model_disagreement import measure_disagreement
 from screen.decision.near_duplicates import Likeness, Picture, compare
 from screen.decision.scene_distance import Scene, compare_with_empty
 from screen.memory.keep_rules import select_matching
@@ -94,7 +95,7 @@ def score_parts(
         "inconsistency": measure_inconsistency([n.boxes if isinstance(n, Judged) else () for n in neighbours], at),
     }
     if answer.second is not None:
-        parts["disagreement"] = score.disagreement(answer.boxes, answer.second, policy.class_weights)
+        parts["disagreement"] = measure_disagreement(answer.boxes, answer.second, policy.class_weights)
     if scene.unusual is not None:
         parts["unusual"] = scene.unusual
     return add_novelty({name: round(value, 6) for name, value in parts.items()}, cosine)

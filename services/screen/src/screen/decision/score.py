@@ -10,14 +10,13 @@ from types import MappingProxyType
 
 from roadloop_schemas.fields import Condition
 from roadloop_schemas.policies import ErrorPredictor, ScreenPolicy
-from screen.vision.detections import PERHAPS_THERE, Box, iou, match, select_claims
+from screen.decision.model_disagreement import CONFIDENT, NO_WEIGHTS
+from screen.vision.detections import PERHAPS_THERE, Box, iou, select_claims
 
-CONFIDENT = 0.35
 OVERLAPPING = 0.1
 FIXED_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"uncertainty": 1.0, "disagreement": 1.0, "crowd": 1.0, "unusual": 1.0}
 )
-NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
 
 
 def entropy(p: float) -> float:
@@ -30,32 +29,13 @@ def uncertainty(boxes: Sequence[Box], class_weights: Mapping[str, float] = NO_WE
 
     A class counts by its weight, 0 to 2, and 1 where it has none.
     """
-    found = (entropy(box.score) * class_weights.get(box.class_name, 1.0) for box in boxes)
-    return min(1.0, sum(sorted(found, reverse=True)[:3]) / 3)
+    entropies = (entropy(box.score) * class_weights.get(box.class_name, 1.0) for box in boxes)
+    return min(1.0, sum(sorted(entropies, reverse=True)[:3]) / 3)
 
 
 def low_top_score(boxes: Sequence[Box]) -> float:
     """Return 1 - the best score: where a model sees nothing it is silent, not certain."""
     return 1.0 - max((box.score for box in boxes), default=0.0)
-
-
-def disagreement(ours: Sequence[Box], theirs: Sequence[Box], class_weights: Mapping[str, float] = NO_WEIGHTS) -> float:
-    """Return how differently two models decide on a frame, 0 (the same) to 1: n / (n + 2) of n claims that differ.
-
-    A claim is a box with a score of at least 0.35, one per place. It differs where the other model claims another class
-    at that place, or nothing; each counts by the weight of its class. How sure they are is left out: two networks'
-    scores are not calibrated alike, and their differences drown what they decide.
-    """
-    pairs = match(select_claims(ours, CONFIDENT), select_claims(theirs, CONFIDENT))
-    found = sum(_apart(one, other, class_weights) for one, other in pairs)
-    return found / (found + 2)
-
-
-def _apart(one: Box | None, other: Box | None, class_weights: Mapping[str, float]) -> float:
-    if one is not None and other is not None and one.class_name == other.class_name:
-        return 0.0
-    best = max((box for box in (one, other) if box is not None), key=lambda box: box.score)
-    return class_weights.get(best.class_name, 1.0)
 
 
 def objects(boxes: Sequence[Box]) -> float:
@@ -80,16 +60,16 @@ def overlap(boxes: Sequence[Box]) -> float:
     return pairs / (pairs + 2)
 
 
-def combine(found: Mapping[str, float], condition: Condition, policy: ScreenPolicy) -> float:
+def combine(parts: Mapping[str, float], condition: Condition, policy: ScreenPolicy) -> float:
     """Return a frame's score, 0..1: the chance of an error where the policy has a predictor, else the weighted mean.
 
     Where the policy gives no weights, those of `FIXED_WEIGHTS` count.
     """
     if policy.predictor is not None:
-        return round(chance(found, condition, policy.predictor), 6)
+        return round(chance(parts, condition, policy.predictor), 6)
     weights = policy.weights or FIXED_WEIGHTS
     total = weighed = 0.0
-    for name, value in found.items():
+    for name, value in parts.items():
         weight = weights.get(name, 0.0)
         total += weight
         weighed += value * weight
@@ -129,9 +109,9 @@ def _weights_of(predictor: ErrorPredictor) -> tuple[object, ...]:
     return (predictor.intercept, predictor.weights, *((conditions,) if conditions else ()))
 
 
-def chance(found: Mapping[str, float], condition: Condition, predictor: ErrorPredictor) -> float:
+def chance(parts: Mapping[str, float], condition: Condition, predictor: ErrorPredictor) -> float:
     """Return the chance that the serving model errs in a frame, 0..1; a part that is not there counts as its mean."""
-    parts = ((weight, found.get(name, predictor.means.get(name, 0.0))) for name, weight in predictor.weights.items())
-    logit = predictor.intercept + sum(weight * part for weight, part in parts)
+    weighed = (weight * parts.get(name, predictor.means.get(name, 0.0)) for name, weight in predictor.weights.items())
+    logit = predictor.intercept + sum(weighed)
     logit += predictor.conditions.get(condition, 0.0)
     return 1 / (1 + exp(-min(500.0, max(-500.0, logit))))
