@@ -67,12 +67,12 @@ check: setup ## Format, lint, types, layers and unit tests (under a minute when 
 	mypy schemas/src services/*/src deploy/local/src deploy/audit/src tests/world/src tests/simulation tests/chaos tests/data tests/builders.py bench
 	lint-imports --no-cache
 	pytest -q -n auto tests/unit tests/contract
-	pytest -q --collect-only tests/integration tests/e2e tests/simulation tests/chaos tests/gpu >/dev/null # a broken import is seen here, not minutes later
+	pytest -q --collect-only tests/integration tests/mishaps tests/e2e tests/simulation tests/chaos tests/gpu >/dev/null # a broken import is seen here, not minutes later
 
 test: setup ## Everything that needs no accelerator, on real servers it starts itself
 	$(MAKE) -s check
 	pytest -q tests/simulation
-	pytest -q tests/integration tests/e2e tests/chaos
+	pytest -q tests/integration tests/mishaps tests/e2e tests/chaos
 
 gpu: setup .venvs/triton-gpu/.installed ## What needs an NVIDIA GPU: detectors on it, tested and measured. `make up` uses it then, too
 	pytest -q tests/gpu

@@ -16,7 +16,7 @@ from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Event, Partition
 from roadloop_runtime.service import lifecycle, logs
 from roadloop_runtime.settlement.kafka_settlement import KafkaSettlement
-from roadloop_runtime.settlement.protocols import Batch
+from roadloop_runtime.settlement.protocols import Batch, Settled
 
 
 class MeteredSettlement(KafkaSettlement):
@@ -29,7 +29,7 @@ class MeteredSettlement(KafkaSettlement):
         self._stopping = stopping
         self._settled = self._settles = 0
 
-    async def take_over(self, partition: Partition) -> int | None:
+    async def take_over(self, partition: Partition) -> Settled:
         self._meter.start()
         return await super().take_over(partition)
 

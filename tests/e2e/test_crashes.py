@@ -27,6 +27,7 @@ from roadloop_local.ports import choose_ports
 from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.labels import LabelCompleted, LabelRequested
 from roadloop_schemas.models import ModelServing, TrainingChanged, TrainingState
+from roadloop_schemas.topics import FRAMES_INGESTED, read_topic_files
 from roadloop_world.actors import fleet, tenant_setup
 from roadloop_world.actors.subscriber import count_duplicates, read_topic
 from roadloop_world.rendering.datasets import FLEET_MIX, DrivePlan, plan_drives
@@ -198,17 +199,27 @@ def second_worker(stack: Stack, folder: Path) -> Iterator["subprocess.Popen[byte
             process.wait(GUARD_S)
 
 
+def count_take_overs(*logs: Path) -> int:
+    return sum(log.read_bytes().count(b'"event": "taken_over"') for log in logs if log.exists())
+
+
 async def has_members(loop: Loop, wanted: int) -> bool:
     return await loop.members("screen") == wanted
 
 
 async def freeze_a_worker(loop: Loop, folder: Path) -> None:
     """Stop the stack's worker until another has taken its partitions over, then let it go on as if nothing were."""
+    logs = (loop.stack.layout.log("screen"), folder / "screen-1.log")
+    before = count_take_overs(*logs)
     with second_worker(loop.stack, folder) as second:
         await eventually("two workers share the partitions", lambda: has_members(loop, 2))
-        await (
-            loop.goes_on()
-        )  # both have taken over: frozen in the midst of it, the first would fence the second on waking
+
+        async def all_are_taken_over() -> bool:
+            return count_take_overs(*logs) >= before + read_topic_files()[FRAMES_INGESTED].partitions
+
+        # frozen in the midst of a take-over, the first would fence the second on waking
+        await eventually("both have taken over", all_are_taken_over)
+        await loop.goes_on()
         await asyncio.to_thread(local.kill, loop.stack.data, "screen", signal.SIGSTOP)
         await eventually("the group gives the frozen worker up", lambda: has_members(loop, 1))
         await loop.goes_on()

@@ -178,5 +178,6 @@ def handler(
         rebuild=rebuild,
         policy=lambda: False,
         remember=remember,
+        is_new=lambda counts: not counts,
         canaries=canaries,
     )

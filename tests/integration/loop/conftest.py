@@ -26,7 +26,7 @@ PARTITIONS = 3
 TABLES = """
 create schema {schema};
 create table {schema}.consumer_offsets (
-    consumer_group text, topic text, partition int, epoch bigint not null, next_offset bigint,
+    consumer_group text, topic text, partition int, epoch bigint not null, next_offset bigint, topic_id text,
     settled_at timestamptz not null default now(), primary key (consumer_group, topic, partition));
 create table {schema}.outbox (
     id bigint generated always as identity primary key, number bigint unique, topic text not null, partition int,

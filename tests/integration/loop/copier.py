@@ -92,6 +92,7 @@ async def _copy_to_kafka(env: dict[str, str], claim: Claim, kafka: Kafka, stoppi
         rebuild=rebuild,
         policy=lambda: env,
         remember=remember(env["MEMORY"]),
+        is_new=lambda counts: not counts,
     )
     member = kafka.member(claim.group, claim.me.member)
     loop = Loop(claim, {env["IN"]: handler}, kafka=member, settlement=KafkaSettlement(member))

@@ -27,6 +27,7 @@ from tests.waiting import GUARD_S, eventually
 
 pytestmark = pytest.mark.integration
 GROUP, SOURCE = "g", Partition("in.v1", 0)
+TOPIC_ID = "4f4e441a-e5f1-416b-83b2-178fa42a1f18"
 Commit = Callable[[], Awaitable[None]]
 
 
@@ -133,7 +134,7 @@ def event(value: str) -> Event:
 
 
 def batch(old: int | None, new: int, *values: str, counts: tuple[tuple[int, bytes, int], ...] = ()) -> Batch:
-    return Batch(SOURCE, old, new, tuple(map(event, values)), counts)
+    return Batch(SOURCE, old, new, tuple(map(event, values)), counts, TOPIC_ID)
 
 
 async def fresh(rows: Rows, position: int = 0) -> list[tuple[int, str]]:
@@ -147,7 +148,7 @@ async def test_each_take_over_is_a_new_epoch_and_gives_the_offset_settled_last(d
     assert await offsets.take_over(GROUP, SOURCE) == Owned(1, None)
     await offsets.settle(GROUP, 1, batch(None, 7))
     await offsets.settle(GROUP, 1, batch(7, 9))
-    assert await offsets.take_over(GROUP, SOURCE) == Owned(2, 9)
+    assert await offsets.take_over(GROUP, SOURCE) == Owned(2, 9, TOPIC_ID)
     assert await offsets.take_over("another", SOURCE) == Owned(1, None)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
+from roadloop_runtime import broker
 from roadloop_runtime.records import Event, Partition
 from tests.simulation.servers.clock import OUTSIDE
 from tests.simulation.servers.groups import Group
@@ -79,8 +80,9 @@ class SimulatedBroker:
             limit -= len(found[partition][0])
         return found
 
-    def start_of(self, partition: Partition) -> int:
-        return self.logs[partition].start
+    def log_of(self, partition: Partition) -> broker.Log:
+        log = self.logs[partition]
+        return broker.Log(log.topic_id, log.start, log.stable)
 
     # --- transactions ------------------------------------------------------------------------------------------
 

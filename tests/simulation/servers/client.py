@@ -6,7 +6,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from roadloop_runtime.broker import Aborted, Fenced, OffsetsExpired, Rebalanced, Take
+from roadloop_runtime.broker import Aborted, Fenced, Log, OffsetsExpired, Rebalanced, Take
 from roadloop_runtime.records import Event, Partition, Record
 from tests.simulation.servers.broker import OutOfRange, ProducerFenced, Refused, SimulatedBroker
 from tests.simulation.servers.groups import Assignment, Group, Rebalancing, UnknownMember
@@ -209,9 +209,10 @@ class SimulatedMember:
             raise LookupError(f"{partition} has no position")
         return position
 
-    async def start_of(self, partition: Partition) -> int:
+    async def log_of(self, partition: Partition) -> Log:
         async with asyncio.timeout(LIMIT_S):
-            return int(await self._insist(self.broker.cluster.start_of, partition))
+            log: Log = await self._insist(self.broker.cluster.log_of, partition)
+        return log
 
     async def committed(self, partition: Partition) -> int | None:
         async with asyncio.timeout(LIMIT_S):

@@ -44,6 +44,7 @@ class SimulatedDatabase:
     """All state of the server. Ids of rows are given out before commit, as a sequence does."""
 
     offsets: dict[Key, tuple[int, int | None]] = field(default_factory=dict)
+    topic_ids: dict[Key, str] = field(default_factory=dict)
     counters: dict[int, dict[bytes, int]] = field(default_factory=dict)
     rows: dict[int, StoredRow] = field(default_factory=dict)
     holder: int | None = None
@@ -58,7 +59,7 @@ class SimulatedDatabase:
     def take_over(self, group: str, partition: Partition) -> Owned:
         epoch, next_offset = self.offsets.get((group, partition), (0, None))
         self.offsets[group, partition] = (epoch + 1, next_offset)
-        return Owned(epoch + 1, next_offset)
+        return Owned(epoch + 1, next_offset, self.topic_ids.get((group, partition), ""))
 
     def begin(self, events: int) -> list[int]:
         """Give out row ids; what is rolled back leaves holes."""
@@ -71,6 +72,7 @@ class SimulatedDatabase:
             raise Refusal(f"{batch.partition}: {self.offsets.get(key)} is not {(epoch, batch.old_offset)}")
         self.before_commit(batch)
         self.offsets[key] = (epoch, batch.next_offset)
+        self.topic_ids[key] = batch.topic_id
         for partition, name, number in cast("Sequence[tuple[int, bytes, int]]", batch.changes):
             self.counters.setdefault(partition, {})[name] = number
         self.rows.update({id: StoredRow(item) for id, item in zip(ids, batch.events, strict=True)})

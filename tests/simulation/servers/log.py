@@ -33,6 +33,7 @@ class Log:
     start: int = 0
     end: int = 0
     refusing: float = 0.0
+    topic_id: str = "1"
     entries: list[Entry] = field(default_factory=list)
     expired: list[Entry] = field(default_factory=list)
     opened: dict[str, int] = field(default_factory=dict)

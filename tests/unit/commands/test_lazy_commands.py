@@ -70,7 +70,7 @@ def test_there_are_commands_of_every_package() -> None:
         *("ingest", "label_router", "roadloop_audit", "roadloop_local", "roadloop_runtime", "screen"),
         "trainer_trigger",
     }
-    assert len(ALL) == 35
+    assert len(ALL) == 38
 
 
 @pytest.mark.parametrize(("words", "target", "help_line"), ALL, ids=[" ".join(words) for words, _, _ in ALL])

@@ -6,7 +6,7 @@ there: end), `Aborted` (take the partition over again) and what the client raise
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from roadloop_runtime.records import Event, Partition, Record
 
@@ -22,12 +22,27 @@ class Aborted(Exception):
     """The batch did not become durable, as far as is known. Take the partition over again, memory included."""
 
 
-class OffsetsExpired(Exception):
+class OffsetRefused(Exception):
+    """An offset does not fit its log: to read on would lose or double records. The text says which, and what to do."""
+
+
+class OffsetsExpired(OffsetRefused):
     """Records between the committed offset and the log's start were deleted before they were read."""
 
 
 class TopicMissing(Exception):
     """A topic is not there, or has another partition count than its file says."""
+
+
+class Log(NamedTuple):
+    """A partition's log. A topic that was deleted and made again has another id: its offsets are of another log.
+
+    `start` is its first offset; `end` is behind the last one that a read_committed reader sees.
+    """
+
+    topic_id: str
+    start: int
+    end: int
 
 
 class Writer(Protocol):
@@ -85,8 +100,8 @@ class Member(Protocol):
     async def position(self, partition: Partition) -> int:
         """Return the offset behind what was polled last, transaction markers included."""
 
-    async def start_of(self, partition: Partition) -> int:
-        """Return the log's first offset."""
+    async def log_of(self, partition: Partition) -> Log:
+        """Return the log that a partition has now."""
 
     async def committed(self, partition: Partition) -> int | None:
         """Return the group's committed offset, asked from the coordinator now."""

@@ -18,6 +18,10 @@ def _remember_nothing(_partition: int, _old: object, _new: object) -> Iterable[E
     return ()
 
 
+def _is_always_new(_memory: object) -> bool:
+    return True
+
+
 async def _rebuild_nothing(_partition: int) -> Any:
     return None
 
@@ -38,6 +42,7 @@ class Handler(Generic[Body, Observation, Memory, Policy]):
     rebuild: partition number -> memory, asked after the fence of a take-over; None where there is none.
     remember: (partition, memory settled last, memory now) -> the events that carry the change.
     canaries: dependency -> does it work at all? A Transient of it is retried for as long as it does not.
+    is_new: does a memory hold nothing, as that of a partition of which nothing was ever settled?
     failed_at: dependency -> when its canary failed last, on the event loop's clock.
     """
 
@@ -47,5 +52,6 @@ class Handler(Generic[Body, Observation, Memory, Policy]):
     rebuild: Callable[[int], Awaitable[Memory]] = _rebuild_nothing
     policy: Callable[[], Policy] = _choose_nothing
     remember: Callable[[int, Memory, Memory], Iterable[Event]] = _remember_nothing
+    is_new: Callable[[Memory], bool] = _is_always_new
     canaries: Mapping[str, Canary] = field(default_factory=dict)
     failed_at: dict[str, float] = field(default_factory=dict, compare=False)

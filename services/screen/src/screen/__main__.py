@@ -56,6 +56,7 @@ def handle_units(
         policy=followed.policies_now,
         rebuild=MemoryTopic(settings.kafka_bootstrap, store).rebuild,
         remember=entries.remember,
+        is_new=lambda memory: memory == Memory(),
         canaries={"triton": partial(triton_works, triton, followed), "s3": partial(store.answers, "uploads")},
     )
     return handler, progress

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from roadloop_runtime import broker
 from roadloop_runtime.broker import OffsetsExpired
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
@@ -12,6 +13,7 @@ from roadloop_runtime.loop.limits import Kept, Limits
 from roadloop_runtime.loop.partition_task import PartitionTask
 from roadloop_runtime.outcome import Emit
 from roadloop_runtime.records import Partition
+from roadloop_runtime.settlement.protocols import Settled
 
 LIMITS = Limits()
 
@@ -21,8 +23,8 @@ class Log:
 
     group = "g"
 
-    def __init__(self, start: int) -> None:
-        self._start = start
+    def __init__(self, start: int, end: int = 100, topic_id: str = "1") -> None:
+        self._log = broker.Log(topic_id, start, end)
         self.sought: list[int] = []
 
     def pause(self, _partitions: Any) -> None:
@@ -34,18 +36,18 @@ class Log:
     def seek(self, _partition: Partition, offset: int) -> None:
         self.sought.append(offset)
 
-    async def start_of(self, _partition: Partition) -> int:
-        return self._start
+    async def log_of(self, _partition: Partition) -> broker.Log:
+        return self._log
 
 
-class Settled:
+class SettledTo:
     """A settlement that stopped at an offset."""
 
     def __init__(self, offset: int | None) -> None:
         self._offset = offset
 
-    async def take_over(self, _partition: Partition) -> int | None:
-        return self._offset
+    async def take_over(self, _partition: Partition) -> Settled:
+        return Settled(self._offset)
 
     async def abandon(self, _partition: Partition) -> None:
         return
@@ -63,7 +65,7 @@ def partition_task(log: Log, settled: int | None, group: asyncio.TaskGroup, kept
         Partition("t", 0),
         handler,
         kafka=log,  # type: ignore[arg-type]
-        settlement=Settled(settled),  # type: ignore[arg-type]
+        settlement=SettledTo(settled),  # type: ignore[arg-type]
         limits=LIMITS,
         semaphore=asyncio.Semaphore(1),
         dead_letter_limit=DeadLetterLimit(),

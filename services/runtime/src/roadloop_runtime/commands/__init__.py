@@ -6,9 +6,22 @@ from roadloop_runtime.cli.root import add_commands
 
 GROUPS = {
     "topics": "Topics, as their files describe them.",
+    "offsets": "Where groups have read to, and how to move that on purpose.",
     "deadletters": "What our loops gave up: count it, read it, replay it.",
 }
 COMMANDS = {
+    "offsets show": (
+        "roadloop_runtime.commands.offsets:show_offsets",
+        "Show where a group has read to, and whether it can read on from there; 1 if it cannot.",
+    ),
+    "offsets reset": (
+        "roadloop_runtime.commands.offsets:reset_offsets",
+        "Let a group read on from somewhere else; say what is read again, and what is lost.",
+    ),
+    "offsets accept-gap": (
+        "roadloop_runtime.commands.offsets:accept_gap",
+        "Let a group go on behind records that expired before it read them; say how many are lost.",
+    ),
     "topics create": (
         "roadloop_runtime.commands.topics:create_topics",
         "Create the topics that are missing; refuse a changed partition count.",

@@ -9,13 +9,16 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from roadloop_runtime.broker import Broker, OffsetsExpired, Rebalanced
+from roadloop_runtime.broker import Broker, Log, OffsetsExpired, Rebalanced, TopicMissing
+from roadloop_runtime.kafka.admin import open_admin
 from roadloop_runtime.kafka.reader import REQUEST_TIMEOUT_S
+from roadloop_runtime.kafka.topic_ids import read_topic_ids
 from roadloop_runtime.kafka.writer import TAKE_OVER_TIMEOUT_S
 from roadloop_runtime.records import Partition, Record
 
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 600
+COPY = "a copy for lag tools: the service keeps its offsets in Postgres"
 NOWHERE = TopicPartition("", 0)  # for the client no partition means all of them
 
 
@@ -41,6 +44,7 @@ class KafkaMember:
     def __init__(self, broker: Broker, bootstrap: str, client_id: str, group: str, member: str) -> None:
         self.broker = broker
         self.group = group
+        self._bootstrap = bootstrap
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=group,
@@ -99,10 +103,15 @@ class KafkaMember:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             return int(await self._consumer.position(_to_tp(partition)))
 
-    async def start_of(self, partition: Partition) -> int:
-        """Return the log's first offset."""
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            return int((await self._consumer.beginning_offsets([_to_tp(partition)]))[_to_tp(partition)])
+    async def log_of(self, partition: Partition) -> Log:
+        """Return the log that a partition has now."""
+        tp = _to_tp(partition)
+        async with asyncio.timeout(REQUEST_TIMEOUT_S), open_admin(self._bootstrap) as admin:
+            topic_ids = await read_topic_ids(admin, [partition.topic])
+            starts, ends = await self._consumer.beginning_offsets([tp]), await self._consumer.end_offsets([tp])
+        if partition.topic not in topic_ids:
+            raise TopicMissing(f"{partition.topic} is not there any more: roadloop topics create")
+        return Log(str(topic_ids[partition.topic]), int(starts[tp]), int(ends[tp]))
 
     def seek(self, partition: Partition, offset: int) -> None:
         self._consumer.seek(_to_tp(partition), offset)
@@ -116,4 +125,4 @@ class KafkaMember:
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit offsets outside of a transaction: a copy for lag tools, never read back."""
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            await self._consumer.commit({_to_tp(partition): offset for partition, offset in offsets.items()})
+            await self._consumer.commit({_to_tp(partition): (offset, COPY) for partition, offset in offsets.items()})

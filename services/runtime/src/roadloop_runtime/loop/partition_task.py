@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from roadloop_runtime.broker import Aborted, Member, OffsetsExpired
+from roadloop_runtime.broker import Aborted, Log, Member
 from roadloop_runtime.dead_letter import to_dead_letter
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop import metrics
@@ -18,6 +18,7 @@ from roadloop_runtime.loop.observation_queue import ObservationQueue
 from roadloop_runtime.loop.retry import PAUSE_S, retry_after_abort
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.records import Event, Partition, Record
+from roadloop_runtime.settlement.check_offset import check_memory, check_offset
 from roadloop_runtime.settlement.protocols import Batch, Settlement
 
 log = structlog.get_logger()
@@ -47,6 +48,7 @@ class PartitionTask:
         self._limits = limits
         self._dead_letter_limit = dead_letter_limit
         self._kept = kept
+        self._log = Log("", 0, 0)
         self._changed = asyncio.Event()
         self._waiting = ObservationQueue(handler, semaphore=semaphore, group=group, changed=self._changed)
         self._clock = asyncio.get_running_loop().time
@@ -170,19 +172,19 @@ class PartitionTask:
     async def _take_over(self) -> None:
         """Fence, read the committed offset, seek there, rebuild the memory, only then take records."""
         self._shut()
-        offset = await self._settlement.take_over(self.partition)
-        start = await self._kafka.start_of(self.partition)
-        if offset is not None and offset < start:
-            lost = start - offset
-            raise OffsetsExpired(f"{self.partition}: {lost} records expired unread ({offset} to {start - 1})")
+        settled = await self._settlement.take_over(self.partition)
+        self._log = await self._kafka.log_of(self.partition)
+        check_offset(self._kafka.group, self.partition, settled, self._log)
+        offset = settled.next_offset
         if self._kept is not None and self._kept.offset == offset:
             memory = self._kept.memory
         else:
             memory = await self._handler.rebuild(self.partition.partition)
+            check_memory(self._kafka.group, self.partition, settled, is_new=self._handler.is_new(memory))
         self._kept = None
         self._reset(offset, memory)
         self._remembers = True
-        self._kafka.seek(self.partition, start if offset is None else offset)
+        self._kafka.seek(self.partition, self._log.start if offset is None else offset)
         self.open = True
         self._kafka.resume((self.partition,))
         log.info("taken_over", topic=self.partition.topic, partition=self.partition.partition, offset=offset)
@@ -258,7 +260,8 @@ class PartitionTask:
         kinds, given_up = self._kinds, self._given_up
         memory, offset = self._memory, self._next or 0
         changed = self._handler.remember(self.partition.partition, self._settled_memory, memory)
-        batch = Batch(self.partition, self._settled, offset, (*self._events, *changed), tuple(self._changes))
+        events, changes = (*self._events, *changed), tuple(self._changes)
+        batch = Batch(self.partition, self._settled, offset, events, changes, self._log.topic_id)
         self._events, self._changes, self._kinds, self._given_up = [], [], [], []
         self._settling = len(kinds)
         await self._settlement.settle(batch)

@@ -6,7 +6,7 @@ The id is per input partition, not per worker, because aiokafka's offset commits
 
 from roadloop_runtime.broker import Aborted, Member, Writer
 from roadloop_runtime.records import Partition
-from roadloop_runtime.settlement.protocols import Batch
+from roadloop_runtime.settlement.protocols import Batch, Settled
 
 
 class KafkaSettlement:
@@ -16,11 +16,11 @@ class KafkaSettlement:
         self._kafka = kafka
         self._writers: dict[Partition, Writer] = {}
 
-    async def take_over(self, partition: Partition) -> int | None:
+    async def take_over(self, partition: Partition) -> Settled:
         await self.abandon(partition)
         transactional_id = f"{self._kafka.group}.{partition.topic}.{partition.partition}"
         self._writers[partition] = await self._kafka.broker.fence(transactional_id)
-        return await self._kafka.committed(partition)
+        return Settled(await self._kafka.committed(partition))
 
     async def settle(self, batch: Batch) -> None:
         if batch.changes:

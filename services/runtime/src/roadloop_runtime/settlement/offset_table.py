@@ -17,11 +17,11 @@ TAKE_OVER = """
 insert into consumer_offsets as mine (consumer_group, topic, partition, epoch, next_offset)
 values ($1, $2, $3, 1, null)
 on conflict (consumer_group, topic, partition) do update set epoch = mine.epoch + 1
-returning epoch, next_offset
+returning epoch, next_offset, topic_id
 """
 
 ADVANCE = """
-update consumer_offsets set next_offset = $6, settled_at = now()
+update consumer_offsets set next_offset = $6, topic_id = nullif($7, ''), settled_at = now()
 where consumer_group = $1 and topic = $2 and partition = $3 and epoch = $4 and next_offset is not distinct from $5
 """
 
@@ -47,7 +47,7 @@ class OffsetTable:
             row = await connection.fetchrow(TAKE_OVER, group, *partition)
         if row is None:
             raise Fenced(f"{partition}: Postgres gave no epoch")
-        return Owned(row["epoch"], row["next_offset"])
+        return Owned(row["epoch"], row["next_offset"], row["topic_id"] or "")
 
     async def settle(self, group: str, epoch: int, batch: Batch) -> None:
         try:
@@ -62,6 +62,7 @@ class OffsetTable:
 
 async def _advance(connection: Connection, group: str, epoch: int, batch: Batch) -> None:
     """Compare and set, first of all: it locks the row, so a zombie waits here and then finds itself fenced."""
-    command_tag = await connection.execute(ADVANCE, group, *batch.partition, epoch, batch.old_offset, batch.next_offset)
+    offsets = (batch.old_offset, batch.next_offset)
+    command_tag = await connection.execute(ADVANCE, group, *batch.partition, epoch, *offsets, batch.topic_id)
     if command_tag != "UPDATE 1":
         raise Fenced(f"{batch.partition}: epoch {epoch} at offset {batch.old_offset} is no longer mine")

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from roadloop_runtime.broker import Aborted, Member
 from roadloop_runtime.records import Partition
-from roadloop_runtime.settlement.protocols import Batch, Offsets
+from roadloop_runtime.settlement.protocols import Batch, Offsets, Settled
 
 COPY_AGAIN_S = 10.0
 
@@ -23,12 +23,12 @@ class PostgresSettlement:
         self._epochs: dict[Partition, int] = {}
         self._copies: dict[Partition, tuple[int, float]] = {}
 
-    async def take_over(self, partition: Partition) -> int | None:
+    async def take_over(self, partition: Partition) -> Settled:
         owned = await self._offsets.take_over(self._kafka.group, partition)
         self._epochs[partition] = owned.epoch
         if owned.next_offset is not None:
             await self._copy(partition, owned.next_offset)
-        return owned.next_offset
+        return Settled(owned.next_offset, owned.topic_id)
 
     async def settle(self, batch: Batch) -> None:
         epoch = self._epochs.get(batch.partition)

@@ -8,20 +8,34 @@ from roadloop_runtime.records import Event, Partition
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was decided since the last settle. `old_offset` is None where nothing was ever settled."""
+    """What was decided since the last settle. `old_offset` is None where nothing was ever settled.
+
+    Its offsets are of the log of the topic with that id.
+    """
 
     partition: Partition
     old_offset: int | None
     next_offset: int
     events: tuple[Event, ...] = ()
     changes: tuple[object, ...] = ()
+    topic_id: str = ""
+
+
+class Settled(NamedTuple):
+    """Where a group has settled to: the next offset, None where nothing was ever settled, and the log that it is of.
+
+    The id is "" where it is not known: Kafka forgets a group's offsets of a topic together with the topic.
+    """
+
+    next_offset: int | None
+    topic_id: str = ""
 
 
 class Settlement(Protocol):
     """Two real ones: Kafka to Kafka, and Kafka to Postgres."""
 
-    async def take_over(self, partition: Partition) -> int | None:
-        """Fence every older owner, then return the next offset to read; None where nothing was ever settled."""
+    async def take_over(self, partition: Partition) -> Settled:
+        """Fence every older owner, then return where it has settled to."""
 
     async def settle(self, batch: Batch) -> None:
         """Make a batch durable. Raises Fenced or Aborted."""
@@ -34,10 +48,11 @@ class Settlement(Protocol):
 
 
 class Owned(NamedTuple):
-    """What a take-over gives: the epoch of the new owner, and the next offset; None where nothing was ever settled."""
+    """What a take-over gives: the epoch of the new owner, and where the one before has settled to."""
 
     epoch: int
     next_offset: int | None
+    topic_id: str = ""
 
 
 class Offsets(Protocol):

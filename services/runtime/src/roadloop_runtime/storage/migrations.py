@@ -18,6 +18,11 @@ def upgrade(package: str, dsn: str) -> None:
     command.upgrade(config, "head")
 
 
+def keep_topic_ids() -> None:
+    """Keep with each offset the id of the topic that it is of; it is not known of those from before."""
+    op.add_column("consumer_offsets", sa.Column("topic_id", sa.Text))
+
+
 def create_runtime_tables() -> None:
     """Create what PostgresSettlement and the outbox need; called by a service's first migration."""
     op.create_table(
