@@ -54,7 +54,7 @@ UNDONE = "self._waiting and (task := self._waiting._fifo[0].task) and not task.d
 TRANSACT = """        await writer.transact(batch.events, {batch.partition: batch.next_offset}, self._kafka.group)
 """
 FENCE = """        self._writers[partition] = await self._kafka.broker.fence(transactional_id)
-        return await self._kafka.committed(partition)
+        return Settled(await self._kafka.committed(partition))
 """
 OFFSET_ID = 'f"{self._kafka.group}.{partition.topic}.{partition.partition}"'
 
@@ -158,13 +158,13 @@ ALL = (
         KAFKA,
         FENCE,
         "        offset = await self._kafka.committed(partition)\n"
-        + FENCE.replace("return await self._kafka.committed(partition)", "return offset"),
+        + FENCE.replace("await self._kafka.committed(partition)", "offset"),
     ),
     _one(
         "no seek at a take-over",
         PARTITION_TASK,
-        "        self._kafka.seek(self.partition, start if offset is None else offset)\n",
-        "        if offset is None:\n            self._kafka.seek(self.partition, start)\n",
+        "        self._kafka.seek(self.partition, self._log.start if offset is None else offset)\n",
+        "        if offset is None:\n            self._kafka.seek(self.partition, self._log.start)\n",
     ),
     _one(
         "no drain on revoke: partitions go on being worked on",
@@ -303,8 +303,8 @@ ALL = (
         "the copy of the offset in Kafka is read back",
         POSTGRES,
         "        if owned.next_offset is not None:\n            await self._copy(partition, owned.next_offset)\n"
-        "        return owned.next_offset\n",
-        "        return await self._kafka.committed(partition) or owned.next_offset\n",
+        "        return Settled(owned.next_offset, owned.topic_id)\n",
+        "        return Settled(await self._kafka.committed(partition) or owned.next_offset, owned.topic_id)\n",
     ),
     _one(
         "a full partition_task is polled for all the same",

@@ -1,12 +1,13 @@
 """A take-over skips nothing silently, and a partition task that never took over remembers nothing."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from roadloop_runtime import broker
-from roadloop_runtime.broker import OffsetsExpired
+from roadloop_runtime.broker import Fenced, OffsetRefused, OffsetsExpired
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop.dead_letter_limit import DeadLetterLimit
 from roadloop_runtime.loop.limits import Kept, Limits
@@ -23,8 +24,8 @@ class Log:
 
     group = "g"
 
-    def __init__(self, start: int, end: int = 100, topic_id: str = "1") -> None:
-        self._log = broker.Log(topic_id, start, end)
+    def __init__(self, start: int, committed: int | None = None) -> None:
+        self._log, self._committed = broker.Log("1", start, 100), committed
         self.sought: list[int] = []
 
     def pause(self, _partitions: Any) -> None:
@@ -38,6 +39,9 @@ class Log:
 
     async def log_of(self, _partition: Partition) -> broker.Log:
         return self._log
+
+    async def committed(self, _partition: Partition) -> int | None:
+        return self._committed
 
 
 class SettledTo:
@@ -57,9 +61,15 @@ async def rebuild(_partition: int) -> str:
     return "rebuilt"
 
 
-def partition_task(log: Log, settled: int | None, group: asyncio.TaskGroup, kept: Kept | None = None) -> PartitionTask:
+def partition_task(
+    log: Log,
+    settled: int | None,
+    group: asyncio.TaskGroup,
+    kept: Kept | None = None,
+    is_new: Callable[[Any], bool] = lambda _: True,
+) -> PartitionTask:
     handler: Handler[Any, Any, Any, Any] = Handler(
-        decode=lambda r: r, decide=lambda m, _s, _p: (m, Emit()), rebuild=rebuild
+        decode=lambda r: r, decide=lambda m, _s, _p: (m, Emit()), rebuild=rebuild, is_new=is_new
     )
     return PartitionTask(
         Partition("t", 0),
@@ -97,3 +107,19 @@ async def test_a_take_over(settled: int | None, kept: Kept | None, sought: int, 
         one.drain()
         await one.run()
     assert (log.sought, one.keep()) == ([sought], Kept(settled, remembered))
+
+
+@pytest.mark.parametrize(
+    ("committed", "error", "sentence"),
+    [
+        pytest.param(None, OffsetRefused, "remembers what it read of t/0, but has no offset", id="gone-for-everybody"),
+        pytest.param(9, Fenced, "another owner has settled since", id="of-another-owner-while-this-one-was-frozen"),
+    ],
+)
+async def test_a_memory_without_an_offset_is_not_read_on_from(
+    committed: int | None, error: type[Exception], sentence: str
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        task = partition_task(Log(0, committed=committed), None, group, is_new=lambda _: False)
+        with pytest.raises(error, match=sentence):
+            await task.run()

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from roadloop_runtime.broker import Aborted, Log, Member
+from roadloop_runtime.broker import Aborted, Fenced, Log, Member
 from roadloop_runtime.dead_letter import to_dead_letter
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.loop import metrics
@@ -19,7 +19,7 @@ from roadloop_runtime.loop.retry import PAUSE_S, retry_after_abort
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome
 from roadloop_runtime.records import Event, Partition, Record
 from roadloop_runtime.settlement.check_offset import check_memory, check_offset
-from roadloop_runtime.settlement.protocols import Batch, Settlement
+from roadloop_runtime.settlement.protocols import Batch, Settled, Settlement
 
 log = structlog.get_logger()
 
@@ -180,7 +180,7 @@ class PartitionTask:
             memory = self._kept.memory
         else:
             memory = await self._handler.rebuild(self.partition.partition)
-            check_memory(self._kafka.group, self.partition, settled, is_new=self._handler.is_new(memory))
+            await self._check_memory(settled, memory)
         self._kept = None
         self._reset(offset, memory)
         self._remembers = True
@@ -188,6 +188,13 @@ class PartitionTask:
         self.open = True
         self._kafka.resume((self.partition,))
         log.info("taken_over", topic=self.partition.topic, partition=self.partition.partition, offset=offset)
+
+    async def _check_memory(self, settled: Settled, memory: Any) -> None:
+        """Refuse a memory without an offset. Who was frozen since the offset was read sees another owner's memory."""
+        is_new = self._handler.is_new(memory)
+        if settled.next_offset is None and not is_new and await self._kafka.committed(self.partition) is not None:
+            raise Fenced(f"{self.partition}: another owner has settled since it was taken over")
+        check_memory(self._kafka.group, self.partition, settled, is_new=is_new)
 
     async def _work(self) -> None:
         while True:
