@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from label_router.handle import NewTask, Observation, Policy, decide, observe, prelabels
+from label_router.handle import NewTask, Observation, decide, observe
+from label_router.prelabels import Policy, choose_prelabels
 from label_router.reasons import SkipReason, TaskReason
 from roadloop_runtime.outcome import DeadLetter, Emit, Skip
 from roadloop_schemas.cloudevents import from_headers
@@ -43,7 +44,7 @@ def seen(verdict: FrameScreened = KEPT, classes: tuple[str, ...] = (), tenant: s
     ],
 )
 def test_prelabels(verdict: FrameScreened, classes: tuple[str, ...], expected: tuple[Detection, ...]) -> None:
-    assert prelabels(verdict, classes, Policy()) == expected
+    assert choose_prelabels(verdict, classes, Policy()) == expected
 
 
 @pytest.mark.parametrize(

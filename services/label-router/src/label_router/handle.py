@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from label_router.prelabels import Policy, choose_prelabels
 from label_router.reasons import SkipReason, TaskReason
 from roadloop_runtime.decode import Received
 from roadloop_runtime.outcome import DeadLetter, Emit, Outcome, Skip
 from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
-from roadloop_schemas.fields import Detection, is_tenant
+from roadloop_schemas.fields import is_tenant
 from roadloop_schemas.frames import FrameScreened, Verdict
 from roadloop_schemas.labels import LabelRequested
 from roadloop_schemas.topics import LABELS_REQUESTED
@@ -18,13 +19,6 @@ REQUESTED = LABELS_REQUESTED
 SOURCE = "/roadloop/label-router"
 
 ClassesOf = Callable[[str], Awaitable[tuple[str, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Which detections are shown to annotators as pre-labels. `min_prelabel_score` is 0..1, its end included."""
-
-    min_prelabel_score: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +72,6 @@ def queue_of(tenant: str) -> str:
     return f"{tenant}.default"
 
 
-def prelabels(verdict: FrameScreened, classes: tuple[str, ...], policy: Policy) -> tuple[Detection, ...]:
-    """Return the detections to show, in the model's order: none on an audit frame, which is labelled blind.
-
-    A class the queue does not ask for is not shown: the annotator could not hand it in. From which score on, the
-    release of the version that judged says; of a verdict that does not tell, our own policy.
-    """
-    if verdict.audit:
-        return ()
-    least = policy.min_prelabel_score if verdict.prelabel_from is None else verdict.prelabel_from
-    return tuple(
-        detection
-        for detection in verdict.detections
-        if detection.score >= least and (not classes or detection.class_name in classes)
-    )
-
-
 def _request(task: NewTask, seen: Observation, policy: Policy) -> Event:
     verdict = task.verdict
     body = LabelRequested(
@@ -104,7 +82,7 @@ def _request(task: NewTask, seen: Observation, policy: Policy) -> Event:
         queue=task.queue,
         object=verdict.object,
         classes=seen.classes,
-        prelabels=prelabels(verdict, seen.classes, policy),
+        prelabels=choose_prelabels(verdict, seen.classes, policy),
         audit=verdict.audit,
         requested_at=task.requested_at,
     )

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from label_router import annotator_table, label_table, lease_table, queue_classes_table, task_table
 from label_router.annotator_table import Annotator
-from label_router.handle import Policy, prelabels, queue_of
+from label_router.handle import queue_of
 from label_router.lease import Task
+from label_router.prelabels import Policy, choose_prelabels
 from label_router.refusals import MAX_BODY_BYTES, no_such_task, too_large, unknown_annotator
 from label_router.submission import LEASE_SCHEMA, SUBMISSION_SCHEMA, read_lease, read_submission
 from roadloop_runtime.service.http import dependencies_of, make_http_app, read_token
@@ -139,7 +140,7 @@ def show(task: Task, classes: tuple[str, ...], needs: Dependencies) -> NextTask:
         width_px=verdict.width_px,
         height_px=verdict.height_px,
         classes=classes,
-        prelabels=prelabels(verdict, classes, needs.policy),
+        prelabels=choose_prelabels(verdict, classes, needs.policy),
     )
 
 

@@ -30,7 +30,7 @@ from screen.rollout.loading import NOT_LOADABLE, Loading
 from screen.rollout.model_repository import Instances
 from screen.rollout.serving_events import SERVING, make_candidate, make_event, make_serving
 from screen.rollout.settings import RolloutSettings
-from screen.rollout.stages import Plan, Tally, is_through, next_stage
+from screen.rollout.stages import Plan, Tally, is_through, is_tried, next_stage
 
 log = structlog.get_logger()
 RELEASED, VERDICTS = MODELS_RELEASED, FRAMES_SCREENED
@@ -166,10 +166,10 @@ class Rollout:
             await self._refuse(release, tenant, f"{type(error).__name__}: {error}")
         else:
             serving, stages = self._serving.get(release.model), self._plan.stages
-            if serving is None or release.rollback or not stages or release.model != detector_of(tenant):
-                await self._promote(release, tenant)
-            else:
+            if serving is not None and stages and is_tried(release, tenant):
                 await self._tell_stage(serving, make_candidate(release, self._find_second(release), stages[0]), tenant)
+            else:
+                await self._promote(release, tenant)
 
     async def _try_on(self, release: ModelReleased, tenant: str, candidate: Candidate) -> None:
         """Move a version on its way to its next stage, or refuse it, by what it made of live frames."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from roadloop_schemas.frames import FrameScreened
-from roadloop_schemas.models import Candidate, RolloutStage
+from roadloop_schemas.models import Candidate, ModelReleased, RolloutStage, detector_of
 
 FAILURES_AT_MOST = 0.01
 FAILURES_ALWAYS_ALLOWED = 2  # a server that is started again fails what it was just asked
@@ -28,6 +28,11 @@ class Plan:
         """Return the stages in their order, each with its share of units."""
         shadow = ((RolloutStage.SHADOW, self.shadow),) if self.shadow else ()
         return (*shadow, *((RolloutStage.SHARED, share) for share in self.shares))
+
+
+def is_tried(release: ModelReleased, tenant: str) -> bool:
+    """Say whether a release goes through the stages: what judges its tenant's frames does, unless it did before."""
+    return release.model == detector_of(tenant) and not release.rollback
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ from roadloop_schemas.frames import FrameScreened
 from roadloop_schemas.policies import ScreenPolicy
 from screen.decision.score import scale_of
 from screen.state_topics.policy_topic import Change
-from screen.view.slice_budgets import Scores, choose_budgets, may_move, scores_of
+from screen.view.slice_budgets import HOURS, Scores, choose_budgets, may_move, scores_of
 
 log = structlog.get_logger()
-HOURS = 24
 LOOK_EVERY_S = 30.0
 Hours = MutableMapping[str, Mapping[str, Any]]  # partition/hour/tenant/condition/camera -> offset, scale, seen, bins
 

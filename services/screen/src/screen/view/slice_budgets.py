@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from roadloop_schemas.frames import FrameScreened, VerdictReason
 from roadloop_schemas.policies import ScreenPolicy
 
+HOURS = 24  # of scores that budgets follow from
 BINS = 64
 ENOUGH = 200
 MOVES_AT_LEAST = 0.01
