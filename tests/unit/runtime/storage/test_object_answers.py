@@ -22,13 +22,14 @@ REFERENCE = ObjectRef(uri="s3://uploads/a.jpg", sha256=hashlib.sha256(CONTENT).h
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
 
-async def fetched(answer: bytes, *, hangs: bool = False) -> bytes:
-    """Read through a peer that says `answer` to whatever comes, and hangs up, or waits until it is hung up on."""
+async def fetched(answer: bytes, *, hangs: bool = False, has_bucket: bool = True) -> bytes:
+    """Read through a peer that says `answer` to a read, and hangs up, or waits until it is hung up on."""
     ended = asyncio.Event()
+    about_bucket = b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % (b"200 OK" if has_bucket else b"404 Not Found")
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        request = await reader.readuntil(b"\r\n\r\n")
+        writer.write(about_bucket if request.startswith(b"HEAD") else answer)
         if hangs:
             await reader.read()
         writer.close()
@@ -84,6 +85,13 @@ async def test_a_whole_answer_is_the_object() -> None:
 async def test_every_other_answer_says_what_it_is(answer: bytes, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         await fetched(answer)
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "NoSuchBucket"])
+async def test_a_bucket_that_is_gone_is_an_outage_and_its_objects_are_not_missing(code: str) -> None:
+    with pytest.raises(Transient, match="there is no bucket uploads: is its disk mounted") as raised:
+        await fetched(refusal(404, code), has_bucket=False)
+    assert raised.value.busy
 
 
 async def test_who_is_busy_is_told_from_who_is_broken() -> None:

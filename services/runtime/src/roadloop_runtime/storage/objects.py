@@ -64,12 +64,16 @@ class ObjectStore:
     async def fetch(self, reference: ObjectRef) -> bytes:
         """Return an object's bytes, checked against size and sha256.
 
-        Raises ObjectMissing, ObjectChanged, ObjectRefused, or Transient where S3 does not answer. Never reads more than
-        the announced size.
+        Raises ObjectMissing, ObjectChanged, ObjectRefused, or Transient where S3 does not answer or the bucket is gone.
+        Never reads more than the announced size.
         """
         signed = self.client.presigned_get_object(reference.bucket, reference.key, expires=SIGNED_FOR)
         async with _open_session(self) as session:
-            content = await _get(session, yarl.URL(signed, encoded=True), reference)
+            try:
+                content = await _get(session, yarl.URL(signed, encoded=True), reference)
+            except ObjectMissing:
+                await self.require_bucket(reference.bucket)
+                raise
         self.read_last[reference.bucket] = reference.key
         if hashlib.sha256(content).hexdigest() != reference.sha256:
             raise ObjectChanged(f"{reference.uri}: the sha256 is not the announced one")
@@ -95,12 +99,26 @@ class ObjectStore:
         """Return a URL that lets its holder read one object for a while. No network is used."""
         return str(self.client.presigned_get_object(bucket, key, expires=expires))
 
+    async def require_bucket(self, bucket: str) -> None:
+        """Raise Transient where a bucket is not there: a disk that is not mounted is an outage, not garbage.
+
+        Who may not ask that is refused where there is one: for that no right to list is needed.
+        """
+        try:
+            exists = await self._call(self.client.bucket_exists, bucket)
+        except ObjectRefused:
+            return
+        if not exists:
+            remedy = "is its disk mounted, is this the right S3? On one machine `roadloop up` makes buckets"
+            raise Transient("s3", f"there is no bucket {bucket}: {remedy}", busy=True)
+
     async def answers(self, bucket: str) -> bool:
         """Say whether S3 answers now: the canary and the readiness check.
 
         It reads what was read last: a server that has just come back knows its objects before it can read them.
         """
         try:
+            await self.require_bucket(bucket)
             if bucket in self.read_last:
                 await self._call(_read, self.client, bucket, self.read_last[bucket], 1)
             else:
