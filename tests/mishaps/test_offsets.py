@@ -1,8 +1,9 @@
-"""An offset belongs to one log: a topic made again, a group's offsets gone; and how an operator goes on."""
+"""An offset belongs to one log: a topic made again, offsets gone or expired; and a clock that was wrong once."""
 
 import asyncio
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from typer.testing import CliRunner
 
 from roadloop_runtime.commands import register
-from roadloop_runtime.kafka import admin
+from roadloop_runtime.kafka import Kafka, admin
 from roadloop_runtime.kafka.reader import read_end_offsets
+from roadloop_runtime.records import Event
 from tests.integration.loop.conftest import PARTITIONS, Copying, assert_each_once
 from tests.waiting import GUARD_S, eventually
 
@@ -153,3 +155,11 @@ async def test_a_copy_in_kafka_is_not_taken_for_the_truth(copying: Copying) -> N
     copying.dsn = ""
     shown = await ask(copying, "show", copying.name)
     assert (shown.exit_code, "keeps its offsets in Postgres" in shown.output) == (1, True), shown.output
+
+
+@pytest.mark.parametrize("copying", ["kafka"], indirect=True)
+async def test_a_clock_that_was_wrong_once_keeps_no_worker_out(copying: Copying) -> None:
+    an_hour_ahead = str(time.time_ns() // 1_000_000 + 3_600_000).encode()
+    claim = Event(f"{copying.name}.members.v1", f"{copying.name}/a".encode(), an_hour_ahead, (), 0)
+    await Kafka(copying.stack.kafka_bootstrap, "test").write(claim)
+    await copy_and_stop(copying, 0, 60)

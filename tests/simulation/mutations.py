@@ -276,16 +276,16 @@ ALL = (
         "",
     ),
     _one(
-        "of twins the younger ends",
+        "a claim counts that a process wrote which died meanwhile",
         RUNTIME / "loop" / "member_claims.py",
-        "> self.me.started_at_ms",
-        "< self.me.started_at_ms",
+        'return int(record.value or b"0") > self.me.started_at_ms',
+        'return int(record.value or b"0") != self.me.started_at_ms',
     ),
     _one(
         "the outbox publishes without its position",
         OUTBOX,
         "[*(row.event for row in numbered_rows), mark]",
-        "[*(row.event for row in found)]",
+        "[*(row.event for row in numbered_rows)]",
     ),
     _one(
         "the outbox reads its position before it fences",

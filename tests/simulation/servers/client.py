@@ -10,6 +10,7 @@ from roadloop_runtime.broker import Aborted, Fenced, Log, OffsetsExpired, Rebala
 from roadloop_runtime.records import Event, Partition, Record
 from tests.simulation.servers.broker import OutOfRange, ProducerFenced, Refused, SimulatedBroker
 from tests.simulation.servers.groups import Assignment, Group, Rebalancing, UnknownMember
+from tests.simulation.servers.log import Entry
 from tests.simulation.servers.network import Lost, Network
 
 KAFKA = "kafka"
@@ -45,12 +46,16 @@ class SimulatedKafka:
 
     async def follow(self, topic: str, take: Take) -> None:
         partition, position = Partition(topic, 0), 0
+        newest: dict[bytes | None, Entry] = {}
         try:
             while True:
                 found = await self.network.insist(KAFKA, self.cluster.fetch, {partition: position}, 1_000)
                 records, position = found[partition]
-                for record in records:
-                    await take(record)
+                newest |= {record.key: record for record in records}
+                if position >= self.cluster.log_of(partition).end:
+                    for record in newest.values():
+                        await take(record)
+                    newest = {}
                 await asyncio.sleep(FOLLOW_S)
         finally:
             await self.goodbye()

@@ -1,7 +1,9 @@
-"""Of two live processes with one member id the older must end: here each says when it started.
+"""Of two live processes with one member id one must end: the newest claim in the log of claims is the one that counts.
 
 The broker tells static members with one id apart only by letting them steal the group from each other for ever, and
-shows the first one's client id whoever is in. So every process writes its start to a compacted topic and follows it.
+shows the first one's client id whoever is in. So every process writes a claim to a compacted topic when it starts, and
+follows it. Only what comes after mine in the log counts: a clock that was wrong once keeps nobody out. Of that only who
+started later: what a process wrote that died meanwhile may come late.
 """
 
 from dataclasses import dataclass
@@ -24,26 +26,27 @@ class Claim:
     topic: str = TOPIC
 
     async def make(self) -> None:
-        """Write the claim; older processes of this member id end when they see it."""
+        """Write the claim; the processes with this member id that claimed before end when they see it."""
         await self.broker.write(Event(self.topic, self._key, str(self.me.started_at_ms).encode(), (), 0))
 
     async def watch(self) -> None:
-        """Follow the claims until cancelled; raises Superseded when a younger process has mine."""
+        """Follow the claims, after mine was made, until cancelled; raises Superseded when a later one has my id."""
         await self.broker.follow(self.topic, self._look)
 
     async def is_superseded(self) -> bool:
-        """Read all claims anew and say whether a younger process has mine."""
-        return any(map(self._is_younger, await self.broker.read(Partition(self.topic, 0))))
+        """Read all claims anew and say whether the newest one of my id is not mine."""
+        claims = [record for record in await self.broker.read(Partition(self.topic, 0)) if record.key == self._key]
+        return bool(claims) and self._is_anothers(claims[-1])
 
     @property
     def _key(self) -> bytes:
         return f"{self.group}/{self.me.member}".encode()
 
     async def _look(self, record: Record) -> None:
-        if self._is_younger(record):
+        if record.key == self._key and self._is_anothers(record):
             raise Superseded(
-                f"a younger process has my member id {self.me.member} in {self.group}: I end and stay ended"
+                f"another process has claimed my member id {self.me.member} in {self.group}: I end and stay ended"
             )
 
-    def _is_younger(self, record: Record) -> bool:
-        return record.key == self._key and int(record.value or b"0") > self.me.started_at_ms
+    def _is_anothers(self, record: Record) -> bool:
+        return int(record.value or b"0") > self.me.started_at_ms
