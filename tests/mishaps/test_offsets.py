@@ -163,3 +163,12 @@ async def test_a_clock_that_was_wrong_once_keeps_no_worker_out(copying: Copying)
     claim = Event(f"{copying.name}.members.v1", f"{copying.name}/a".encode(), an_hour_ahead, (), 0)
     await Kafka(copying.stack.kafka_bootstrap, "test").write(claim)
     await copy_and_stop(copying, 0, 60)
+
+
+@pytest.mark.parametrize("copying", ["postgres"], indirect=True)
+async def test_what_cannot_be_moved_says_what_to_do(copying: Copying) -> None:
+    misspelt = await ask(copying, "reset", "scren", "frames.ingested.v1", "--to", "end")
+    assert (misspelt.exit_code, "scren does not read frames.ingested.v1: screen does" in misspelt.output) == (1, True)
+    copying.dsn = "postgresql://nobody@127.0.0.1:1/none"
+    away = await ask(copying, "show", copying.name)
+    assert (away.exit_code, "check --postgres" in away.output) == (1, True), away.output

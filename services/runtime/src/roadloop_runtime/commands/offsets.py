@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,6 +27,8 @@ from roadloop_runtime.offsets.postgres_offsets import read_postgres_offsets, wri
 from roadloop_runtime.records import Partition
 from roadloop_runtime.settlement.check_offset import check_offset
 from roadloop_runtime.settlement.protocols import Settled
+from roadloop_runtime.storage.postgres import Connection
+from roadloop_schemas.topics import read_topic_files
 
 Group = Annotated[str, typer.Argument(help="The consumer group, as `roadloop lag` names it.")]
 Topic = Annotated[str, typer.Argument(help="The topic that it reads.")]
@@ -36,6 +39,7 @@ OptionalPostgres = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it costs; change nothing.")]
 NOTHING = Settled(None)
+IN_POSTGRES = 'a group that settles to Postgres needs the settings of its service: eval "$(roadloop env ingest)"'
 Plan = Callable[[Partition, Settled, Log], Reset | None]
 TITLES = ("topic", "partition", "offset", "log begins", "log ends", "reads on")
 
@@ -51,7 +55,7 @@ class Kept:
 
 def show_offsets(group: Group, kafka: Bootstrap, postgres: OptionalPostgres = "", as_json: AsJson = False) -> None:
     """Show where a group has read to, and whether it can read on from there; 1 if it cannot."""
-    with report_kafka_errors(kafka), report_database_errors():
+    with report_kafka_errors(kafka):
         kept = asyncio.run(_read(group, kafka, postgres))
         if not kept.settled:
             raise Refused(f"{group} has settled nothing: `roadloop lag` lists the groups")
@@ -80,7 +84,7 @@ def reset_offsets(
     def plan(place: Partition, settled: Settled, log: Log) -> Reset:
         return plan_reset(place, settled, log, target)
 
-    with report_kafka_errors(kafka), report_database_errors():
+    with report_kafka_errors(kafka):
         asyncio.run(_move(group, topic, kafka, postgres, plan=plan, only=partition, dry_run=dry_run))
 
 
@@ -88,7 +92,7 @@ def accept_gap(
     group: Group, topic: Topic, kafka: Bootstrap, postgres: OptionalPostgres = "", dry_run: DryRun = False
 ) -> None:
     """Let a group go on behind records that expired before it read them; say how many are lost."""
-    with report_kafka_errors(kafka), report_database_errors():
+    with report_kafka_errors(kafka):
         asyncio.run(_move(group, topic, kafka, postgres, plan=plan_gap, only=None, dry_run=dry_run))
 
 
@@ -121,6 +125,8 @@ async def _read(group: str, kafka: str, postgres: str, *topics: str) -> Kept:
     in_postgres = bool(settled)
     if not settled:
         settled = await _read_kafka(group, kafka)
+    if not settled and not postgres:
+        typer.echo(f"{group} has no offsets in Kafka; {IN_POSTGRES}", err=True)
     logs = await read_logs(kafka, sorted({partition.topic for partition in settled} | set(topics)))
     return Kept(in_postgres, settled, logs)
 
@@ -130,23 +136,30 @@ async def _read_kafka(group: str, kafka: str) -> Mapping[Partition, Settled]:
         return {place: Settled(offset) for place, offset in (await read_group_offsets(kafka, group)).items()}
     except OnlyCopies:
         raise Refused(
-            f"{group} keeps its offsets in Postgres, what Kafka has of them is a copy: take the settings of its "
-            'service, as in eval "$(roadloop env ingest)"'
+            f"{group} keeps its offsets in Postgres, what Kafka has of them is a copy; {IN_POSTGRES}"
         ) from None
 
 
 async def _read_database(group: str, postgres: str) -> Mapping[Partition, Settled]:
-    connection = await asyncpg.connect(postgres, timeout=10, command_timeout=30)
-    try:
+    async with _connect(postgres) as connection:
         return await read_postgres_offsets(connection, group)
-    finally:
-        await connection.close(timeout=2)
+
+
+@asynccontextmanager
+async def _connect(postgres: str) -> AsyncIterator[Connection]:
+    with report_database_errors():
+        connection = await asyncpg.connect(postgres, timeout=10, command_timeout=30)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=2)
 
 
 async def _move(
     group: str, topic: str, kafka: str, postgres: str, *, plan: Plan, only: int | None, dry_run: bool
 ) -> None:
     """Say what a move of a group's offsets costs, then make it."""
+    _refuse_foreign(group, topic)
     kept = await _read(group, kafka, postgres, topic)
     places = [place for place in sorted(kept.logs) if place.topic == topic and only in (None, place.partition)]
     if not places:
@@ -164,6 +177,14 @@ async def _move(
         await _write(group, kafka, postgres if kept.in_postgres else "", resets)
 
 
+def _refuse_foreign(group: str, topic: str) -> None:
+    """Raise Refused where a topic's file does not name a group: an offset for a misspelt one would help nobody."""
+    declared = read_topic_files().get(topic)
+    if declared is not None and group not in declared.groups:
+        readers = ", ".join(declared.groups) or "no group of ours"
+        raise Refused(f"{group} does not read {topic}: {readers} does")
+
+
 async def _write(group: str, kafka: str, postgres: str, resets: Sequence[Reset]) -> None:
     if not postgres:
         offsets = {reset.partition: reset.new.next_offset or 0 for reset in resets}
@@ -174,9 +195,5 @@ async def _write(group: str, kafka: str, postgres: str, resets: Sequence[Reset])
                 f"nothing was changed: {group} has members. Stop its workers, wait until their sessions are over "
                 "(6 s), then run it again"
             ) from None
-    connection = await asyncpg.connect(postgres, timeout=10, command_timeout=30)
-    try:
-        await write_postgres_offsets(connection, group, resets)
-    finally:
-        await connection.close(timeout=2)
-    return None
+    async with _connect(postgres) as connection:
+        return await write_postgres_offsets(connection, group, resets)

@@ -41,8 +41,7 @@ class Reset:
 
 def plan_reset(partition: Partition, settled: Settled, log: Log, target: Target) -> Reset:
     """Return what moving an offset to the start or the end of its log, or to an offset in it, comes to."""
-    wanted = {"start": log.start, "end": log.end}.get(target, target) if isinstance(target, str) else target
-    offset = int(wanted)
+    offset = log.start if target == "start" else log.end if target == "end" else target
     if not log.start <= offset <= log.end:
         place = f"{partition.topic}/{partition.partition}"
         raise NoSuchOffset(f"{place} has offsets {log.start} to {log.end}, not {offset}: say one of those")
