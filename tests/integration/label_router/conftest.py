@@ -13,13 +13,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from label_router import annotator_table, task_table
-from label_router.annotator_table import Annotator
 from label_router.commands import register
 from label_router.completion import COMPLETED
 from label_router.handle import NewTask, queue_of
 from label_router.http import Dependencies, make_app
 from label_router.prelabels import Policy
+from label_router.tables import annotator_table, task_table
+from label_router.tables.annotator_table import Annotator
 from roadloop_local.addresses import Stack
 from roadloop_local.servers.postgres_setup import make_role
 from roadloop_runtime.storage import migrations

@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from label_router import queue_classes_table
+from label_router.tables import queue_classes_table
 from roadloop_runtime.storage.postgres import Pool
 
 from .conftest import roadloop

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from label_router import queue_classes_table
+from label_router.tables import queue_classes_table
 from roadloop_schemas.labels import LabelSource
 from tests.builders import make_label, make_label_box, make_object
 

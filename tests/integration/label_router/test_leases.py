@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from label_router import task_table
+from label_router.tables import task_table
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.frames import VerdictReason
 from tests.waiting import eventually

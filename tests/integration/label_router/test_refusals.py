@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from label_router import annotator_table
+from label_router.tables import annotator_table
 
 from .conftest import CAR, Office, refused, screened
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from label_router.annotator_table import Annotator
 from label_router.completion import Label, require_repeat
 from label_router.submission import Submission, check_classes, read_lease, read_submission
+from label_router.tables.annotator_table import Annotator
 from roadloop_runtime.service.problems import Problem
 from roadloop_schemas.fields import LabelBox
 from tests.builders import make_label_box

@@ -5,13 +5,13 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 
-from label_router import queue_classes_table, task_table
 from label_router.completion import COMPLETED
 from label_router.handle import REQUESTED, Observation, decide, observe
 from label_router.http import Dependencies, make_app
 from label_router.picture_urls import sign_picture_url
 from label_router.prelabels import Policy
 from label_router.settings import Settings
+from label_router.tables import queue_classes_table, task_table
 from roadloop_runtime.decode import Received, make_decoder
 from roadloop_runtime.handler import Handler
 from roadloop_runtime.kafka import Kafka

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from label_router.annotator_table import Annotator
 from label_router.handle import SOURCE
 from label_router.lease import Task, require_lease
 from label_router.refusals import already_labelled
 from label_router.submission import Submission, check_classes
+from label_router.tables.annotator_table import Annotator
 from roadloop_runtime.records import Event, to_cloud_event
 from roadloop_schemas.cloudevents import derive_id
 from roadloop_schemas.fields import LabelBox

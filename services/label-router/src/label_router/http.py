@@ -10,13 +10,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel
 
-from label_router import annotator_table, label_table, lease_table, queue_classes_table, task_table
-from label_router.annotator_table import Annotator
 from label_router.handle import queue_of
 from label_router.lease import Task
 from label_router.prelabels import Policy, choose_prelabels
 from label_router.refusals import MAX_BODY_BYTES, no_such_task, too_large, unknown_annotator
 from label_router.submission import LEASE_SCHEMA, SUBMISSION_SCHEMA, read_lease, read_submission
+from label_router.tables import annotator_table, label_table, lease_table, queue_classes_table, task_table
+from label_router.tables.annotator_table import Annotator
 from roadloop_runtime.service.http import dependencies_of, make_http_app, read_token
 from roadloop_runtime.storage.postgres import Pool
 from roadloop_schemas.fields import Detection, ObjectRef

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from label_router.annotator_table import Annotator
 from label_router.refusals import lease_gone
+from label_router.tables.annotator_table import Annotator
 from roadloop_schemas.frames import FrameScreened
 
 

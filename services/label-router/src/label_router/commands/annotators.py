@@ -7,9 +7,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from label_router import annotator_table, queue_classes_table
-from label_router.annotator_table import Annotator
 from label_router.submission import CLASS_NAME
+from label_router.tables import annotator_table, queue_classes_table
+from label_router.tables.annotator_table import Annotator
 from roadloop_runtime.cli.database import ask_database
 from roadloop_runtime.cli.options import AsJson, Postgres
 from roadloop_schemas.fields import is_tenant

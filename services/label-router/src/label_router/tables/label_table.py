@@ -3,11 +3,11 @@
 import json
 from datetime import datetime
 
-from label_router import task_table
-from label_router.annotator_table import Annotator
 from label_router.completion import Label, complete, completed_event, require_repeat
-from label_router.queue_classes_table import classes_of
 from label_router.submission import Submission
+from label_router.tables import task_table
+from label_router.tables.annotator_table import Annotator
+from label_router.tables.queue_classes_table import classes_of
 from roadloop_runtime.outbox import outbox_table
 from roadloop_runtime.storage.postgres import Connection, Pool
 from roadloop_schemas.fields import LabelBox

@@ -2,9 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from label_router.annotator_table import Annotator
 from label_router.lease import Task, require_lease
-from label_router.task_table import ACQUIRE_S, COLUMNS, lock, read_task
+from label_router.tables.annotator_table import Annotator
+from label_router.tables.task_table import ACQUIRE_S, COLUMNS, lock, read_task
 from roadloop_runtime.storage.postgres import Pool
 
 # Not `for update`: a submit of the same annotator checks its foreign key meanwhile, and both would wait for ever.
